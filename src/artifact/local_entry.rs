@@ -1,0 +1,75 @@
+//! `<localEntry key="…">` (spec 04 §3.1).
+
+use crate::diag::codes;
+use crate::message::Value;
+use crate::message::value::XmlValue;
+use crate::syntax::{Element, Reader};
+use crate::xml::{Document, Limits};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A local entry as it is written.
+#[derive(Debug)]
+pub struct LocalEntryDef {
+    /// Its value.
+    pub value: Value,
+}
+
+impl LocalEntryDef {
+    /// Reads the element. An entry is its first child element, or its text.
+    pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<LocalEntryDef> {
+        reader.known_attributes(element, &["key", "src", "description"]);
+        reader.required(element, "key")?;
+        if let Some(src) = element.attribute("src") {
+            return from_source(reader, element, src);
+        }
+        let value = match element
+            .children()
+            .find(|c| c.is_element() && c.tag_name().name() != "description")
+        {
+            Some(child) => {
+                let document = crate::mediator::inline_xml(reader, child)?;
+                let node = document.root_element()?;
+                Value::Xml(Arc::new(XmlValue { document, node }))
+            }
+            None => Value::String(element.text().unwrap_or_default().trim().to_owned()),
+        };
+        Some(LocalEntryDef { value })
+    }
+}
+
+/// Files are read once, when the artifact is read.
+fn from_source(reader: &mut Reader, element: Element<'_, '_>, src: &str) -> Option<LocalEntryDef> {
+    const MAX: u64 = 16 << 20;
+    let place = reader.attribute_place(element, "src");
+    let Some(path) = src.strip_prefix("file:") else {
+        reader.unsupported(
+            place,
+            format!("local entries from \"{src}\" are not supported yet"),
+            Some("use src=\"file:path\", or put the content inside the element"),
+        );
+        return None;
+    };
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let read = std::fs::metadata(path).and_then(|m| {
+        if m.len() > MAX {
+            return Err(std::io::Error::other(format!("the file is larger than {MAX} bytes")));
+        }
+        std::fs::read(path)
+    });
+    let bytes = match read {
+        Ok(bytes) => Bytes::from(bytes),
+        Err(e) => {
+            reader.error(codes::UNREADABLE, place, format!("cannot read {path}: {e}"));
+            return None;
+        }
+    };
+    let value = match Document::parse(bytes.clone(), &Limits::default()) {
+        Ok(document) => {
+            let node = document.root_element()?;
+            Value::Xml(Arc::new(XmlValue { document, node }))
+        }
+        Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+    };
+    Some(LocalEntryDef { value })
+}

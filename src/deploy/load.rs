@@ -1,0 +1,278 @@
+//! Loading: files are read, artifacts parsed, the last good version of a broken one kept, all of
+//! them linked, and the plan swapped in.
+
+use super::scan::{ScanLimits, Snapshot, SourceFile, scan};
+use crate::artifact::{Artifact, Faulty, FileContent, parse_file};
+use crate::diag::{Diagnostic, Place, Source, codes};
+use crate::endpoint::Stores;
+use crate::engine::Engine;
+use crate::plan::{Counts, Plan, link};
+use crate::settings::Settings;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What one load did.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Findings of the files that changed, and of linking.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Artifacts that are not deployed, or only in their last good version.
+    pub faulty: Vec<FaultyArtifact>,
+    /// What is deployed.
+    pub counts: Counts,
+    /// Files that were added, changed or removed.
+    pub changed: Vec<PathBuf>,
+}
+
+/// An artifact that has errors.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FaultyArtifact {
+    /// The file.
+    pub file: String,
+    /// Its name, when it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The last good version is still running.
+    pub last_good_version: bool,
+}
+
+struct Loaded {
+    hash: u64,
+    content: FileContent,
+    /// Artifacts of the last good version that stand in for faulty ones.
+    kept: Vec<Arc<Artifact>>,
+}
+
+/// Holds what is deployed and replaces it.
+pub struct Deployer {
+    root: PathBuf,
+    settings: Arc<Settings>,
+    stores: Stores,
+    snapshot: Snapshot,
+    files: BTreeMap<PathBuf, Loaded>,
+    problems: Vec<(PathBuf, String)>,
+    link_diagnostics: Vec<String>,
+}
+
+/// A plan that is ready to be put in place.
+pub struct Prepared {
+    /// The plan.
+    pub plan: Plan,
+    /// What loading it found.
+    pub report: Report,
+}
+
+impl Deployer {
+    /// A deployer of a directory.
+    pub fn new(root: impl Into<PathBuf>, settings: Arc<Settings>) -> Deployer {
+        Deployer {
+            root: root.into(),
+            settings,
+            stores: Stores::default(),
+            snapshot: Snapshot::default(),
+            files: BTreeMap::new(),
+            problems: Vec::new(),
+            link_diagnostics: Vec::new(),
+        }
+    }
+
+    /// The deployment directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reads the directory and links what is there. `None` when nothing changed since the last
+    /// time.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn prepare(&mut self) -> std::io::Result<Option<Prepared>> {
+        let limits = ScanLimits::from(&self.settings.deploy);
+        let first = self.files.is_empty() && self.snapshot.files.is_empty();
+        let snapshot = scan(&self.root, Some(&self.snapshot), &limits)?;
+        let changes = snapshot.changed_since(&self.snapshot);
+        let new_problems = snapshot.problems != self.problems;
+        if changes.is_empty() && !first && !new_problems {
+            self.snapshot = snapshot;
+            return Ok(None);
+        }
+        let mut report = Report::default();
+        for path in &changes.removed {
+            self.files.remove(path);
+        }
+        for path in changes.added.iter().chain(&changes.changed) {
+            if let Some(file) = snapshot.files.get(path) {
+                self.read(path, file, &mut report);
+            }
+        }
+        if new_problems {
+            self.problems.clone_from(&snapshot.problems);
+            for (path, problem) in &snapshot.problems {
+                report.diagnostics.push(file_problem(path, problem));
+            }
+        }
+        report.changed = [&changes.added, &changes.changed, &changes.removed]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        self.snapshot = snapshot;
+        let plan = self.link(&mut report);
+        Ok(Some(Prepared { plan, report }))
+    }
+
+    /// Reads, links and swaps.
+    ///
+    /// # Errors
+    /// As [`Deployer::prepare`].
+    pub fn deploy(&mut self, engine: &Engine) -> std::io::Result<Option<Report>> {
+        Ok(self.prepare()?.map(|prepared| {
+            engine.swap(Arc::new(prepared.plan));
+            prepared.report
+        }))
+    }
+
+    fn read(&mut self, path: &Path, file: &SourceFile, report: &mut Report) {
+        let previous = self.files.remove(path);
+        if let Some(previous) = &previous
+            && previous.hash == file.hash
+        {
+            // Only its time changed.
+            if let Some(previous) = self.files.insert(path.to_owned(), Loaded { hash: file.hash, ..take(previous) }) {
+                drop(previous);
+            }
+            return;
+        }
+        let content = read_file(file);
+        report.diagnostics.extend(content.diagnostics.iter().cloned());
+        let kept = match &previous {
+            None => Vec::new(),
+            Some(previous) => keep(previous, &content),
+        };
+        self.files.insert(
+            path.to_owned(),
+            Loaded {
+                hash: file.hash,
+                content,
+                kept,
+            },
+        );
+    }
+
+    fn link(&mut self, report: &mut Report) -> Plan {
+        let artifacts: Vec<Arc<Artifact>> = self
+            .files
+            .values()
+            .flat_map(|f| f.content.artifacts.iter().chain(&f.kept))
+            .cloned()
+            .collect();
+        let linked = link(&artifacts, &self.stores, &self.settings);
+        for loaded in self.files.values() {
+            for faulty in &loaded.content.faulty {
+                let kept = loaded.kept.iter().any(|a| stands_in(a, faulty));
+                report.faulty.push(FaultyArtifact {
+                    file: faulty.file.display().to_string(),
+                    name: faulty.name.clone(),
+                    last_good_version: kept,
+                });
+            }
+        }
+        for duplicate in &linked.duplicates {
+            report.faulty.push(FaultyArtifact {
+                file: duplicate.place.source.path().display().to_string(),
+                name: Some(duplicate.name.clone()),
+                last_good_version: false,
+            });
+        }
+        // A reference that was broken before and still is has been said already.
+        let texts: Vec<String> = linked.diagnostics.iter().map(crate::diag::to_text).collect();
+        for (diagnostic, text) in linked.diagnostics.iter().zip(&texts) {
+            if !self.link_diagnostics.contains(text) {
+                report.diagnostics.push(diagnostic.clone());
+            }
+        }
+        self.link_diagnostics = texts;
+        report.counts = linked.plan.counts;
+        linked.plan
+    }
+}
+
+fn take(loaded: &Loaded) -> Loaded {
+    Loaded {
+        hash: loaded.hash,
+        content: FileContent {
+            artifacts: loaded.content.artifacts.clone(),
+            faulty: loaded.content.faulty.clone(),
+            diagnostics: loaded.content.diagnostics.clone(),
+        },
+        kept: loaded.kept.clone(),
+    }
+}
+
+/// Reads one file's text as artifacts.
+pub fn read_file(file: &SourceFile) -> FileContent {
+    match std::str::from_utf8(&file.text) {
+        Ok(text) => {
+            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+            parse_file(&Source::new(&file.path, text))
+        }
+        Err(e) => {
+            // Shown with the bytes that are text, so that the place can be seen.
+            let shown = String::from_utf8_lossy(&file.text).into_owned();
+            let source = Source::new(&file.path, shown);
+            let at = e.valid_up_to();
+            FileContent {
+                artifacts: Vec::new(),
+                faulty: vec![Faulty {
+                    file: file.path.clone(),
+                    kind: None,
+                    name: None,
+                }],
+                diagnostics: vec![
+                    Diagnostic::error(
+                        codes::UNREADABLE,
+                        Place::new(&source, at..at + 1),
+                        "the file is not UTF-8",
+                    )
+                    .help("save it as UTF-8"),
+                ],
+            }
+        }
+    }
+}
+
+/// The diagnostic of a file that could not be read.
+pub fn file_problem(path: &Path, problem: &str) -> Diagnostic {
+    let source = Source::new(path, "");
+    Diagnostic::error(codes::UNREADABLE, Place::new(&source, 0..0), problem)
+}
+
+/// Whether an old artifact takes the place of a faulty one.
+fn stands_in(old: &Artifact, faulty: &Faulty) -> bool {
+    match (&faulty.name, faulty.kind) {
+        (Some(name), Some(kind)) => old.name == *name && old.kind == kind,
+        (Some(name), None) => old.name == *name,
+        // The whole file, or an artifact whose name is gone.
+        (None, Some(kind)) => old.kind == kind,
+        (None, None) => true,
+    }
+}
+
+/// The artifacts of the last good version that a new, broken version does not have.
+fn keep(previous: &Loaded, content: &FileContent) -> Vec<Arc<Artifact>> {
+    previous
+        .content
+        .artifacts
+        .iter()
+        .chain(&previous.kept)
+        .filter(|old| {
+            let replaced = content
+                .artifacts
+                .iter()
+                .any(|new| new.kind == old.kind && new.name == old.name);
+            !replaced && content.faulty.iter().any(|f| stands_in(old, f))
+        })
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,7 @@
+//! Deployment: from files to the current plan. First start and hot deployment are one path.
+
+pub mod load;
+pub mod scan;
+pub mod watch;
+
+pub use load::{Deployer, Report};

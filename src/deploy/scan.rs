@@ -1,0 +1,954 @@
+//! Reading the deployment directory: which artifact files are there and what is in them.
+//!
+//! A scan never sees half a file if it can help it, reads again only what may have changed, and
+//! never loses a file that is there: what cannot be read now stays as it was read before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::settings::DeploySettings;
+
+/// A file this young may still be in the hands of its writer.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// How often a file that will not settle is read again, [`SETTLE`] apart.
+const READ_AGAIN: usize = 5;
+
+/// Coarsest time stamp of a file system in use (FAT). A file read sooner than this after its last
+/// change can change again without a new time stamp, so its stamp proves nothing.
+const COARSEST_STAMP: Duration = Duration::from_secs(2);
+
+/// Bounds of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanLimits {
+    /// Larger files are a problem, in bytes. Default 16 MiB.
+    pub max_file_bytes: u64,
+    /// Folders below this depth are a problem. Default 32.
+    pub max_depth: usize,
+    /// Most directory entries looked at, of any kind. Default 200000.
+    pub max_entries: usize,
+}
+
+impl Default for ScanLimits {
+    fn default() -> Self {
+        Self::from(&DeploySettings::default())
+    }
+}
+
+impl From<&DeploySettings> for ScanLimits {
+    fn from(settings: &DeploySettings) -> Self {
+        Self {
+            max_file_bytes: settings.max_artifact_bytes,
+            max_depth: settings.max_folder_depth,
+            max_entries: 200_000,
+        }
+    }
+}
+
+/// One artifact file as it was read.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// The path for people: relative to the working directory when below it, else as given.
+    pub path: PathBuf,
+    /// The path inside the deployment directory.
+    pub relative: PathBuf,
+    /// The content.
+    pub text: Arc<[u8]>,
+    /// Last change according to the file system.
+    pub modified: SystemTime,
+    /// Length in bytes.
+    pub len: u64,
+    /// Hash of the content; comparable only within one process.
+    pub hash: u64,
+}
+
+/// All artifact files at one time.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Files by their path inside the deployment directory.
+    pub files: BTreeMap<PathBuf, Arc<SourceFile>>,
+    /// What could not be read and why, in order of the paths (as shown to users).
+    pub problems: Vec<(PathBuf, String)>,
+    /// The stamps of those files whose content is certain as long as the stamp stays.
+    proven: BTreeMap<PathBuf, Stamp>,
+}
+
+/// Difference of two snapshots, as paths inside the deployment directory in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// Only in the newer one.
+    pub added: Vec<PathBuf>,
+    /// In both, with different content. A new time stamp alone is no change.
+    pub changed: Vec<PathBuf>,
+    /// Only in the older one.
+    pub removed: Vec<PathBuf>,
+}
+
+impl ChangeSet {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+    }
+}
+
+impl Snapshot {
+    /// What is different here from `older`.
+    pub fn changed_since(&self, older: &Snapshot) -> ChangeSet {
+        let mut changes = ChangeSet::default();
+        for (path, file) in &self.files {
+            match older.files.get(path) {
+                None => changes.added.push(path.clone()),
+                Some(old) if !old.same_content(file) => changes.changed.push(path.clone()),
+                Some(_) => {}
+            }
+        }
+        changes.removed = older
+            .files
+            .keys()
+            .filter(|p| !self.files.contains_key(*p))
+            .cloned()
+            .collect();
+        changes
+    }
+}
+
+impl SourceFile {
+    /// A file with this content.
+    pub fn new(
+        path: PathBuf,
+        relative: PathBuf,
+        text: impl Into<Arc<[u8]>>,
+        modified: SystemTime,
+    ) -> Self {
+        let text = text.into();
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&text);
+        let (len, hash) = (text.len() as u64, hasher.finish());
+        Self {
+            path,
+            relative,
+            text,
+            modified,
+            len,
+            hash,
+        }
+    }
+
+    fn same_content(&self, other: &SourceFile) -> bool {
+        Arc::ptr_eq(&self.text, &other.text) || (self.hash == other.hash && self.text == other.text)
+    }
+}
+
+/// What the file system knows about a file without opening it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    modified: SystemTime,
+    /// Device, inode and change time, which also tell a replaced file and a restored time stamp.
+    #[cfg(unix)]
+    identity: (u64, u64, i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            len: metadata.len(),
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            #[cfg(unix)]
+            identity: (
+                metadata.dev(),
+                metadata.ino(),
+                metadata.ctime(),
+                metadata.ctime_nsec(),
+            ),
+        }
+    }
+
+    /// Whether the last change is at least `age` ago. A time in the future comes from another
+    /// clock and tells nothing.
+    fn is_older_than(&self, age: Duration) -> Option<bool> {
+        SystemTime::now()
+            .duration_since(self.modified)
+            .ok()
+            .map(|passed| passed >= age)
+    }
+}
+
+/// The artifact files of a directory by their stamps; equal as long as nothing seems to have
+/// changed. Cheap: no file is opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sweep(BTreeMap<PathBuf, Stamp>);
+
+/// Looks at the directory without reading files. A directory that is missing is empty.
+pub fn sweep(root: &Path, limits: &ScanLimits) -> Sweep {
+    Sweep(
+        Listing::of(root, Path::new(""), limits)
+            .map(|l| l.files)
+            .unwrap_or_default(),
+    )
+}
+
+/// Whether a file of this name is an artifact: `*.xml` in any case, not hidden. This leaves out
+/// `FILE.back` of MI and what editors put beside a file while it is edited.
+pub fn is_artifact_name(name: &OsStr) -> bool {
+    !is_hidden(name)
+        && Path::new(name)
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("xml"))
+}
+
+/// Whether a folder of this name is passed over: hidden, or somebody's temporary or backup copy.
+pub fn is_ignored_folder(name: &OsStr) -> bool {
+    let bytes = name.as_encoded_bytes();
+    let ends = |suffix: &str| bytes.ends_with(suffix.as_bytes());
+    is_hidden(name)
+        || [".back", ".tmp", ".swp", "~"]
+            .iter()
+            .any(|suffix| ends(suffix))
+        || (bytes.starts_with(b"#") && bytes.ends_with(b"#"))
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+/// Reads all artifact files below `root`, reusing from `previous` what did not change.
+///
+/// Blocks, up to a quarter of a second when files are being written, so call it on a thread that
+/// may. Fails only when `root` is there but cannot be listed; a missing `root` is an empty
+/// snapshot with a problem.
+pub fn scan(root: &Path, previous: Option<&Snapshot>, limits: &ScanLimits) -> io::Result<Snapshot> {
+    let shown_root = shown(root);
+    let mut listing = match Listing::of(root, &shown_root, limits) {
+        Ok(listing) => listing,
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let problem = (
+                shown_root,
+                "the deployment directory does not exist".to_owned(),
+            );
+            return Ok(Snapshot {
+                problems: vec![problem],
+                ..Snapshot::default()
+            });
+        }
+        Err(e) => return Err(e),
+    };
+    let before = |relative: &Path| previous.and_then(|p| p.files.get(relative));
+
+    let mut files = BTreeMap::new();
+    let mut proven = BTreeMap::new();
+    let mut pending: Vec<PathBuf> = Vec::new();
+    for (relative, stamp) in std::mem::take(&mut listing.files) {
+        let proof = previous
+            .and_then(|p| p.proven.get(&relative))
+            .is_some_and(|s| *s == stamp);
+        match before(&relative) {
+            Some(old) if proof => {
+                files.insert(relative.clone(), Arc::clone(old));
+                proven.insert(relative, stamp);
+            }
+            _ => pending.push(relative),
+        }
+    }
+
+    let mut last_try = false;
+    for round in 0.. {
+        pending.retain(|relative| {
+            let outcome = read(&root.join(relative), limits);
+            let content = match outcome {
+                Ok(Content { settled: false, .. }) if !last_try => return true,
+                Ok(Content {
+                    changed_meanwhile: true,
+                    ..
+                }) => Err("is being written without a pause".to_owned()),
+                Ok(content) => Ok(content),
+                // Gone since it was listed.
+                Err(e) if e.kind() == ErrorKind::NotFound => return false,
+                Err(e) => Err(e.to_string()),
+            };
+            let old = before(relative);
+            match content {
+                Ok(content) => {
+                    if content.stamp.is_older_than(COARSEST_STAMP) == Some(true) {
+                        proven.insert(relative.clone(), content.stamp);
+                    }
+                    let file = content.into_file(shown_root.join(relative), relative, old);
+                    files.insert(relative.clone(), file);
+                }
+                Err(why) => {
+                    let kept = if old.is_some() {
+                        "; what was read before stays in use"
+                    } else {
+                        ""
+                    };
+                    listing
+                        .problems
+                        .push((shown_root.join(relative), format!("{why}{kept}")));
+                    files.extend(old.map(|old| (relative.clone(), Arc::clone(old))));
+                }
+            }
+            false
+        });
+        if pending.is_empty() {
+            break;
+        }
+        last_try = round + 1 >= READ_AGAIN;
+        pause();
+    }
+
+    // A folder that cannot be listed for a moment must not undeploy what is in it.
+    for (relative, file) in previous.iter().flat_map(|p| &p.files) {
+        if listing
+            .unlisted
+            .iter()
+            .any(|folder| relative.starts_with(folder))
+        {
+            files
+                .entry(relative.clone())
+                .or_insert_with(|| Arc::clone(file));
+        }
+    }
+    listing.problems.sort();
+    Ok(Snapshot {
+        files,
+        problems: listing.problems,
+        proven,
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "scan is documented to block; it runs off the workers"
+)]
+fn pause() {
+    std::thread::sleep(SETTLE);
+}
+
+/// `root` as users know it.
+fn shown(root: &Path) -> PathBuf {
+    let below_here = std::env::current_dir()
+        .ok()
+        .and_then(|here| root.strip_prefix(here).ok())
+        .or_else(|| root.strip_prefix(".").ok());
+    match below_here {
+        Some(inside) if !inside.as_os_str().is_empty() => inside.to_owned(),
+        _ => root.to_owned(),
+    }
+}
+
+/// What one read of a file gave.
+struct Content {
+    bytes: Vec<u8>,
+    stamp: Stamp,
+    /// The stamp changed between opening and the last byte, or the length does not fit.
+    changed_meanwhile: bool,
+    /// Nobody seems to be writing it.
+    settled: bool,
+}
+
+fn read(path: &Path, limits: &ScanLimits) -> io::Result<Content> {
+    // Opening a pipe would wait for its other end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("is not a regular file"));
+    }
+    let file = File::open(path)?;
+    let before = Stamp::of(&file.metadata()?);
+    let too_large = || io::Error::other(format!("is larger than {} bytes", limits.max_file_bytes));
+    if before.len > limits.max_file_bytes {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(before.len).unwrap_or(0) + 1);
+    (&file)
+        .take(limits.max_file_bytes + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limits.max_file_bytes {
+        return Err(too_large());
+    }
+    let stamp = Stamp::of(&file.metadata()?);
+    let changed_meanwhile = before != stamp || bytes.len() as u64 != stamp.len;
+    let young = stamp.is_older_than(SETTLE) == Some(false);
+    Ok(Content {
+        bytes,
+        stamp,
+        changed_meanwhile,
+        settled: !changed_meanwhile && !young,
+    })
+}
+
+impl Content {
+    fn into_file(
+        self,
+        path: PathBuf,
+        relative: &Path,
+        old: Option<&Arc<SourceFile>>,
+    ) -> Arc<SourceFile> {
+        let modified = self.stamp.modified;
+        match old {
+            // The same object is the cheapest way to say "nothing new".
+            Some(old) if *old.text == *self.bytes && old.modified == modified => Arc::clone(old),
+            Some(old) if *old.text == *self.bytes => Arc::new(SourceFile {
+                modified,
+                ..SourceFile::clone(old)
+            }),
+            _ => Arc::new(SourceFile::new(
+                path,
+                relative.to_owned(),
+                self.bytes,
+                modified,
+            )),
+        }
+    }
+}
+
+/// The artifact files below a directory, not yet read.
+#[derive(Default)]
+struct Listing {
+    files: BTreeMap<PathBuf, Stamp>,
+    problems: Vec<(PathBuf, String)>,
+    /// Folders that are there but could not be listed.
+    unlisted: Vec<PathBuf>,
+}
+
+struct Walk<'a> {
+    root: &'a Path,
+    shown: &'a Path,
+    limits: &'a ScanLimits,
+    /// Real paths of the folders seen, so that a link cannot lead round in circles.
+    visited: BTreeSet<PathBuf>,
+    entries: usize,
+    listing: Listing,
+}
+
+impl Listing {
+    fn of(root: &Path, shown: &Path, limits: &ScanLimits) -> io::Result<Listing> {
+        let mut walk = Walk {
+            root,
+            shown,
+            limits,
+            visited: BTreeSet::from([fs::canonicalize(root)?]),
+            entries: 0,
+            listing: Listing::default(),
+        };
+        walk.folder(Path::new(""), 0)?;
+        if walk.entries > limits.max_entries {
+            let message = format!(
+                "has more than {} entries; what comes after them is not read",
+                limits.max_entries
+            );
+            walk.problem(Path::new(""), message);
+        }
+        Ok(walk.listing)
+    }
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, relative: &Path, depth: usize) -> io::Result<()> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.root.join(relative))? {
+            self.entries += 1;
+            if self.entries > self.limits.max_entries {
+                // Dropping the rest would undeploy it.
+                self.listing.unlisted.push(relative.to_owned());
+                break;
+            }
+            let entry = entry?;
+            let known_file = entry.file_type().is_ok_and(|t| t.is_file());
+            let name = entry.file_name();
+            // Most files need no look at their metadata.
+            if is_artifact_name(&name) || (!known_file && !is_ignored_folder(&name)) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        for name in names {
+            let path = relative.join(&name);
+            match fs::metadata(self.root.join(&path)) {
+                Ok(metadata) if metadata.is_dir() => {
+                    if !is_ignored_folder(&name) {
+                        self.sub_folder(&path, depth + 1);
+                    }
+                }
+                Ok(metadata) if is_artifact_name(&name) => {
+                    self.listing.files.insert(path, Stamp::of(&metadata));
+                }
+                Ok(_) => {}
+                Err(e) if is_artifact_name(&name) => self.without_metadata(&path, &e),
+                // Gone, or a link to nowhere that is no artifact.
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn sub_folder(&mut self, relative: &Path, depth: usize) {
+        if depth > self.limits.max_depth {
+            self.problem(
+                relative,
+                format!("is nested more than {} deep", self.limits.max_depth),
+            );
+            return;
+        }
+        let listed = fs::canonicalize(self.root.join(relative)).and_then(|real| {
+            if self.visited.insert(real) {
+                self.folder(relative, depth)
+            } else {
+                Ok(())
+            }
+        });
+        match listed {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                self.problem(relative, format!("cannot be listed: {e}"));
+                self.listing.unlisted.push(relative.to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    fn without_metadata(&mut self, relative: &Path, error: &io::Error) {
+        let is_link = fs::symlink_metadata(self.root.join(relative)).is_ok_and(|m| m.is_symlink());
+        if error.kind() != ErrorKind::NotFound {
+            self.problem(relative, error.to_string());
+            self.listing.unlisted.push(relative.to_owned());
+        } else if is_link {
+            self.problem(
+                relative,
+                "is a link to something that does not exist".to_owned(),
+            );
+        }
+    }
+
+    fn problem(&mut self, relative: &Path, message: String) {
+        let path = if relative.as_os_str().is_empty() {
+            self.shown.to_owned()
+        } else {
+            self.shown.join(relative)
+        };
+        self.listing.problems.push((path, message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use expect_test::{Expect, expect};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Dir(TempDir);
+
+    impl Dir {
+        fn new(files: &[(&str, &str)]) -> Self {
+            let dir = Dir(tempfile::tempdir().unwrap());
+            for (path, text) in files {
+                dir.write(path, text);
+            }
+            dir
+        }
+
+        fn root(&self) -> &Path {
+            self.0.path()
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            self.root().join(path)
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.at(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn scan(&self, previous: Option<&Snapshot>) -> Snapshot {
+            scan(self.root(), previous, &ScanLimits::default()).unwrap()
+        }
+
+        /// Files with their text, then problems, one a line.
+        fn show(&self, snapshot: &Snapshot) -> String {
+            let mut out = String::new();
+            for (path, file) in &snapshot.files {
+                assert_eq!(*path, file.relative);
+                assert_eq!(file.path, self.at(&path.display().to_string()));
+                assert_eq!(file.len, file.text.len() as u64);
+                let text = String::from_utf8_lossy(&file.text);
+                out += &format!("{} = {text}\n", path.display());
+            }
+            for (path, problem) in &snapshot.problems {
+                out += &format!("{}: {problem}\n", path.display());
+            }
+            out.replace(&self.root().display().to_string(), "ROOT")
+        }
+
+        fn check(&self, limits: &ScanLimits, expected: Expect) {
+            let snapshot = scan(self.root(), None, limits).unwrap();
+            expected.assert_eq(&self.show(&snapshot));
+        }
+    }
+
+    /// Makes the content of all files certain for later scans.
+    fn age(dir: &Dir, paths: &[&str]) {
+        for path in paths {
+            let file = File::options().append(true).open(dir.at(path)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(60))
+                .unwrap();
+        }
+    }
+
+    fn names(changes: &ChangeSet) -> String {
+        let list = |paths: &[PathBuf]| {
+            paths
+                .iter()
+                .map(|p| p.display().to_string())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        format!(
+            "added [{}] changed [{}] removed [{}]",
+            list(&changes.added),
+            list(&changes.changed),
+            list(&changes.removed)
+        )
+    }
+
+    #[test]
+    fn finds_artifacts_in_any_folder_and_nothing_else() {
+        let dir = Dir::new(&[
+            ("b.xml", "b"),
+            ("A.XML", "a"),
+            ("synapse-configs/default/api/x.xml", "x"),
+            ("synapse-configs/default/sequences/deep/er/y.Xml", "y"),
+            ("with space/é.xml", "z"),
+            ("empty.xml", ""),
+            (".hidden.xml", ""),
+            (".git/config.xml", ""),
+            ("old.back/a.xml", ""),
+            ("a.xml.back", ""),
+            ("a.1.back", ""),
+            ("a.xml~", ""),
+            (".a.xml.swp", ""),
+            ("a.xml.tmp", ""),
+            ("x.tmp/a.xml", ""),
+            ("#a.xml#", ""),
+            ("#f#/a.xml", ""),
+            ("4913", ""),
+            ("readme.md", ""),
+            ("xml", ""),
+            (".xml", ""),
+        ]);
+        fs::create_dir(dir.at("folder.xml")).unwrap();
+        dir.write("folder.xml/inside.xml", "i");
+        dir.check(
+            &ScanLimits::default(),
+            expect![[r#"
+                A.XML = a
+                b.xml = b
+                empty.xml = 
+                folder.xml/inside.xml = i
+                synapse-configs/default/api/x.xml = x
+                synapse-configs/default/sequences/deep/er/y.Xml = y
+                with space/é.xml = z
+            "#]],
+        );
+    }
+
+    #[test]
+    fn tells_what_changed() {
+        let dir = Dir::new(&[
+            ("a.xml", "a"),
+            ("b.xml", "b"),
+            ("c/d.xml", "d"),
+            ("e.xml", "e"),
+        ]);
+        let first = dir.scan(None);
+        assert!(first.changed_since(&first).is_empty());
+        dir.write("a.xml", "A");
+        fs::rename(dir.at("b.xml"), dir.at("bb.xml")).unwrap();
+        fs::remove_dir_all(dir.at("c")).unwrap();
+        dir.write("new/n.xml", "n");
+        dir.write("e.xml", "e");
+        let second = dir.scan(Some(&first));
+        expect!["added [bb.xml new/n.xml] changed [a.xml] removed [b.xml c/d.xml]"]
+            .assert_eq(&names(&second.changed_since(&first)));
+        expect!["added [b.xml c/d.xml] changed [a.xml] removed [bb.xml new/n.xml]"]
+            .assert_eq(&names(&first.changed_since(&second)));
+    }
+
+    #[test]
+    fn unchanged_files_are_the_same_object() {
+        let dir = Dir::new(&[("a.xml", "a"), ("b.xml", "b")]);
+        age(&dir, &["a.xml"]);
+        let first = dir.scan(None);
+        let second = dir.scan(Some(&first));
+        for (path, file) in &first.files {
+            assert!(Arc::ptr_eq(file, &second.files[path]), "{path:?}");
+        }
+        // Only the time is new.
+        age(&dir, &["b.xml"]);
+        let third = dir.scan(Some(&second));
+        let (old, new) = (
+            &second.files[Path::new("b.xml")],
+            &third.files[Path::new("b.xml")],
+        );
+        assert!(Arc::ptr_eq(&old.text, &new.text) && old.modified != new.modified);
+        assert!(third.changed_since(&second).is_empty());
+    }
+
+    /// A file is not read while its stamp stays, which shows when it cannot be read any more.
+    #[test]
+    fn old_files_are_not_opened_again() {
+        let dir = Dir::new(&[("a.xml", "a")]);
+        age(&dir, &["a.xml"]);
+        let first = dir.scan(None);
+        let limits = ScanLimits {
+            max_file_bytes: 0,
+            ..ScanLimits::default()
+        };
+        let second = scan(dir.root(), Some(&first), &limits).unwrap();
+        assert_eq!(second.problems, []);
+        assert!(Arc::ptr_eq(
+            &first.files[Path::new("a.xml")],
+            &second.files[Path::new("a.xml")]
+        ));
+    }
+
+    /// Same length, and quick enough for a coarse clock to give the same time.
+    #[test]
+    fn quick_changes_are_seen() {
+        let dir = Dir::new(&[]);
+        let mut previous = Snapshot::default();
+        let time = SystemTime::now() - Duration::from_millis(500);
+        for i in 0..10 {
+            dir.write("a.xml", &i.to_string());
+            File::options()
+                .append(true)
+                .open(dir.at("a.xml"))
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
+            let now = dir.scan(Some(&previous));
+            assert!(!now.changed_since(&previous).is_empty(), "{i}");
+            previous = now;
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_problem_and_stays_as_it_was() {
+        let dir = Dir::new(&[("a.xml", "a"), ("b.xml", "b"), ("c.xml", "c")]);
+        let first = dir.scan(None);
+        dir.write("a.xml", "longer than allowed");
+        fs::remove_file(dir.at("b.xml")).unwrap();
+        fs::remove_file(dir.at("c.xml")).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("nowhere", dir.at("c.xml")).unwrap();
+        dir.write("new.xml", "also too long");
+        let limits = ScanLimits {
+            max_file_bytes: 5,
+            ..ScanLimits::default()
+        };
+        let second = scan(dir.root(), Some(&first), &limits).unwrap();
+        expect![[r#"
+            a.xml = a
+            ROOT/a.xml: is larger than 5 bytes; what was read before stays in use
+            ROOT/c.xml: is a link to something that does not exist
+            ROOT/new.xml: is larger than 5 bytes
+        "#]]
+        .assert_eq(&dir.show(&second));
+        expect!["added [] changed [] removed [b.xml c.xml]"]
+            .assert_eq(&names(&second.changed_since(&first)));
+    }
+
+    #[test]
+    fn depth_and_number_are_bounded() {
+        let dir = Dir::new(&[("1/a.xml", "a"), ("1/2/b.xml", "b"), ("1/2/3/c.xml", "c")]);
+        dir.check(
+            &ScanLimits {
+                max_depth: 2,
+                ..ScanLimits::default()
+            },
+            expect![[r#"
+                1/2/b.xml = b
+                1/a.xml = a
+                ROOT/1/2/3: is nested more than 2 deep
+            "#]],
+        );
+        let first = dir.scan(None);
+        let limits = ScanLimits {
+            max_entries: 2,
+            ..ScanLimits::default()
+        };
+        let bounded = scan(dir.root(), Some(&first), &limits).unwrap();
+        assert!(
+            bounded.changed_since(&first).is_empty(),
+            "what is beyond the bound stays"
+        );
+        expect![[r#"
+            1/2/3/c.xml = c
+            1/2/b.xml = b
+            1/a.xml = a
+            ROOT: has more than 2 entries; what comes after them is not read
+        "#]]
+        .assert_eq(&dir.show(&bounded));
+    }
+
+    #[test]
+    fn missing_and_impossible_roots() {
+        let dir = Dir::new(&[("file", "")]);
+        let missing = scan(&dir.at("no"), None, &ScanLimits::default()).unwrap();
+        expect!["ROOT/no: the deployment directory does not exist\n"]
+            .assert_eq(&dir.show(&missing));
+        assert!(scan(&dir.at("file"), None, &ScanLimits::default()).is_err());
+    }
+
+    #[test]
+    fn paths_are_shown_relative_to_the_working_directory() {
+        let here = std::env::current_dir().unwrap();
+        let cases = [
+            (here.join("x/y"), "x/y"),
+            (here.clone(), here.to_str().unwrap()),
+            ("x/y".into(), "x/y"),
+            ("./x".into(), "x"),
+            ("../x".into(), "../x"),
+            ("/no/where".into(), "/no/where"),
+            (".".into(), "."),
+        ];
+        for (root, expected) in cases {
+            assert_eq!(shown(&root), Path::new(expected), "{root:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_but_not_in_circles() {
+        use std::os::unix::fs::symlink;
+        let outside = Dir::new(&[("o.xml", "o"), ("sub/p.xml", "p")]);
+        let dir = Dir::new(&[("a/x.xml", "x"), ("..data/k.xml", "k")]);
+        symlink(dir.root(), dir.at("a/up")).unwrap();
+        symlink("..", dir.at("a/up2")).unwrap();
+        symlink("self", dir.at("self")).unwrap();
+        symlink("self.xml", dir.at("self.xml")).unwrap();
+        symlink(outside.root(), dir.at("out")).unwrap();
+        symlink(dir.at("a"), outside.at("sub/back")).unwrap();
+        symlink("..data/k.xml", dir.at("k.xml")).unwrap();
+        symlink("nowhere", dir.at("gone")).unwrap();
+        let shown = dir.show(&dir.scan(None));
+        expect![[r#"
+            a/x.xml = x
+            k.xml = k
+            out/o.xml = o
+            out/sub/p.xml = p
+            ROOT/self.xml: Too many levels of symbolic links (os error 40)
+        "#]]
+        .assert_eq(&shown);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_does_not_block() {
+        let dir = Dir::new(&[]);
+        let made = std::process::Command::new("mkfifo")
+            .arg(dir.at("p.xml"))
+            .status();
+        if made.is_ok_and(|s| s.success()) {
+            dir.check(
+                &ScanLimits::default(),
+                expect![[r#"
+                    ROOT/p.xml: is not a regular file
+                "#]],
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_cannot_be_listed_keeps_its_files() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = Dir::new(&[("a/x.xml", "x"), ("b.xml", "b")]);
+        let first = dir.scan(None);
+        let mode = |mode| fs::set_permissions(dir.at("a"), fs::Permissions::from_mode(mode));
+        mode(0o000).unwrap();
+        let refused = fs::read_dir(dir.at("a")).is_err();
+        let second = dir.scan(Some(&first));
+        mode(0o755).unwrap();
+        assert!(second.changed_since(&first).is_empty());
+        // The superuser may list anything.
+        assert_eq!(
+            second.problems.len(),
+            usize::from(refused),
+            "{:?}",
+            second.problems
+        );
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the writer of a half-written file has to wait"
+    )]
+    fn wait(milliseconds: u64) {
+        std::thread::sleep(Duration::from_millis(milliseconds));
+    }
+
+    #[test]
+    fn a_file_being_written_is_read_when_it_is_complete() {
+        let dir = Dir::new(&[]);
+        let mut file = File::create(dir.at("a.xml")).unwrap();
+        file.write_all(b"<half").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                wait(20);
+                file.write_all(b"/>").unwrap();
+            });
+            let snapshot = dir.scan(None);
+            expect!["a.xml = <half/>\n"].assert_eq(&dir.show(&snapshot));
+        });
+    }
+
+    /// Files that come and go are either there completely or not at all.
+    #[test]
+    fn vanishing_files_are_no_problem() {
+        let dir = Dir::new(&[("stays.xml", "s")]);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    dir.write("f/comes.xml", "c");
+                    fs::remove_dir_all(dir.at("f")).unwrap();
+                }
+            });
+            for _ in 0..3 {
+                let snapshot = dir.scan(None);
+                assert_eq!(snapshot.files[Path::new("stays.xml")].text[..], *b"s");
+                let other = snapshot
+                    .problems
+                    .iter()
+                    .find(|(_, p)| !p.contains("being written"));
+                assert_eq!(other, None);
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_sweep_is_equal_until_something_changes() {
+        let dir = Dir::new(&[("a.xml", "a"), ("b/c.xml", "c")]);
+        let limits = ScanLimits::default();
+        let look = || sweep(dir.root(), &limits);
+        let first = look();
+        assert_eq!(first, look());
+        dir.write("note.txt", "");
+        fs::create_dir(dir.at("empty")).unwrap();
+        assert_eq!(first, look());
+        dir.write("b/c.xml", "longer");
+        assert_ne!(first, look());
+        assert_eq!(sweep(&dir.at("no"), &limits), Sweep::default());
+    }
+}

@@ -1,0 +1,133 @@
+//! `<failover>`: the first ready child, every time (dynamic) or until it fails (static)
+//! (spec 02 §9.6).
+
+use super::loadbalance::{Resend, cannot_resend, describe_group, next_child};
+use super::parse::{EndpointDef, parse_children};
+use super::store::GroupState;
+use super::{
+    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
+};
+use crate::diag::codes as diag_codes;
+use crate::message::fault::codes;
+use crate::message::{Fault, Message};
+use crate::syntax::{Element, Reader};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A failover group as it is written.
+#[derive(Debug)]
+pub struct FailoverDef {
+    children: Vec<Arc<EndpointDef>>,
+    dynamic: bool,
+}
+
+impl FailoverDef {
+    /// Reads the element.
+    pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<FailoverDef> {
+        reader.known_attributes(element, &["dynamic", "buildMessage", "description"]);
+        let before = reader.errors();
+        let children = parse_children(reader, element);
+        if let Some(member) = reader.child(element, "member") {
+            let place = reader.place(member);
+            reader.error(
+                diag_codes::UNKNOWN_ELEMENT,
+                place,
+                "<member> goes into <loadbalance>, not into <failover>",
+            );
+        } else if children.is_empty() && reader.errors() == before {
+            let place = reader.place(element);
+            reader.error(
+                diag_codes::MISSING_ELEMENT,
+                place,
+                "<failover> needs at least one <endpoint>",
+            );
+        }
+        let off = element.attribute("dynamic").is_some_and(|v| {
+            v.eq_ignore_ascii_case("false") || v.eq_ignore_ascii_case("no") || v == "0"
+        });
+        (reader.errors() == before).then_some(FailoverDef {
+            children,
+            dynamic: !off,
+        })
+    }
+
+    /// Makes the endpoint.
+    pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
+        Box::new(Failover {
+            children: EndpointDef::link_children(&self.children, names, path),
+            name: def.head.name.clone(),
+            dynamic: self.dynamic,
+            state: names.stores().group(path, def.head.fingerprint),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Failover {
+    name: Option<String>,
+    children: Vec<Arc<Endpoint>>,
+    dynamic: bool,
+    state: Arc<GroupState>,
+}
+
+impl Failover {
+    fn pick(&self, cx: &SendContext<'_>) -> Option<&Arc<Endpoint>> {
+        if !self.dynamic {
+            let current = self.children.get(self.state.current.load(Ordering::Relaxed));
+            if let Some(child) = current.filter(|c| c.kind.is_ready(cx)) {
+                return Some(child);
+            }
+        }
+        let first = self.children.iter().position(|c| c.kind.is_ready(cx))?;
+        self.state.current.store(first, Ordering::Relaxed);
+        self.children.get(first)
+    }
+}
+
+impl Kind for Failover {
+    fn send<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        message: &'a mut Message,
+        _parent: Parent,
+    ) -> Boxed<'a, Result<Sent, Fault>> {
+        Box::pin(async move {
+            let cx = cx.deeper()?;
+            let name = self.name.as_deref().unwrap_or(ANONYMOUS);
+            if self.state.off.load(Ordering::Relaxed) {
+                return Err(own_fault(message, codes::NO_READY_CHILD, name));
+            }
+            let resend = Resend::new(message, &cx);
+            let outcome = loop {
+                let Some(child) = self.pick(&cx) else {
+                    break Err(own_fault(
+                        message,
+                        codes::NO_READY_CHILD,
+                        format!("Failover endpoint : {name} - no ready child endpoints"),
+                    ));
+                };
+                if !resend.prepare(message) {
+                    break Err(cannot_resend(message));
+                }
+                match child.kind.send(cx, message, Parent::Group).await {
+                    Ok(sent) => return Ok(sent),
+                    Err(fault) => {
+                        if let Err(fault) = next_child(name, "Failover", child, fault, message) {
+                            break Err(fault);
+                        }
+                    }
+                }
+            };
+            resend.give_up(message);
+            outcome
+        })
+    }
+
+    fn is_ready(&self, cx: &SendContext<'_>) -> bool {
+        !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+    }
+
+    fn describe(&self, now: u64, out: &mut Vec<Described>) {
+        describe_group("failover", self.name.as_deref(), &self.children, now, out);
+    }
+}

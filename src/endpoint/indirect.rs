@@ -1,0 +1,84 @@
+//! `<endpoint key="…"/>`: a named endpoint (spec 02 §6).
+
+use super::{Boxed, Described, Kind, Names, Parent, SendContext, Sent, own_fault};
+use crate::diag::{Diagnostic, Place, codes, nearest};
+use crate::message::fault;
+use crate::message::{EndpointId, Fault, Message};
+use crate::syntax::{Element, Reader};
+
+/// A reference as it is written.
+#[derive(Debug)]
+pub struct IndirectDef {
+    /// The name.
+    pub key: String,
+    /// Where the name is written.
+    pub place: Place,
+}
+
+impl IndirectDef {
+    /// Reads the element.
+    pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> IndirectDef {
+        IndirectDef {
+            key: element.attribute("key").unwrap_or_default().to_owned(),
+            place: reader.attribute_place(element, "key"),
+        }
+    }
+
+    /// Looks the name up. One that is not defined is an error here and a fault when it is reached.
+    pub fn link(&self, names: &mut dyn Names) -> Box<dyn Kind> {
+        let id = names.endpoint(&self.key);
+        if id.is_none() {
+            let known = names.endpoint_names();
+            let hint = nearest(&self.key, known.iter().map(String::as_str))
+                .map(|n| format!("did you mean \"{n}\"?"));
+            names.report(
+                Diagnostic::error(
+                    codes::UNDEFINED_ENDPOINT,
+                    self.place.clone(),
+                    format!("endpoint \"{}\" is not defined", self.key),
+                )
+                .maybe_help(hint),
+            );
+        }
+        Box::new(Indirect {
+            key: self.key.clone(),
+            id,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Indirect {
+    key: String,
+    id: Option<EndpointId>,
+}
+
+impl Kind for Indirect {
+    fn send<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        message: &'a mut Message,
+        _parent: Parent,
+    ) -> Boxed<'a, Result<Sent, Fault>> {
+        Box::pin(async move {
+            let Some(endpoint) = self.id.and_then(|id| cx.endpoints.get(id)) else {
+                return Err(own_fault(
+                    message,
+                    fault::codes::UNDEFINED_ENDPOINT,
+                    format!("Couldn't find the endpoint with the key : {}", self.key),
+                ));
+            };
+            // The real endpoint has no parent, whatever the reference stands in.
+            endpoint.kind.send(cx.deeper()?, message, Parent::Root).await
+        })
+    }
+
+    fn is_ready(&self, cx: &SendContext<'_>) -> bool {
+        match (self.id.and_then(|id| cx.endpoints.get(id)), cx.deeper()) {
+            (Some(endpoint), Ok(cx)) => endpoint.kind.is_ready(&cx),
+            _ => false,
+        }
+    }
+
+    fn describe(&self, _now: u64, _out: &mut Vec<Described>) {}
+}

@@ -1,0 +1,529 @@
+//! What `address`, `http` and `default` endpoints share: quality-of-service block, state, sending
+//! one request, mapping its failures (spec 02 §3, §7, §8).
+
+use super::property::EndpointProperty;
+use super::state::{Caps, Change, FailureConfig, Phase};
+use super::store::LeafState;
+use super::parse::Head;
+use super::{Described, Names, Parent, SendContext, Sent, count_attempt, own_fault};
+use crate::clock::iso;
+use crate::expr::Expr;
+use crate::message::addressing::Version;
+use crate::message::fault::{Report, codes};
+use crate::message::outgoing::{Format, RequestPlan};
+use crate::message::stream::BodyStream;
+use crate::message::{Body, Fault, Message, SequenceId};
+use crate::settings::Settings;
+use crate::transport::http::{SendError, Target};
+use http::Method;
+use http::uri::PathAndQuery;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// `timeout/responseAction`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeoutAction {
+    /// Absent or `fault`: the fault handlers run. (The reference forgets the request when it is
+    /// absent; see differences.md.)
+    Fault,
+    /// `discard`: no fault sequence, no failover.
+    Discard,
+}
+
+/// `timeout/duration`.
+#[derive(Debug)]
+pub enum Timeout {
+    /// The server-wide default.
+    Global,
+    /// Milliseconds.
+    Fixed(Duration),
+    /// `{expression}`, evaluated per attempt; at most the global value.
+    Dynamic(Expr),
+}
+
+/// What the artifact says about a leaf, apart from its address.
+#[derive(Debug)]
+pub struct LeafDef {
+    /// The word that error texts use: `Address`, `HTTP`, `Default`.
+    pub word: &'static str,
+    /// `format`.
+    pub format: Option<Format>,
+    /// `encoding`.
+    pub encoding: Option<String>,
+    /// `enableAddressing`.
+    pub addressing: Option<Version>,
+    /// Failure settings; an initial duration or factor that the artifact leaves out is the
+    /// server's.
+    pub failure: FailureConfig,
+    /// `initialDuration` was given.
+    pub own_initial: bool,
+    /// `progressionFactor` was given.
+    pub own_factor: bool,
+    /// Response timeout.
+    pub timeout: Timeout,
+    /// What a timeout does.
+    pub timeout_action: TimeoutAction,
+    /// Method that an `http` endpoint forces.
+    pub method: Option<Method>,
+}
+
+/// Everything of a leaf that does not depend on how its address is found.
+#[derive(Debug)]
+pub struct Leaf {
+    /// Name, or `None`.
+    pub name: Option<String>,
+    /// The definition.
+    pub def: Arc<LeafDef>,
+    /// Failure settings with the server's defaults filled in.
+    pub failure: FailureConfig,
+    /// Server-wide caps.
+    pub caps: Caps,
+    /// `onError` sequence.
+    pub on_error: Option<SequenceId>,
+    /// Properties set before every attempt.
+    pub properties: Arc<Vec<EndpointProperty>>,
+    /// State that survives reloads.
+    pub state: Arc<LeafState>,
+}
+
+/// Where one request goes.
+pub enum Destination<'a> {
+    /// Known since the plan was made.
+    Fixed(&'a Target),
+    /// Found for this message.
+    Found(Target),
+}
+
+impl Destination<'_> {
+    fn target(&self) -> &Target {
+        match self {
+            Destination::Fixed(target) => target,
+            Destination::Found(target) => target,
+        }
+    }
+}
+
+impl Leaf {
+    /// Makes the leaf of a definition.
+    pub fn link(
+        def: &Arc<LeafDef>,
+        head: &Head,
+        properties: &Arc<Vec<EndpointProperty>>,
+        names: &mut dyn Names,
+        path: &str,
+    ) -> Leaf {
+        let settings = names.settings();
+        let mut failure = def.failure.clone();
+        let forced = settings.endpoint.suspend_override;
+        if !def.own_initial || forced {
+            failure.initial =
+                i64::try_from(settings.endpoint.suspend_duration.as_millis()).unwrap_or(30_000);
+        }
+        if !def.own_factor || forced {
+            failure.factor = settings.endpoint.suspend_factor;
+        }
+        let caps = caps(settings);
+        let state = names.stores().leaf(path, head.fingerprint);
+        let on_error = head.link_on_error(names);
+        Leaf {
+            name: head.name.clone(),
+            def: def.clone(),
+            failure,
+            caps,
+            on_error,
+            properties: properties.clone(),
+            state,
+        }
+    }
+}
+
+/// The caps of the settings.
+fn caps(settings: &Settings) -> Caps {
+    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+    let endpoint = &settings.endpoint;
+    Caps {
+        retries: endpoint.max_failover_retries,
+        suspend: ms(endpoint.suspend_on_max_failover),
+        recursive_retries: endpoint.max_recursive_failover_retries,
+        recursive_suspend: ms(endpoint.suspend_on_max_recursive_failover),
+    }
+}
+
+impl Leaf {
+    /// The name as logs print it.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(super::ANONYMOUS)
+    }
+
+    /// Whether a message may be sent now.
+    pub fn is_ready(&self, now: u64) -> bool {
+        !self.state.troubled.load(Ordering::Acquire)
+            || self
+                .state
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_ready(now)
+    }
+
+    fn phase(&self) -> Phase {
+        self.state
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .phase
+    }
+
+    /// The row of the endpoint list.
+    pub fn described(&self, kind: &'static str, address: Option<String>, now: u64) -> Described {
+        let state = self
+            .state
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Described {
+            name: self.label().to_owned(),
+            kind,
+            address,
+            state: Some(state.phase.word()),
+            retry_in_ms: matches!(state.phase, Phase::Timeout | Phase::Suspended)
+                .then(|| state.next_retry.saturating_sub(now)),
+        }
+    }
+
+    /// Checks readiness of a leaf without parent (spec 02 §7.4).
+    ///
+    /// # Errors
+    /// 303001 when it is suspended or off.
+    pub fn check_ready(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        parent: Parent,
+    ) -> Result<(), Fault> {
+        if parent != Parent::Root || self.is_ready(cx.services.clock.now()) {
+            return Ok(());
+        }
+        let comma = if self.def.word == "HTTP" { "," } else { " ," };
+        let text = format!(
+            "Currently{comma} {} endpoint : [ Name : {} ] [ State : {} ]",
+            self.def.word,
+            self.label(),
+            self.phase().word()
+        );
+        let fault = own_fault(message, codes::NOT_READY, text);
+        Err(self.escalate(fault))
+    }
+
+    /// The leaf gave up: its `onError` sequence runs before any group, and for 101503 the handler
+    /// of the flow does (spec 02 §13.2–§13.3). Either way no other child is tried.
+    fn escalate(&self, mut fault: Fault) -> Fault {
+        if let Some(on_error) = self.on_error {
+            if fault.code != codes::CONNECTION_FAILED {
+                fault.handler = Some(on_error);
+            }
+            fault.retry = false;
+        }
+        fault
+    }
+
+    /// Sends one request and waits for the response head.
+    ///
+    /// # Errors
+    /// The fault of the attempt, with `ERROR_*` set and the state moved. The request body is back in
+    /// the message when no byte of it left.
+    pub async fn send_to(
+        &self,
+        cx: SendContext<'_>,
+        message: &mut Message,
+        destination: Destination<'_>,
+        parent: Parent,
+    ) -> Result<Sent, Fault> {
+        count_attempt(&cx, message)?;
+        message.last_endpoint = true;
+        match self.attempt(&cx, message, &destination).await {
+            Ok(sent) => {
+                self.succeeded(&destination);
+                Ok(sent)
+            }
+            Err(mut fault) => {
+                message.report(&fault);
+                self.failed(&cx, &destination, parent, fault.code);
+                fault.retry = !fault.discard;
+                Err(self.escalate(fault))
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        destination: &Destination<'_>,
+    ) -> Result<Sent, Fault> {
+        let services = cx.services;
+        for property in self.properties.iter() {
+            if property.needs_body() {
+                message.build(&services.limits).await?;
+            }
+            property.apply(cx, message)?;
+        }
+        let target = destination.target();
+        let mut forced = self.def.method.clone();
+        let mut appended = None;
+        let has_body = !matches!(message.body, Body::Empty);
+        if self.def.format.is_some_and(|f| f != Format::Rest)
+            || (self.def.addressing.is_some() && has_body)
+            || message.wants_built_body()
+        {
+            message.build(&services.limits).await?;
+        }
+        if let Some(format) = self.def.format {
+            let (method, suffix) = message.apply_format(format, self.def.encoding.as_deref())?;
+            forced = forced.or(method);
+            appended = suffix;
+        }
+        message.strip_addressing();
+        // Addressing headers exist in SOAP only; other forms go out without them.
+        if let Some(version) = self.def.addressing
+            && message.is_built()
+            && message.formatter() == crate::message::format::Formatter::Soap
+        {
+            let address = format!("{}{}", target.key, target.path_and_query);
+            message.write_addressing(version, &address)?;
+        }
+        message.settle_request();
+        let path = self.path(message, target, appended.as_deref())?;
+        let one_way = message.properties.str("OUT_ONLY") == Some("true");
+        let body = message.take_wire_body()?;
+        let plan = RequestPlan {
+            host: &target.host_header,
+            path,
+            method: forced,
+            keep_user_agent: services.settings.http.preserve_user_agent,
+        };
+        let request = message.to_request(plan, body)?;
+        let wait = self.wait(cx, message);
+        if one_way {
+            let client = services.client.clone();
+            let target = target.clone();
+            // Nobody waits for the answer; the body is read so that the connection can be reused.
+            tokio::spawn(async move {
+                match tokio::time::timeout(wait, client.send(&target, request)).await {
+                    Ok(Ok(response)) => {
+                        let _ = response.into_body().collect(16 << 20).await;
+                    }
+                    Ok(Err(error)) => tracing::warn!(
+                        target: "Endpoint",
+                        "OUT_ONLY message to {} failed: {}", target.key, error.detail
+                    ),
+                    Err(_) => tracing::warn!(
+                        target: "Endpoint",
+                        "OUT_ONLY message to {} had no answer after {} ms", target.key, wait.as_millis()
+                    ),
+                }
+            });
+            return Ok(Sent::OneWay);
+        }
+        cx.exchange.mark_sent();
+        let outcome = tokio::time::timeout(wait, services.client.send(target, request)).await;
+        let response = match outcome {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(send_fault(message, error)),
+            Err(_) => return Err(self.timed_out(message, wait, target)),
+        };
+        let (head, body) = response.into_parts();
+        let body = if body.is_known_empty() {
+            Body::Empty
+        } else {
+            Body::Stream(body)
+        };
+        message.become_response(head, body);
+        if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
+            message.build(&services.limits).await?;
+            if message.envelope().is_some_and(|e| e.fault().is_some()) {
+                let mut fault = Fault::endpoint(codes::FORCED_SOAP_FAULT, "The response is a SOAP fault");
+                fault.report = Report::Always;
+                return Err(fault);
+            }
+        }
+        Ok(Sent::Response)
+    }
+
+    fn wait(&self, cx: &SendContext<'_>, message: &Message) -> Duration {
+        let global = cx.services.settings.endpoint.global_timeout;
+        match &self.def.timeout {
+            Timeout::Global => global,
+            Timeout::Fixed(duration) => *duration,
+            Timeout::Dynamic(expr) => {
+                let text = expr.string(&cx.scope(message)).ok().flatten();
+                match text.as_deref().map(str::trim).map(str::parse::<u64>) {
+                    Some(Ok(ms)) => Duration::from_millis(ms).min(global),
+                    _ => {
+                        tracing::warn!(
+                            target: "Endpoint",
+                            "Error while evaluating dynamic endpoint timeout expression {}; the global timeout of {} ms applies",
+                            expr.text(), global.as_millis()
+                        );
+                        global
+                    }
+                }
+            }
+        }
+    }
+
+    fn timed_out(&self, message: &mut Message, wait: Duration, target: &Target) -> Fault {
+        tracing::warn!(
+            target: "Endpoint",
+            "Expiring message ID : {}; dropping message after {} of : {} ms for Endpoint [{}], URI : {}{}",
+            message.message_id().unwrap_or_default(),
+            if matches!(self.def.timeout, Timeout::Global) { "GLOBAL_TIMEOUT" } else { "ENDPOINT_TIMEOUT" },
+            wait.as_millis(),
+            self.label(),
+            target.key,
+            target.path_and_query
+        );
+        let mut fault = Fault::endpoint(codes::SEND_TIMEOUT, "Send timeout");
+        fault.discard = self.def.timeout_action == TimeoutAction::Discard;
+        fault
+    }
+
+    fn path(
+        &self,
+        message: &Message,
+        target: &Target,
+        appended: Option<&str>,
+    ) -> Result<PathAndQuery, Fault> {
+        let base = target.path_and_query.as_str();
+        let postfix = if self.def.method.is_some() || !(self.def.format == Some(Format::Rest) || message.is_rest_request()) {
+            None
+        } else {
+            message.postfix()
+        };
+        if postfix.is_none() && appended.is_none() {
+            return Ok(target.path_and_query.clone());
+        }
+        let mut path = base.to_owned();
+        for part in [postfix, appended].into_iter().flatten() {
+            path = join(&path, part);
+        }
+        PathAndQuery::try_from(path.as_str())
+            .map_err(|e| Fault::mediation(format!("Malformed URL in the target EPR: {path}: {e}")))
+    }
+
+    fn succeeded(&self, destination: &Destination<'_>) {
+        if !self.state.troubled.load(Ordering::Acquire) {
+            return;
+        }
+        let mut state = self
+            .state
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Change::Active { from } = state.on_success() {
+            tracing::info!(
+                target: "EndpointContext",
+                "Endpoint : {}{}currently {} will now be marked active since it processed its last message",
+                self.label(), address_text(destination.target()), from.word()
+            );
+        }
+        self.state
+            .troubled
+            .store(state.phase != Phase::Active, Ordering::Release);
+    }
+
+    fn failed(&self, cx: &SendContext<'_>, destination: &Destination<'_>, parent: Parent, code: u32) {
+        let clock = &cx.services.clock;
+        let now = clock.now();
+        let mut state = self
+            .state
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let change = state.on_failure(&self.failure, &self.caps, parent == Parent::Group, code, now);
+        self.state.troubled.store(true, Ordering::Release);
+        let next = iso(clock.wall(state.next_retry));
+        drop(state);
+        let (name, address) = (self.label(), address_text(destination.target()));
+        match change {
+            Change::None | Change::Active { .. } => {}
+            Change::Timeout { remaining } => tracing::warn!(
+                target: "EndpointContext",
+                "Endpoint : {name}{address}is marked as TIMEOUT and will be retried : {remaining} more time/s after : {next} until its marked SUSPENDED for failure"
+            ),
+            Change::Suspended { duration, last, no_retries_left } => {
+                if no_retries_left {
+                    tracing::warn!(
+                        target: "EndpointContext",
+                        "Endpoint : {name}{address}has been marked for SUSPENSION, but no further retries remain. Thus it will be SUSPENDED."
+                    );
+                }
+                match last {
+                    None => tracing::warn!(
+                        target: "EndpointContext",
+                        "Suspending endpoint : {name}{address}- current suspend duration is : {duration}ms - Next retry after : {next}"
+                    ),
+                    Some(last) => tracing::warn!(
+                        target: "EndpointContext",
+                        "Suspending endpoint : {name}{address}- last suspend duration was : {last}ms and current suspend duration is : {duration}ms - Next retry after : {next}"
+                    ),
+                }
+            }
+        }
+    }
+}
+
+fn address_text(target: &Target) -> String {
+    format!(" with address {}{} ", target.key, target.path_and_query)
+}
+
+/// The fault of a failed send. The unsent request gives its body back.
+fn send_fault(message: &mut Message, error: SendError) -> Fault {
+    if let Some(request) = error.unsent
+        && matches!(message.body, Body::Empty)
+    {
+        let body: BodyStream = request.into_body();
+        if !body.is_known_empty() {
+            message.body = Body::Stream(body);
+        }
+    }
+    if let crate::transport::http::SendErrorKind::BodyFailed(cause) = error.kind {
+        return crate::message::body::stream_fault(cause);
+    }
+    let mut fault = Fault::endpoint(error.kind.code(), error.kind.message());
+    fault.detail = Some(error.detail);
+    fault.transport = Some((error.kind.base_code(), error.kind.protocol_state()));
+    fault
+}
+
+/// Joins an address and a postfix with exactly one slash (spec 02 §3.2).
+fn join(base: &str, postfix: &str) -> String {
+    if postfix.starts_with('?') {
+        return format!("{}{postfix}", base.strip_suffix('/').unwrap_or(base));
+    }
+    match (base.ends_with('/'), postfix.starts_with('/')) {
+        (true, true) => format!("{base}{}", &postfix[1..]),
+        (false, false) => format!("{base}/{postfix}"),
+        _ => format!("{base}{postfix}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::join;
+
+    #[test]
+    fn postfix_joins_with_one_slash() {
+        for (base, postfix, whole) in [
+            ("/b", "/a?x=1", "/b/a?x=1"),
+            ("/b/", "/a", "/b/a"),
+            ("/b", "a", "/b/a"),
+            ("/b/", "?q=1", "/b?q=1"),
+            ("/b", "?q=1", "/b?q=1"),
+            ("/b/", "a", "/b/a"),
+        ] {
+            assert_eq!(join(base, postfix), whole);
+        }
+    }
+}

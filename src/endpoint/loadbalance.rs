@@ -1,0 +1,302 @@
+//! `<loadbalance>` with round robin (spec 02 §9.1–§9.3).
+
+use super::member::MembersDef;
+use super::parse::{EndpointDef, parse_children};
+use super::store::GroupState;
+use super::{
+    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
+};
+use crate::diag::{Diagnostic, codes as diag_codes};
+use crate::message::fault::codes;
+use crate::message::stream::Replay;
+use crate::message::{Body, Fault, Message};
+use crate::syntax::{Element, Reader};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+/// A load-balance group as it is written.
+#[derive(Debug)]
+pub struct LoadBalanceDef {
+    /// The children.
+    pub children: Vec<Arc<EndpointDef>>,
+    members: Option<MembersDef>,
+    failover: bool,
+}
+
+const ALGORITHMS: &str = "org.apache.synapse.endpoints.algorithms.";
+
+impl LoadBalanceDef {
+    /// Reads the element.
+    pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<LoadBalanceDef> {
+        reader.known_attributes(element, &["algorithm", "policy", "failover", "buildMessage", "description"]);
+        let before = reader.errors();
+        check_algorithm(reader, element);
+        let children = parse_children(reader, element);
+        let members = MembersDef::parse(reader, element);
+        match (children.is_empty(), &members) {
+            (false, Some(_)) => {
+                let place = reader.place(element);
+                reader.error(
+                    diag_codes::CONFLICT,
+                    place,
+                    "<loadbalance> holds either endpoints or members, not both",
+                );
+            }
+            (true, None) if reader.errors() == before => {
+                let place = reader.place(element);
+                reader.error(
+                    diag_codes::MISSING_ELEMENT,
+                    place,
+                    "<loadbalance> needs at least one <endpoint> or <member>",
+                );
+            }
+            _ => {}
+        }
+        (reader.errors() == before).then_some(LoadBalanceDef {
+            children,
+            members,
+            failover: !element
+                .attribute("failover")
+                .is_some_and(|v| v.eq_ignore_ascii_case("false")),
+        })
+    }
+
+    /// Makes the endpoint.
+    pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
+        if let Some(members) = &self.members {
+            return members.link(def, names, path, self.failover);
+        }
+        Box::new(LoadBalance {
+            children: EndpointDef::link_children(&self.children, names, path),
+            name: def.head.name.clone(),
+            failover: self.failover,
+            state: names.stores().group(path, def.head.fingerprint),
+        })
+    }
+}
+
+fn check_algorithm(reader: &mut Reader, element: Element<'_, '_>) {
+    if element.has_attribute("policy") && element.has_attribute("algorithm") {
+        let place = reader.attribute_place(element, "algorithm");
+        reader.error(
+            diag_codes::CONFLICT,
+            place,
+            "<loadbalance> has \"policy\" or \"algorithm\", not both",
+        );
+    }
+    if let Some(policy) = element.attribute("policy")
+        && policy.trim() != "roundRobin"
+    {
+        let place = reader.attribute_place(element, "policy");
+        reader.report(
+            Diagnostic::error(
+                diag_codes::INVALID_VALUE,
+                place,
+                format!("Unsupported algorithm {policy} specified for the load balance endpoint"),
+            )
+            .help("write policy=\"roundRobin\", or leave it out"),
+        );
+    }
+    if let Some(algorithm) = element.attribute("algorithm") {
+        let place = reader.attribute_place(element, "algorithm");
+        match algorithm.trim().strip_prefix(ALGORITHMS) {
+            Some("RoundRobin") => {}
+            Some("WeightedRoundRobin" | "WeightedRRLCAlgorithm") => reader.unsupported(
+                place,
+                format!("the algorithm {algorithm} is not supported yet"),
+                Some("use org.apache.synapse.endpoints.algorithms.RoundRobin"),
+            ),
+            _ => reader.report(
+                Diagnostic::error(
+                    diag_codes::INVALID_VALUE,
+                    place,
+                    format!("Cannot instantiate LoadbalanceAlgorithm implementation class {algorithm}"),
+                )
+                .help("use org.apache.synapse.endpoints.algorithms.RoundRobin"),
+            ),
+        }
+    }
+}
+
+/// The next ready child from the cursor; at most every child is looked at (spec 02 §9.3).
+pub(super) fn round_robin<'e>(
+    children: &'e [Arc<Endpoint>],
+    state: &GroupState,
+    cx: &SendContext<'_>,
+) -> Option<&'e Arc<Endpoint>> {
+    let mut cursor = state.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = children.len();
+    for _ in 0..count {
+        let child = children.get(*cursor % count)?;
+        *cursor = (*cursor + 1) % count;
+        if child.kind.is_ready(cx) {
+            return Some(child);
+        }
+    }
+    // With no ready child the reference's cursor has moved one further.
+    *cursor = (*cursor + 1) % count.max(1);
+    None
+}
+
+/// Keeps a body that is on its way so that another child can get the same bytes.
+pub(super) struct Resend(Option<Replay>);
+
+impl Resend {
+    pub(super) fn new(message: &mut Message, cx: &SendContext<'_>) -> Resend {
+        let limit = usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
+        Resend(match std::mem::take(&mut message.body) {
+            Body::Stream(stream) => Some(Replay::new(stream, limit)),
+            other => {
+                message.body = other;
+                None
+            }
+        })
+    }
+
+    /// Puts the body in place for an attempt; `false` when bytes went out that were not kept.
+    pub(super) fn prepare(&self, message: &mut Message) -> bool {
+        let Some(replay) = &self.0 else { return true };
+        if message.is_built() {
+            return true;
+        }
+        message.body = Body::Empty;
+        match replay.attempt() {
+            Some(stream) => {
+                message.body = Body::Stream(stream);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Nobody else is tried: what is left of the body goes back to the message.
+    pub(super) fn give_up(self, message: &mut Message) {
+        let Some(replay) = self.0 else { return };
+        if message.is_built() {
+            return;
+        }
+        message.body = Body::Empty;
+        if let Some(stream) = replay.into_stream() {
+            message.body = Body::Stream(stream);
+        }
+    }
+}
+
+/// What all groups do after a child failed: whether the next one may be tried.
+pub(super) fn next_child(
+    group: &str,
+    kind: &str,
+    child: &Endpoint,
+    fault: Fault,
+    message: &mut Message,
+) -> Result<(), Fault> {
+    if !fault.retry {
+        return Err(fault);
+    }
+    tracing::warn!(
+        target: "Endpoint",
+        "Endpoint [{group}] Detect a Failure in a child endpoint : Endpoint [{}]", child.label()
+    );
+    if child.kind.retryable(fault.code) {
+        return Ok(());
+    }
+    Err(own_fault(
+        message,
+        codes::NO_READY_CHILD,
+        format!("{kind} endpoint : {group} - one of the child endpoints encounterd a non-retry error, not sending message to another endpoint"),
+    ))
+}
+
+/// The fault of a group whose body cannot be sent again.
+pub(super) fn cannot_resend(message: &mut Message) -> Fault {
+    let mut fault = own_fault(
+        message,
+        codes::NO_READY_CHILD,
+        "The message cannot be sent to another endpoint: its body is larger than the replay limit and was already being sent",
+    );
+    fault.detail = Some(
+        "raise [myelin] replay_limit_bytes to let larger bodies fail over after a part was sent".to_owned(),
+    );
+    fault
+}
+
+#[derive(Debug)]
+struct LoadBalance {
+    name: Option<String>,
+    children: Vec<Arc<Endpoint>>,
+    failover: bool,
+    state: Arc<GroupState>,
+}
+
+impl Kind for LoadBalance {
+    fn send<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        message: &'a mut Message,
+        _parent: Parent,
+    ) -> Boxed<'a, Result<Sent, Fault>> {
+        Box::pin(async move {
+            let cx = cx.deeper()?;
+            let name = self.name.as_deref().unwrap_or(ANONYMOUS);
+            if self.state.off.load(Ordering::Relaxed) {
+                return Err(own_fault(message, codes::NO_READY_CHILD, name));
+            }
+            let resend = Resend::new(message, &cx);
+            let outcome = loop {
+                let Some(child) = round_robin(&self.children, &self.state, &cx) else {
+                    break Err(own_fault(
+                        message,
+                        codes::NO_READY_CHILD,
+                        format!("Loadbalance endpoint : {name} - no ready child endpoints"),
+                    ));
+                };
+                if !resend.prepare(message) {
+                    break Err(cannot_resend(message));
+                }
+                message.clear_error();
+                match child.kind.send(cx, message, Parent::Group).await {
+                    Ok(sent) => return Ok(sent),
+                    Err(mut fault) => {
+                        if !self.failover {
+                            // A parent group only passes it on (spec 02 §9.2).
+                            fault.retry = false;
+                        }
+                        if let Err(fault) = next_child(name, "Loadbalance", child, fault, message) {
+                            break Err(fault);
+                        }
+                    }
+                }
+            };
+            resend.give_up(message);
+            outcome
+        })
+    }
+
+    fn is_ready(&self, cx: &SendContext<'_>) -> bool {
+        !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+    }
+
+    fn describe(&self, now: u64, out: &mut Vec<Described>) {
+        describe_group("loadbalance", self.name.as_deref(), &self.children, now, out);
+    }
+}
+
+/// The rows of a group and its children.
+pub(super) fn describe_group(
+    kind: &'static str,
+    name: Option<&str>,
+    children: &[Arc<Endpoint>],
+    now: u64,
+    out: &mut Vec<Described>,
+) {
+    out.push(Described {
+        name: name.unwrap_or(ANONYMOUS).to_owned(),
+        kind,
+        address: None,
+        state: None,
+        retry_in_ms: None,
+    });
+    for child in children {
+        child.kind.describe(now, out);
+    }
+}

@@ -1,0 +1,249 @@
+//! Endpoints: where messages are sent, what happens when that fails, and who is tried next
+//! (spec 02). One kind, one file: description, parse, link, send, tests.
+
+pub mod address;
+pub mod default;
+pub mod failover;
+pub mod http;
+pub mod indirect;
+pub mod leaf;
+pub mod loadbalance;
+pub mod member;
+pub mod parse;
+pub mod property;
+pub mod session;
+pub mod state;
+pub mod store;
+
+pub use leaf::Leaf;
+pub use parse::{EndpointDef, parse};
+pub use store::Stores;
+
+use crate::clock::Clock;
+use crate::diag::Place;
+use crate::expr::{LocalEntries, Scope};
+use crate::message::body::BodyLimits;
+use crate::message::fault::{Report, codes};
+use crate::message::{EndpointId, Exchange, Fault, Message, SequenceId};
+use crate::settings::Settings;
+use crate::transport::http::Client;
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+/// A boxed future of one message.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What every message of one worker shares.
+#[derive(Clone)]
+pub struct Services {
+    /// The worker's HTTP client.
+    pub client: Arc<Client>,
+    /// The clock.
+    pub clock: Clock,
+    /// Limits of bodies.
+    pub limits: BodyLimits,
+    /// Settings.
+    pub settings: Arc<Settings>,
+    /// Copies of the lines that `log` mediators wrote, for those who run flows under test.
+    pub lines: Option<Arc<Mutex<Vec<String>>>>,
+}
+
+/// Endpoints of a plan.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    /// By id.
+    pub list: Vec<Arc<Endpoint>>,
+    /// Ids by name.
+    pub by_name: HashMap<String, EndpointId>,
+}
+
+impl Endpoints {
+    /// The endpoint of an id.
+    pub fn get(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
+        self.list.get(id.0 as usize)
+    }
+
+    /// The endpoint of a name.
+    pub fn named(&self, name: &str) -> Option<&Arc<Endpoint>> {
+        self.by_name.get(name).and_then(|id| self.get(*id))
+    }
+}
+
+/// What an endpoint needs to send one message.
+#[derive(Clone, Copy)]
+pub struct SendContext<'a> {
+    /// The worker's services.
+    pub services: &'a Services,
+    /// Named endpoints of the plan.
+    pub endpoints: &'a Endpoints,
+    /// Local entries of the plan.
+    pub entries: &'a LocalEntries,
+    /// The client side.
+    pub exchange: &'a Arc<Exchange>,
+    /// How many references and groups are around this endpoint.
+    pub depth: u32,
+}
+
+/// Most references and groups inside each other while sending; more is a circle of references.
+pub const MAX_NESTING: u32 = 32;
+
+impl<'a> SendContext<'a> {
+    /// What expressions see.
+    pub fn scope(&self, message: &'a Message) -> Scope<'a> {
+        Scope {
+            message,
+            exchange: self.exchange,
+            entries: self.entries,
+            clock: &self.services.clock,
+        }
+    }
+
+    /// The context one level deeper.
+    ///
+    /// # Errors
+    /// When endpoints refer to each other in a circle.
+    pub fn deeper(self) -> Result<SendContext<'a>, Fault> {
+        if self.depth >= MAX_NESTING {
+            return Err(Fault::mediation(format!(
+                "Endpoints refer to each other more than {MAX_NESTING} levels deep"
+            )));
+        }
+        Ok(SendContext {
+            depth: self.depth + 1,
+            ..self
+        })
+    }
+}
+
+/// How a send ended without failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The message is now the response.
+    Response,
+    /// `OUT_ONLY`: it went out, nobody waits for an answer.
+    OneWay,
+}
+
+/// Where an endpoint stands inside a group. A real endpoint reached through a key has no parent
+/// (spec 02 §1): it checks its own readiness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// None: it checks itself before it sends.
+    Root,
+    /// Inside a group, which checked it.
+    Group,
+}
+
+/// One kind of endpoint.
+pub trait Kind: Send + Sync + Debug {
+    /// Sends the message; it becomes the response. On failure the message keeps the request as far
+    /// as it is still there, and `ERROR_*` are set.
+    fn send<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        message: &'a mut Message,
+        parent: Parent,
+    ) -> Boxed<'a, Result<Sent, Fault>>;
+
+    /// Whether a group may choose it now.
+    fn is_ready(&self, cx: &SendContext<'_>) -> bool;
+
+    /// Whether another child may be tried after this code.
+    fn retryable(&self, _code: u32) -> bool {
+        true
+    }
+
+    /// Its runtime state, as the internal port lists it.
+    fn describe(&self, now: u64, out: &mut Vec<Described>);
+}
+
+/// One line of the endpoint list.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Described {
+    /// Name, or `AnonymousEndpoint`.
+    pub name: String,
+    /// `address`, `http`, `loadbalance`, …
+    pub kind: &'static str,
+    /// The address of a leaf.
+    pub address: Option<String>,
+    /// State word of a leaf.
+    pub state: Option<&'static str>,
+    /// Milliseconds until it may be tried again.
+    pub retry_in_ms: Option<u64>,
+}
+
+/// An endpoint as it runs.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its name.
+    pub name: Option<String>,
+    /// What it does.
+    pub kind: Box<dyn Kind>,
+    /// Identifies its definition: children of a session group are bound by it.
+    pub fingerprint: u64,
+    /// Where it is written.
+    pub place: Place,
+}
+
+impl Endpoint {
+    /// The name as messages print it.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(ANONYMOUS)
+    }
+}
+
+/// The name of endpoints that have none (spec 02 §7.4).
+pub const ANONYMOUS: &str = "AnonymousEndpoint";
+
+/// A fault that an endpoint or group raises itself. After a leaf has been tried its error stays
+/// what the flow sees (spec 02 §13.1).
+pub fn own_fault(message: &mut Message, code: u32, text: impl Into<String>) -> Fault {
+    let mut fault = Fault::endpoint(code, text);
+    if message.last_endpoint {
+        fault.report = Report::Keep;
+        if let Some(crate::message::Value::Integer(code)) = message.properties.get("ERROR_CODE") {
+            fault.code = u32::try_from(*code).unwrap_or(fault.code);
+        }
+        if let Some(text) = message.properties.str("ERROR_MESSAGE") {
+            fault.message = text.to_owned();
+        }
+    } else {
+        message.report(&fault);
+    }
+    fault
+}
+
+/// Counts an attempt; a fault when the request has used up its attempts (differences.md).
+pub fn count_attempt(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
+    message.attempts += 1;
+    let limit = cx.services.settings.limits.max_attempts_per_request;
+    if message.attempts > limit {
+        return Err(own_fault(
+            message,
+            codes::NO_READY_CHILD,
+            format!("Gave up after {limit} attempts for one request"),
+        ));
+    }
+    Ok(())
+}
+
+/// What linking an endpoint gives back besides the endpoint: problems, and names to look up.
+pub trait Names {
+    /// The id of a named endpoint.
+    fn endpoint(&self, name: &str) -> Option<EndpointId>;
+    /// The id of a named sequence.
+    fn sequence(&self, name: &str) -> Option<SequenceId>;
+    /// Adds a finding.
+    fn report(&mut self, diagnostic: crate::diag::Diagnostic);
+    /// All endpoint names, for hints.
+    fn endpoint_names(&self) -> Vec<String>;
+    /// All sequence names, for hints.
+    fn sequence_names(&self) -> Vec<String>;
+    /// Runtime state that survives reloads.
+    fn stores(&self) -> &Stores;
+    /// Settings.
+    fn settings(&self) -> &Settings;
+}

@@ -1,0 +1,549 @@
+//! Reading `<endpoint>`: which kind it is, and what all kinds share (spec 02 §2–§3).
+
+use super::address::AddressDef;
+use super::default::DefaultDef;
+use super::failover::FailoverDef;
+use super::http::HttpDef;
+use super::indirect::IndirectDef;
+use super::leaf::{LeafDef, Timeout, TimeoutAction};
+use super::loadbalance::LoadBalanceDef;
+use super::property::{self, EndpointProperty};
+use super::session::SessionDef;
+use super::state::FailureConfig;
+use super::{Endpoint, Kind, Names};
+use crate::diag::{Diagnostic, Place, codes, nearest};
+use crate::message::SequenceId;
+use crate::message::outgoing::{Format, addressing_version};
+use crate::syntax::{Element, Reader};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What every `<endpoint>` has.
+#[derive(Debug)]
+pub struct Head {
+    /// `name`.
+    pub name: Option<String>,
+    /// `onError` and where it is written.
+    pub on_error: Option<(String, Place)>,
+    /// Of the element's text: equal text keeps its runtime state over a reload.
+    pub fingerprint: u64,
+    /// The element.
+    pub place: Place,
+}
+
+impl Head {
+    /// The sequence of `onError`; a warning when it is not defined.
+    pub fn link_on_error(&self, names: &mut dyn Names) -> Option<SequenceId> {
+        let (name, place) = self.on_error.as_ref()?;
+        let id = names.sequence(name);
+        if id.is_none() {
+            let known = names.sequence_names();
+            let hint = nearest(name, known.iter().map(String::as_str))
+                .map(|n| format!("did you mean \"{n}\"?"));
+            names.report(
+                Diagnostic::warning(
+                    codes::UNDEFINED_SEQUENCE,
+                    place.clone(),
+                    format!("the onError sequence \"{name}\" is not defined; the enclosing fault handler is used"),
+                )
+                .maybe_help(hint),
+            );
+        }
+        id
+    }
+}
+
+/// An endpoint as it is written.
+#[derive(Debug)]
+pub struct EndpointDef {
+    /// What every kind has.
+    pub head: Head,
+    /// Properties.
+    pub properties: Arc<Vec<EndpointProperty>>,
+    /// The kind.
+    pub kind: KindDef,
+}
+
+/// The kinds.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum KindDef {
+    Address(AddressDef),
+    Default(DefaultDef),
+    Http(HttpDef),
+    Indirect(IndirectDef),
+    LoadBalance(LoadBalanceDef),
+    Session(SessionDef),
+    Failover(FailoverDef),
+}
+
+const CHILDREN: &[&str] = &[
+    "address", "http", "default", "loadbalance", "failover", "session", "description", "property",
+];
+
+/// Kinds of the reference that are not there yet, and what to do meanwhile.
+const LATER: &[(&str, &str)] = &[
+    ("wsdl", "use <address> with the address of the WSDL's port"),
+    ("recipientlist", "use <clone> or several sends"),
+    ("dynamicLoadbalance", "it needs an Axis2 cluster; list the endpoints in <loadbalance>"),
+    ("serviceDynamicLoadbalance", "it needs an Axis2 cluster; list the endpoints in <loadbalance>"),
+    ("class", "Java classes cannot run here; use <address> or <http>"),
+];
+
+/// Reads an `<endpoint>` element.
+pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointDef> {
+    reader.nested(element, |reader| parse_here(reader, element))
+}
+
+fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointDef> {
+    reader.known_attributes(
+        element,
+        &["name", "key", "key-expression", "template", "uri", "onError", "statistics", "trace", "description"],
+    );
+    let head = Head {
+        name: element.attribute("name").map(str::to_owned),
+        on_error: element
+            .attribute("onError")
+            .map(|n| (n.to_owned(), reader.attribute_place(element, "onError"))),
+        fingerprint: fingerprint(reader, element),
+        place: reader.place(element),
+    };
+    for name in ["key-expression", "template"] {
+        if element.has_attribute(name) {
+            let place = reader.attribute_place(element, name);
+            reader.unsupported(
+                place,
+                format!("endpoints with \"{name}\" are not supported yet"),
+                Some("use key=\"NAME\" or an inline endpoint"),
+            );
+            return None;
+        }
+    }
+    if element.has_attribute("key") {
+        let kind = KindDef::Indirect(IndirectDef::parse(reader, element));
+        let properties = Arc::new(property::parse(reader, element));
+        return Some(EndpointDef { head, properties, kind });
+    }
+    let children = reader.children(element);
+    let mut kinds = Vec::new();
+    let mut session = None;
+    for child in children {
+        match reader.name(child) {
+            Some("description" | "property") => {}
+            Some("session") => session = Some(child),
+            Some("address" | "http" | "default" | "loadbalance" | "failover") => kinds.push(child),
+            name => {
+                let name = name.unwrap_or_else(|| child.tag_name().name());
+                if let Some((_, help)) = LATER.iter().find(|(n, _)| *n == name) {
+                    let place = reader.place(child);
+                    reader.unsupported(
+                        place,
+                        format!("<{name}> endpoints are not supported yet"),
+                        Some(help),
+                    );
+                    return None;
+                }
+                reader.unknown_element(child, "endpoint", CHILDREN);
+            }
+        }
+    }
+    let Some(first) = kinds.first().copied() else {
+        if reader.errors() == 0 {
+            let place = head.place.clone();
+            reader.error(
+                codes::MISSING_ELEMENT,
+                place,
+                "<endpoint> needs \"key\" or one of the children address, http, default, loadbalance, failover",
+            );
+        }
+        return None;
+    };
+    for extra in kinds.iter().skip(1) {
+        let place = reader.place(*extra);
+        reader.error(
+            codes::CONFLICT,
+            place,
+            format!("an endpoint is of one kind, and this one is already <{}>", first.tag_name().name()),
+        );
+    }
+    let properties = Arc::new(property::parse(reader, element));
+    let kind = match (first.tag_name().name(), session) {
+        ("address", None) => KindDef::Address(AddressDef::parse(reader, first)?),
+        ("http", None) => KindDef::Http(HttpDef::parse(reader, first)?),
+        ("default", None) => KindDef::Default(DefaultDef::parse(reader, first)?),
+        ("failover", None) => KindDef::Failover(FailoverDef::parse(reader, first)?),
+        ("loadbalance", None) => KindDef::LoadBalance(LoadBalanceDef::parse(reader, first)?),
+        ("loadbalance", Some(session)) => KindDef::Session(SessionDef::parse(reader, session, first)?),
+        (name, Some(session)) => {
+            let place = reader.place(session);
+            reader.error(
+                codes::CONFLICT,
+                place,
+                format!("<session> goes with <loadbalance>, not with <{name}>"),
+            );
+            return None;
+        }
+        _ => return None,
+    };
+    Some(EndpointDef { head, properties, kind })
+}
+
+/// An endpoint reference that stands in an attribute, such as a proxy target's `endpoint`.
+pub fn reference(reader: &mut Reader, element: Element<'_, '_>, attribute: &str) -> EndpointDef {
+    let place = reader.attribute_place(element, attribute);
+    EndpointDef {
+        head: Head {
+            name: None,
+            on_error: None,
+            fingerprint: 0,
+            place: place.clone(),
+        },
+        properties: Arc::default(),
+        kind: KindDef::Indirect(IndirectDef {
+            key: element.attribute(attribute).unwrap_or_default().to_owned(),
+            place,
+        }),
+    }
+}
+
+fn fingerprint(reader: &Reader, element: Element<'_, '_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    reader
+        .source
+        .text()
+        .get(element.range())
+        .unwrap_or_default()
+        .hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Reads the children of a group: endpoints and members.
+pub fn parse_children(reader: &mut Reader, group: Element<'_, '_>) -> Vec<Arc<EndpointDef>> {
+    let mut out: Vec<Arc<EndpointDef>> = Vec::new();
+    let name = group.tag_name().name();
+    for child in reader.children(group) {
+        match reader.name(child) {
+            Some("endpoint") => {
+                if let Some(key) = child.attribute("key")
+                    && out.iter().any(|e| matches!(&e.kind, KindDef::Indirect(i) if i.key == key))
+                {
+                    let place = reader.attribute_place(child, "key");
+                    reader.error(
+                        codes::CONFLICT,
+                        place,
+                        format!("Same endpoint definition cannot be used with in the siblings: \"{key}\" is already in this <{name}>"),
+                    );
+                    continue;
+                }
+                if let Some(def) = parse(reader, child) {
+                    out.push(Arc::new(def));
+                }
+            }
+            Some("member" | "property" | "description") => {}
+            _ => reader.unknown_element(child, name, &["endpoint", "member"]),
+        }
+    }
+    out
+}
+
+impl EndpointDef {
+    /// Makes the endpoint of a plan. `path` says where it is, for state that survives reloads.
+    pub fn link(&self, names: &mut dyn Names, path: &str) -> Arc<Endpoint> {
+        let kind: Box<dyn Kind> = match &self.kind {
+            KindDef::Address(def) => def.link(self, names, path),
+            KindDef::Default(def) => def.link(self, names, path),
+            KindDef::Http(def) => def.link(self, names, path),
+            KindDef::Indirect(def) => def.link(names),
+            KindDef::LoadBalance(def) => def.link(self, names, path),
+            KindDef::Session(def) => def.link(self, names, path),
+            KindDef::Failover(def) => def.link(self, names, path),
+        };
+        Arc::new(Endpoint {
+            name: self.head.name.clone(),
+            kind,
+            fingerprint: self.head.fingerprint,
+            place: self.head.place.clone(),
+        })
+    }
+
+    /// Links the children of a group. Named children are told apart by name, others by position.
+    pub fn link_children(
+        children: &[Arc<EndpointDef>],
+        names: &mut dyn Names,
+        path: &str,
+    ) -> Vec<Arc<Endpoint>> {
+        children
+            .iter()
+            .enumerate()
+            .map(|(index, child)| {
+                let step = child.head.name.clone().unwrap_or_else(|| index.to_string());
+                child.link(names, &format!("{path}/{step}"))
+            })
+            .collect()
+    }
+}
+
+/// Reads the quality-of-service block of a leaf (spec 02 §3).
+pub fn parse_leaf(
+    reader: &mut Reader,
+    element: Element<'_, '_>,
+    word: &'static str,
+    attributes: &[&str],
+) -> Option<LeafDef> {
+    let known: Vec<&str> = attributes
+        .iter()
+        .chain(&["format", "optimize", "encoding", "statistics", "trace"])
+        .copied()
+        .collect();
+    reader.known_attributes(element, &known);
+    let format = element.attribute("format").and_then(|text| {
+        let format = Format::parse(text);
+        if format.is_none() {
+            let place = reader.attribute_place(element, "format");
+            reader.report(
+                Diagnostic::warning(
+                    codes::INVALID_VALUE,
+                    place,
+                    format!("\"{text}\" is not an endpoint format; the message is left as it is"),
+                )
+                .help("known formats: soap11, soap12, pox, get, rest"),
+            );
+        }
+        format
+    });
+    if let Some(text) = element.attribute("optimize") {
+        let place = reader.attribute_place(element, "optimize");
+        reader.unsupported(
+            place,
+            format!("optimize=\"{text}\" is not supported yet"),
+            Some("leave it out to send the message as it is"),
+        );
+    }
+    let mut def = LeafDef {
+        word,
+        format,
+        encoding: element.attribute("encoding").map(str::to_owned),
+        addressing: None,
+        failure: FailureConfig::default(),
+        own_initial: false,
+        own_factor: false,
+        timeout: Timeout::Global,
+        timeout_action: TimeoutAction::Fault,
+        method: None,
+    };
+    let before = reader.errors();
+    for child in reader.children(element) {
+        match reader.name(child) {
+            Some("enableAddressing") => parse_addressing(reader, child, &mut def),
+            Some("enableSec") => {
+                let place = reader.place(child);
+                reader.unsupported(
+                    place,
+                    "<enableSec> (WS-Security) is not supported",
+                    Some("terminate WS-Security in front of the back-end, or call it over TLS"),
+                );
+            }
+            Some("enableRM") => {
+                let place = reader.place(child);
+                reader.warning(codes::UNKNOWN_ELEMENT, place, "<enableRM> has no effect, as in the reference");
+            }
+            Some("timeout") => parse_timeout(reader, child, &mut def),
+            Some("markForSuspension") => {
+                for part in reader.children(child) {
+                    match reader.name(part) {
+                        Some("errorCodes") => def.failure.mark_codes = codes_of(reader, part),
+                        Some("retriesBeforeSuspension") => {
+                            def.failure.retries = number(reader, part).unwrap_or(0);
+                        }
+                        Some("retryDelay") => def.failure.retry_delay = number(reader, part).unwrap_or(0),
+                        _ => reader.unknown_element(
+                            part,
+                            "markForSuspension",
+                            &["errorCodes", "retriesBeforeSuspension", "retryDelay"],
+                        ),
+                    }
+                }
+            }
+            Some("suspendOnFailure") => parse_suspend(reader, child, &mut def),
+            Some("suspendDurationOnFailure") => {
+                // Legacy, in seconds; <suspendOnFailure> overrides it wherever it stands.
+                if !def.own_initial && let Some(seconds) = number(reader, child) {
+                    def.failure.initial = seconds.saturating_mul(1000);
+                    def.failure.factor = 1.0;
+                    def.own_initial = true;
+                    def.own_factor = true;
+                }
+                let place = reader.place(child);
+                reader.report(
+                    Diagnostic::warning(
+                        codes::UNKNOWN_ELEMENT,
+                        place,
+                        "<suspendDurationOnFailure> is an old form",
+                    )
+                    .help("use <suspendOnFailure><initialDuration>milliseconds</initialDuration></suspendOnFailure>"),
+                );
+            }
+            Some("retryConfig") => {
+                for part in reader.children(child) {
+                    match reader.name(part) {
+                        Some("disabledErrorCodes") => def.failure.retry_disabled = codes_of(reader, part),
+                        Some("enabledErrorCodes") => def.failure.retry_enabled = codes_of(reader, part),
+                        _ => reader.unknown_element(
+                            part,
+                            "retryConfig",
+                            &["disabledErrorCodes", "enabledErrorCodes"],
+                        ),
+                    }
+                }
+            }
+            Some("property" | "description") => {}
+            Some("authentication") if word == "HTTP" => {
+                let place = reader.place(child);
+                reader.unsupported(
+                    place,
+                    "<authentication> is not supported yet",
+                    Some("set the Authorization header with <header scope=\"transport\" …/>"),
+                );
+            }
+            _ => reader.unknown_element(
+                child,
+                element.tag_name().name(),
+                &["enableAddressing", "enableSec", "timeout", "markForSuspension", "suspendOnFailure", "retryConfig"],
+            ),
+        }
+    }
+    (reader.errors() == before).then_some(def)
+}
+
+fn parse_addressing(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDef) {
+    reader.known_attributes(element, &["version", "separateListener"]);
+    def.addressing = addressing_version(element.attribute("version"));
+    if def.addressing.is_none() {
+        let place = reader.attribute_place(element, "version");
+        reader.report(
+            Diagnostic::error(codes::INVALID_VALUE, place, "unknown addressing version")
+                .help("allowed values: final, submission"),
+        );
+    }
+    if element
+        .attribute("separateListener")
+        .is_some_and(|v| v.eq_ignore_ascii_case("true"))
+    {
+        let place = reader.attribute_place(element, "separateListener");
+        reader.unsupported(
+            place,
+            "separateListener=\"true\" is not supported yet",
+            Some("leave it out: the response then comes back on the same connection"),
+        );
+    }
+}
+
+fn parse_timeout(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDef) {
+    for part in reader.children(element) {
+        match reader.name(part) {
+            Some("duration") => {
+                let text = part.text().unwrap_or_default();
+                if text.starts_with('{') && text.ends_with('}') {
+                    let inner = &text[1..text.len() - 1];
+                    let namespaces = reader.namespaces(part);
+                    match crate::expr::Expr::compile(inner, &namespaces) {
+                        Ok(expr) => def.timeout = Timeout::Dynamic(expr),
+                        Err(e) => {
+                            let place = reader.place(part);
+                            reader.expression_error(&place, inner, &e);
+                        }
+                    }
+                } else if let Some(ms) = number(reader, part) {
+                    def.timeout = Timeout::Fixed(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+                }
+            }
+            Some("responseAction" | "action") => {
+                let text = part.text().unwrap_or_default().trim();
+                if text.eq_ignore_ascii_case("discard") {
+                    def.timeout_action = TimeoutAction::Discard;
+                } else if !text.eq_ignore_ascii_case("fault") {
+                    let place = reader.place(part);
+                    reader.report(
+                        Diagnostic::error(
+                            codes::INVALID_VALUE,
+                            place,
+                            format!("Invalid timeout action, action : {text} is not supported"),
+                        )
+                        .help("allowed values: fault, discard"),
+                    );
+                }
+            }
+            _ => reader.unknown_element(part, "timeout", &["duration", "responseAction"]),
+        }
+    }
+}
+
+fn parse_suspend(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDef) {
+    for part in reader.children(element) {
+        match reader.name(part) {
+            Some("errorCodes") => def.failure.suspend_codes = codes_of(reader, part),
+            Some("initialDuration") => {
+                if let Some(ms) = number(reader, part) {
+                    def.failure.initial = ms;
+                    def.own_initial = true;
+                }
+            }
+            Some("progressionFactor") => match part.text().unwrap_or_default().trim().parse::<f32>() {
+                Ok(factor) => {
+                    def.failure.factor = factor;
+                    def.own_factor = true;
+                }
+                Err(_) => not_a_number(reader, part),
+            },
+            Some("maximumDuration") => {
+                if let Some(ms) = number(reader, part) {
+                    def.failure.maximum = ms;
+                }
+            }
+            _ => reader.unknown_element(
+                part,
+                "suspendOnFailure",
+                &["errorCodes", "initialDuration", "progressionFactor", "maximumDuration"],
+            ),
+        }
+    }
+}
+
+fn not_a_number(reader: &mut Reader, element: Element<'_, '_>) {
+    let place = reader.place(element);
+    let name = element.tag_name().name();
+    let text = element.text().unwrap_or_default().trim().to_owned();
+    let what = if name == "duration" {
+        format!("Endpoint timeout duration expected as a number but was not a number: \"{text}\"")
+    } else {
+        format!("<{name}> needs a number, not \"{text}\"")
+    };
+    reader.error(codes::INVALID_VALUE, place, what);
+}
+
+/// The number in an element.
+pub fn number(reader: &mut Reader, element: Element<'_, '_>) -> Option<i64> {
+    match element.text().unwrap_or_default().trim().parse() {
+        Ok(number) => Some(number),
+        Err(_) => {
+            not_a_number(reader, element);
+            None
+        }
+    }
+}
+
+fn codes_of(reader: &mut Reader, element: Element<'_, '_>) -> Vec<i64> {
+    let text = element.text().unwrap_or_default();
+    let mut out = Vec::new();
+    for word in text.split([',', ' ', '\n', '\t', '\r']).filter(|w| !w.is_empty()) {
+        match word.parse() {
+            Ok(code) => out.push(code),
+            Err(_) => {
+                not_a_number(reader, element);
+                break;
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,113 @@
+//! `<property>` of endpoints: set on the message before every attempt (spec 02 §2.1).
+
+use super::SendContext;
+use crate::diag::codes;
+use crate::expr::Expr;
+use crate::message::{Fault, Message, Value};
+use crate::syntax::{Element, Reader};
+use http::header::{HeaderName, HeaderValue};
+
+/// Where the property goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Default,
+    Axis2,
+    Axis2Client,
+    Transport,
+}
+
+/// One property of an endpoint.
+#[derive(Debug)]
+pub struct EndpointProperty {
+    /// Its name.
+    pub name: String,
+    scope: Scope,
+    value: PropertyValue,
+}
+
+#[derive(Debug)]
+enum PropertyValue {
+    Literal(String),
+    Expr(Expr),
+}
+
+/// Reads the `<property>` children.
+pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Vec<EndpointProperty> {
+    let mut out = Vec::new();
+    for child in element.children().filter(roxmltree::Node::is_element) {
+        if child.tag_name().name() != "property" || !reader.is_synapse(child) {
+            continue;
+        }
+        reader.known_attributes(child, &["name", "value", "expression", "scope", "type"]);
+        let name = reader.required(child, "name");
+        let scope = match child.attribute("scope") {
+            None | Some("") => Some(Scope::Default),
+            Some(_) => reader.one_of(
+                child,
+                "scope",
+                &[
+                    ("default", Scope::Default),
+                    ("axis2", Scope::Axis2),
+                    ("axis2-client", Scope::Axis2Client),
+                    ("transport", Scope::Transport),
+                ],
+            ),
+        };
+        let value = match child.attribute("value") {
+            Some(text) if !text.is_empty() => Some(PropertyValue::Literal(text.to_owned())),
+            _ if child.has_attribute("expression") => {
+                reader.expression(child, "expression").map(PropertyValue::Expr)
+            }
+            _ => {
+                let place = reader.place(child);
+                reader.error(
+                    codes::MISSING_ATTRIBUTE,
+                    place,
+                    "an endpoint property needs \"value\" or \"expression\"",
+                );
+                None
+            }
+        };
+        if let (Some(name), Some(scope), Some(value)) = (name, scope, value) {
+            out.push(EndpointProperty {
+                name: name.to_owned(),
+                scope,
+                value,
+            });
+        }
+    }
+    out
+}
+
+impl EndpointProperty {
+    /// Whether the body must be built first.
+    pub fn needs_body(&self) -> bool {
+        matches!(&self.value, PropertyValue::Expr(e) if e.needs_body())
+    }
+
+    /// Sets it on the message.
+    ///
+    /// # Errors
+    /// When the expression throws.
+    pub fn apply(&self, cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
+        let text = match &self.value {
+            PropertyValue::Literal(text) => Some(text.clone()),
+            PropertyValue::Expr(expr) => expr.string(&cx.scope(message))?,
+        };
+        let Some(text) = text else { return Ok(()) };
+        match self.scope {
+            Scope::Default => message.properties.set(&self.name, text),
+            Scope::Axis2 => message.axis2.set(&self.name, text),
+            Scope::Axis2Client => message.client_options.set(&self.name, Value::String(text)),
+            Scope::Transport => {
+                if let (Ok(name), Ok(value)) = (
+                    HeaderName::from_bytes(self.name.as_bytes()),
+                    HeaderValue::from_str(&text),
+                ) {
+                    message.headers.insert(name, value);
+                }
+            }
+        }
+        Ok(())
+    }
+}

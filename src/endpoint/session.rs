@@ -1,0 +1,454 @@
+//! `<session>` with `<loadbalance>`: session affinity (spec 02 §11).
+
+use super::loadbalance::{
+    LoadBalanceDef, Resend, cannot_resend, describe_group, next_child, round_robin,
+};
+use super::parse::{EndpointDef, number};
+use super::store::GroupState;
+use super::{ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault};
+use crate::diag::{Diagnostic, codes as diag_codes};
+use crate::message::fault::codes;
+use crate::message::{Body, Fault, Message, header_text};
+use crate::syntax::{Element, Reader, SYNAPSE};
+use crate::xml::{Peek, soap_header_child_text};
+use http::HeaderValue;
+use http::header::{COOKIE, SET_COOKIE};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Who makes the session id, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SessionType {
+    /// The client, in the SOAP header block `ClientID`.
+    SimpleClient,
+    /// The back-end, in a cookie.
+    Http,
+}
+
+/// A session group as it is written.
+#[derive(Debug)]
+pub struct SessionDef {
+    kind: SessionType,
+    timeout: Option<Duration>,
+    group: LoadBalanceDef,
+}
+
+impl SessionDef {
+    /// Reads `<session>` and its `<loadbalance>` sibling.
+    pub fn parse(
+        reader: &mut Reader,
+        session: Element<'_, '_>,
+        group: Element<'_, '_>,
+    ) -> Option<SessionDef> {
+        reader.known_attributes(session, &["type"]);
+        let text = reader.required(session, "type").map(str::to_owned);
+        let kind = match text.as_deref().map(str::trim) {
+            None => None,
+            Some(t) if t.eq_ignore_ascii_case("simpleClientSession") => Some(SessionType::SimpleClient),
+            Some(t) if t.eq_ignore_ascii_case("http") => Some(SessionType::Http),
+            Some(t) if t.eq_ignore_ascii_case("soap") => {
+                let place = reader.attribute_place(session, "type");
+                reader.unsupported(
+                    place,
+                    "soap sessions are not supported yet",
+                    Some("use type=\"http\" or type=\"simpleClientSession\""),
+                );
+                None
+            }
+            Some(t) => {
+                let place = reader.attribute_place(session, "type");
+                reader.report(
+                    Diagnostic::error(
+                        diag_codes::INVALID_VALUE,
+                        place,
+                        format!("\"{t}\" is not a session type"),
+                    )
+                    .help("allowed values: simpleClientSession, http, soap"),
+                );
+                None
+            }
+        };
+        let mut timeout = None;
+        for child in reader.children(session) {
+            match reader.name(child) {
+                Some("sessionTimeout") => {
+                    timeout = number(reader, child)
+                        .filter(|ms| *ms >= 0)
+                        .map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+                }
+                _ => reader.unknown_element(child, "session", &["sessionTimeout"]),
+            }
+        }
+        let group_def = LoadBalanceDef::parse(reader, group)?;
+        if let Some(member) = reader.child(group, "member") {
+            let place = reader.place(member);
+            reader.error(
+                diag_codes::CONFLICT,
+                place,
+                "a session needs <endpoint> children, not <member>",
+            );
+            return None;
+        }
+        Some(SessionDef {
+            kind: kind?,
+            timeout,
+            group: group_def,
+        })
+    }
+
+    /// Makes the endpoint.
+    pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
+        let settings = names.settings();
+        let timeout = self.timeout.unwrap_or(settings.endpoint.sal_session_timeout);
+        let max_sessions = settings.limits.max_sessions;
+        Box::new(SessionGroup {
+            children: EndpointDef::link_children(&self.group.children, names, path),
+            name: def.head.name.clone(),
+            kind: self.kind,
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            max_sessions,
+            state: names.stores().group(path, def.head.fingerprint),
+            sessions: names.stores().sessions(path),
+        })
+    }
+}
+
+/// The bindings of one session group: session id to child. Bounded; a binding ends at an absolute
+/// time, later requests do not extend it (spec 02 §11.3).
+#[derive(Debug, Default)]
+pub struct Sessions(Mutex<HashMap<Box<str>, Binding>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Binding {
+    child: u64,
+    expires: u64,
+}
+
+impl Sessions {
+    fn with<R>(&self, f: impl FnOnce(&mut HashMap<Box<str>, Binding>) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The child of a live session.
+    pub fn child(&self, id: &str, now: u64) -> Option<u64> {
+        self.with(|map| match map.get(id) {
+            Some(binding) if binding.expires > now => Some(binding.child),
+            Some(_) => {
+                map.remove(id);
+                None
+            }
+            None => None,
+        })
+    }
+
+    /// Binds an id. At the limit, expired bindings make room, else the one that ends first.
+    pub fn bind(&self, id: &str, child: u64, now: u64, timeout: u64, max: usize) {
+        self.with(|map| {
+            if map.len() >= max && !map.contains_key(id) {
+                map.retain(|_, binding| binding.expires > now);
+                if map.len() >= max {
+                    // A tenth makes room at once, so that a full table is not walked per request.
+                    let mut ends: Vec<u64> = map.values().map(|b| b.expires).collect();
+                    let at = ends.len() / 10;
+                    let (_, limit, _) = ends.select_nth_unstable(at);
+                    let limit = *limit;
+                    map.retain(|_, binding| binding.expires > limit);
+                }
+            }
+            map.insert(
+                id.into(),
+                Binding {
+                    child,
+                    expires: now.saturating_add(timeout),
+                },
+            );
+        });
+    }
+
+    /// Forgets an id.
+    pub fn forget(&self, id: &str) {
+        self.with(|map| map.remove(id));
+    }
+
+    /// How many bindings are held, expired ones included until they are met.
+    pub fn len(&self) -> usize {
+        self.with(|map| map.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[derive(Debug)]
+struct SessionGroup {
+    name: Option<String>,
+    kind: SessionType,
+    children: Vec<Arc<Endpoint>>,
+    timeout_ms: u64,
+    max_sessions: usize,
+    state: Arc<GroupState>,
+    sessions: Arc<Sessions>,
+}
+
+/// Cookies that mean a session (spec 02 §11.1).
+const COOKIES: [&str; 4] = ["JSESSIONID", "PHPSESSID", "phpMyAdmin", "wordpress_test_cookie"];
+
+fn is_session_cookie(part: &str) -> bool {
+    COOKIES.iter().any(|c| part.contains(c))
+}
+
+impl SessionGroup {
+    fn child_of(&self, fingerprint: u64) -> Option<&Arc<Endpoint>> {
+        self.children.iter().find(|c| c.fingerprint == fingerprint)
+    }
+
+    /// The id of the request and the child it is bound to.
+    async fn lookup(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+    ) -> Result<(Option<String>, Option<&Arc<Endpoint>>), Fault> {
+        let now = cx.services.clock.now();
+        match self.kind {
+            SessionType::SimpleClient => {
+                let Some(id) = client_id(cx, message).await? else {
+                    return Ok((None, None));
+                };
+                let child = self.sessions.child(&id, now).and_then(|c| self.child_of(c));
+                Ok((Some(id), child))
+            }
+            SessionType::Http => {
+                let found = cookies(message)
+                    .filter(|part| is_session_cookie(part))
+                    .find_map(|part| {
+                        let child = self.child_of(self.sessions.child(part, now)?)?;
+                        Some((part.to_owned(), child))
+                    });
+                Ok(match found {
+                    Some((id, child)) => (Some(id), Some(child)),
+                    None => (None, None),
+                })
+            }
+        }
+    }
+
+    fn bind(&self, cx: &SendContext<'_>, id: &str, child: &Endpoint) {
+        self.sessions.bind(
+            id,
+            child.fingerprint,
+            cx.services.clock.now(),
+            self.timeout_ms,
+            self.max_sessions,
+        );
+    }
+
+    /// A message of a known session goes to its endpoint or nowhere (spec 02 §11.3).
+    async fn send_bound(
+        &self,
+        cx: SendContext<'_>,
+        message: &mut Message,
+        id: &str,
+        child: &Endpoint,
+    ) -> Result<Sent, Fault> {
+        if !child.kind.is_ready(&cx) {
+            return Err(own_fault(
+                message,
+                codes::SESSION_NOT_READY,
+                format!("The endpoint {} on the session with id {id} is not ready.", child.label()),
+            ));
+        }
+        child
+            .kind
+            .send(cx, message, Parent::Group)
+            .await
+            .map_err(|mut fault| {
+                fault.retry = false;
+                fault
+            })
+    }
+}
+
+fn cookies(message: &Message) -> impl Iterator<Item = &str> {
+    message
+        .headers
+        .get(COOKIE)
+        .map(header_text)
+        .unwrap_or_default()
+        .split(';')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+}
+
+/// The text of the header block `{http://ws.apache.org/ns/synapse}ClientID`. Read from the tree
+/// when there is one, else from the start of the bytes without building anything.
+async fn client_id(cx: &SendContext<'_>, message: &mut Message) -> Result<Option<String>, Fault> {
+    if message.rest && !message.is_built() {
+        return Ok(None);
+    }
+    if !message.is_built() {
+        message.body.collect(cx.services.limits.max_bytes).await?;
+    }
+    let text = match &message.body {
+        Body::Bytes(bytes) if is_utf8(message) => match soap_header_child_text(bytes, SYNAPSE, "ClientID") {
+            Peek::Found(text) => Some(text),
+            Peek::Absent => None,
+            // Anything odd is decided by the real reader, which says what is wrong.
+            Peek::Incomplete | Peek::Malformed => {
+                message.build(&cx.services.limits).await?;
+                from_tree(message)
+            }
+        },
+        Body::Bytes(_) => {
+            message.build(&cx.services.limits).await?;
+            from_tree(message)
+        }
+        _ => from_tree(message),
+    };
+    Ok(text
+        .map(|t| t.trim().to_owned())
+        .filter(|t| !t.is_empty()))
+}
+
+fn is_utf8(message: &Message) -> bool {
+    message
+        .content_type()
+        .and_then(|c| crate::message::media::parameter(c, "charset"))
+        .is_none_or(|c| c.eq_ignore_ascii_case("utf-8") || c.eq_ignore_ascii_case("us-ascii"))
+}
+
+fn from_tree(message: &Message) -> Option<String> {
+    let envelope = message.envelope()?;
+    let header = envelope.header()?;
+    let block = envelope.document.child_element(header, SYNAPSE, "ClientID")?;
+    Some(envelope.document.string_value(block).into_owned())
+}
+
+/// Cuts session cookies out of the request: the back-end would not know them.
+fn strip_cookies(message: &mut Message) {
+    if !cookies(message).any(is_session_cookie) {
+        return;
+    }
+    let rest: Vec<&str> = cookies(message).filter(|part| !is_session_cookie(part)).collect();
+    let rest = rest.join("; ");
+    if rest.is_empty() {
+        message.headers.remove(COOKIE);
+    } else if let Ok(value) = HeaderValue::from_str(&rest) {
+        message.headers.insert(COOKIE, value);
+    }
+}
+
+/// The session id that a response starts: the first session-like part of `Set-Cookie`.
+fn new_cookie(message: &Message) -> Option<String> {
+    message
+        .headers
+        .get_all(SET_COOKIE)
+        .iter()
+        .flat_map(|v| header_text(v).split(';'))
+        .map(str::trim)
+        .find(|part| is_session_cookie(part))
+        .map(str::to_owned)
+}
+
+impl Kind for SessionGroup {
+    fn send<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        message: &'a mut Message,
+        _parent: Parent,
+    ) -> Boxed<'a, Result<Sent, Fault>> {
+        Box::pin(async move {
+            let cx = cx.deeper()?;
+            let label = self.name.as_deref().unwrap_or(ANONYMOUS);
+            // The reference prints null for a session group without a name.
+            let printed = self.name.as_deref().unwrap_or("null");
+            if self.state.off.load(Ordering::Relaxed) {
+                return Err(own_fault(message, codes::NO_READY_CHILD, label));
+            }
+            let (id, bound) = self.lookup(&cx, message).await?;
+            if let (Some(id), Some(child)) = (&id, bound) {
+                return self.send_bound(cx, message, id, child).await;
+            }
+            if self.kind == SessionType::Http {
+                strip_cookies(message);
+            }
+            let resend = Resend::new(message, &cx);
+            let outcome = loop {
+                let Some(child) = round_robin(&self.children, &self.state, &cx) else {
+                    break Err(own_fault(
+                        message,
+                        codes::NO_READY_CHILD,
+                        format!("SLALoadbalance endpoint : {printed} - no ready child endpoints"),
+                    ));
+                };
+                if !resend.prepare(message) {
+                    break Err(cannot_resend(message));
+                }
+                // A client's session is bound before there is any response.
+                if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
+                    self.bind(&cx, id, child);
+                }
+                match child.kind.send(cx, message, Parent::Group).await {
+                    Ok(sent) => {
+                        if self.kind == SessionType::Http
+                            && sent == Sent::Response
+                            && let Some(id) = new_cookie(message)
+                        {
+                            self.bind(&cx, &id, child);
+                        }
+                        return Ok(sent);
+                    }
+                    Err(fault) => {
+                        if let Some(id) = &id
+                            && fault.retry
+                        {
+                            self.sessions.forget(id);
+                        }
+                        if let Err(fault) = next_child(label, "SLALoadbalance", child, fault, message) {
+                            break Err(fault);
+                        }
+                    }
+                }
+            };
+            resend.give_up(message);
+            outcome
+        })
+    }
+
+    fn is_ready(&self, cx: &SendContext<'_>) -> bool {
+        !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+    }
+
+    fn describe(&self, now: u64, out: &mut Vec<Described>) {
+        describe_group("session", self.name.as_deref(), &self.children, now, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bindings_end_at_an_absolute_time() {
+        let sessions = Sessions::default();
+        sessions.bind("a", 1, 0, 2000, 10);
+        assert_eq!(sessions.child("a", 1500), Some(1));
+        assert_eq!(sessions.child("a", 1999), Some(1));
+        assert_eq!(sessions.child("a", 2000), None);
+        assert!(sessions.is_empty());
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_keeps_the_newest() {
+        let sessions = Sessions::default();
+        for n in 0..1000_u64 {
+            sessions.bind(&n.to_string(), n, n, 5000, 100);
+            assert!(sessions.len() <= 100);
+        }
+        assert_eq!(sessions.child("999", 999), Some(999));
+        assert_eq!(sessions.child("0", 999), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! Runtime state of endpoints that survives a reload, keyed by where the artifact is and by a
+//! fingerprint of its definition (design §1.3).
+
+use super::session::Sessions;
+use super::state::State;
+use super::member::Members;
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// State of one leaf. The flag lets the message path skip the lock while all is well.
+#[derive(Debug, Default)]
+pub struct LeafState {
+    /// Not in its first, healthy state.
+    pub troubled: AtomicBool,
+    /// The state.
+    pub state: Mutex<State>,
+}
+
+/// State of one group.
+#[derive(Debug, Default)]
+pub struct GroupState {
+    /// Round-robin cursor.
+    pub cursor: Mutex<usize>,
+    /// The child that a static failover group uses.
+    pub current: AtomicUsize,
+    /// Switched off by hand.
+    pub off: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    fingerprint: u64,
+    value: Arc<dyn Any + Send + Sync>,
+    used: bool,
+}
+
+/// All runtime state of endpoints. A link asks for what it needs; what the new plan did not ask
+/// for is dropped by [`Stores::sweep`].
+#[derive(Debug, Default)]
+pub struct Stores {
+    kept: Mutex<HashMap<String, Kept>>,
+}
+
+impl Stores {
+    fn get<T: Default + Send + Sync + 'static>(&self, key: String, fingerprint: u64) -> Arc<T> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = kept.get_mut(&key)
+            && entry.fingerprint == fingerprint
+            && let Ok(value) = entry.value.clone().downcast::<T>()
+        {
+            entry.used = true;
+            return value;
+        }
+        let value = Arc::new(T::default());
+        kept.insert(
+            key,
+            Kept {
+                fingerprint,
+                value: value.clone(),
+                used: true,
+            },
+        );
+        value
+    }
+
+    /// The state of a leaf.
+    pub fn leaf(&self, path: &str, fingerprint: u64) -> Arc<LeafState> {
+        self.get(format!("leaf {path}"), fingerprint)
+    }
+
+    /// The state of a group.
+    pub fn group(&self, path: &str, fingerprint: u64) -> Arc<GroupState> {
+        self.get(format!("group {path}"), fingerprint)
+    }
+
+    /// The members of a load-balance group.
+    pub fn members(&self, path: &str, fingerprint: u64) -> Arc<Members> {
+        self.get(format!("members {path}"), fingerprint)
+    }
+
+    /// The sessions of a session group. They survive a change of the group: a session whose child
+    /// is gone is an unknown session.
+    pub fn sessions(&self, path: &str) -> Arc<Sessions> {
+        self.get(format!("sessions {path}"), 0)
+    }
+
+    /// Before a link: nothing is in use.
+    pub fn begin(&self) {
+        for entry in self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values_mut()
+        {
+            entry.used = false;
+        }
+    }
+
+    /// After a link: drops what nothing asked for.
+    pub fn sweep(&self) {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, entry| entry.used);
+    }
+
+    /// How many states are kept.
+    pub fn len(&self) -> usize {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

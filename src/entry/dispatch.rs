@@ -1,0 +1,120 @@
+//! Finding the proxy service of a path (spec 01 §6.4).
+
+use crate::plan::Proxy;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A service and the rest of the path behind its name.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The service.
+    pub proxy: &'a Arc<Proxy>,
+    /// From the `/` behind the name, or empty.
+    pub postfix: &'a str,
+}
+
+/// Most segments that a service name may have.
+const MAX_SEGMENTS: usize = 10;
+
+/// The service of a path. `/services/` may stand anywhere, the last one counts; names may contain
+/// `/`, the longest known one wins; `NAME.suffix` is an address of `NAME`.
+pub fn find_service<'a>(
+    proxies: &'a HashMap<String, Arc<Proxy>>,
+    path: &'a str,
+    service_path: &str,
+) -> Option<Found<'a>> {
+    let start = last_service(path, service_path)?;
+    let rest = path.get(start..)?;
+    let mut ends: [usize; MAX_SEGMENTS] = [0; MAX_SEGMENTS];
+    let mut count = 0;
+    for (at, _) in rest.match_indices('/').take(MAX_SEGMENTS - 1) {
+        ends[count] = at;
+        count += 1;
+    }
+    if count < MAX_SEGMENTS && !rest.ends_with('/') {
+        ends[count] = rest.len();
+        count += 1;
+    }
+    for end in ends.iter().take(count).rev() {
+        let name = rest.get(..*end)?;
+        let postfix = rest.get(*end..)?;
+        if let Some(proxy) = proxies.get(name) {
+            return Some(Found { proxy, postfix });
+        }
+        if let Some((base, _)) = name.split_once('.')
+            && let Some(proxy) = proxies.get(base)
+        {
+            return Some(Found { proxy, postfix });
+        }
+    }
+    None
+}
+
+/// Where the service name starts.
+fn last_service(path: &str, service_path: &str) -> Option<usize> {
+    let mut end = path.len();
+    while let Some(at) = path.get(..end)?.rfind(service_path) {
+        let after = at + service_path.len();
+        let before_ok = at > 0 && path.as_bytes().get(at - 1) == Some(&b'/');
+        if before_ok && path.as_bytes().get(after) == Some(&b'/') {
+            return Some(after + 1);
+        }
+        end = at;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mediator::{Out, Route};
+    use crate::plan::Incoming;
+
+    fn proxies(names: &[&str]) -> HashMap<String, Arc<Proxy>> {
+        names
+            .iter()
+            .map(|name| {
+                let proxy = Proxy {
+                    name: (*name).to_owned(),
+                    http: true,
+                    https: true,
+                    started: true,
+                    in_sequence: Incoming::None,
+                    endpoint: None,
+                    route: Route {
+                        label: Arc::from(""),
+                        out: Out::Client,
+                        fault: None,
+                        own_fault: false,
+                    },
+                };
+                ((*name).to_owned(), Arc::new(proxy))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn services_are_found_by_path() {
+        let proxies = proxies(&["A", "a/b", "a"]);
+        for (path, expected) in [
+            ("/services/A", Some(("A", ""))),
+            ("/services/A/x/y", Some(("A", "/x/y"))),
+            ("/services/A/", Some(("A", "/"))),
+            ("/services/A.AHttpSoap11Endpoint", Some(("A", ""))),
+            ("/services/a/b/c", Some(("a/b", "/c"))),
+            ("/services/a/c", Some(("a", "/c"))),
+            ("/x/services/A", Some(("A", ""))),
+            ("/services/A/services/a", Some(("a", ""))),
+            ("/services/Unknown", None),
+            ("/services/", None),
+            ("/services", None),
+            ("/xservices/A", None),
+            ("/", None),
+            ("*", None),
+        ] {
+            let found = find_service(&proxies, path, "services");
+            let found = found.map(|f| (f.proxy.name.as_str(), f.postfix));
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+}

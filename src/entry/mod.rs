@@ -1,0 +1,192 @@
+//! What starts a flow. For now: requests of the HTTP listeners, dispatched to proxy services and
+//! to the main sequence (spec 01 §6.4, §15).
+
+mod dispatch;
+
+pub use dispatch::{Found, find_service};
+
+use crate::endpoint::Services;
+use crate::engine::{self, Engine};
+use crate::message::media::Media;
+use crate::message::outgoing::{PRODUCT, new_message_id, new_uuid};
+use crate::message::stream::BodyStream;
+use crate::message::{ACTIVITY_ID, Body, ClientFormat, Exchange, Message, header_text};
+use crate::plan::Plan;
+use crate::transport::http::{Handler, Peer, uncancelled};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SERVER, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// The handler of the message listeners of one worker.
+#[derive(Clone)]
+pub struct HttpEntry {
+    engine: Arc<Engine>,
+    services: Arc<Services>,
+}
+
+impl HttpEntry {
+    /// A handler on the current plan of `engine`.
+    pub fn new(engine: Arc<Engine>, services: Arc<Services>) -> HttpEntry {
+        HttpEntry { engine, services }
+    }
+}
+
+impl Handler for HttpEntry {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<BodyStream>> + Send {
+        let plan = self.engine.plan();
+        let services = self.services.clone();
+        async move {
+            let (exchange, message) = receive(&services, request, peer);
+            if let Some(refusal) = check(&services, &plan, &exchange, &message) {
+                return refusal;
+            }
+            let exchange = Arc::new(exchange);
+            let flow = mediate(plan, services, exchange.clone(), message);
+            // The client's going away does not end a flow that has begun.
+            answer_of(&exchange, uncancelled(flow)).await
+        }
+    }
+}
+
+/// Makes the message and its exchange from a request.
+fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exchange, Message) {
+    let (parts, body) = request.into_parts();
+    let body = body_of(body, &parts.headers, services.settings.http.socket_timeout);
+    let mut message = Message::request(parts.method, parts.uri, parts.headers, body);
+    if message.content_type.is_none() && matches!(message.body, Body::Stream(_)) {
+        message.content_type = Some(HeaderValue::from_static("application/octet-stream"));
+    }
+    let mut exchange = Exchange::new(peer.remote, peer.local, peer.secure, client_format(&message));
+    exchange.head = message.method == Method::HEAD;
+    exchange.host = message.headers.get(HOST).cloned();
+    if message.headers.contains_key(ACTIVITY_ID) {
+        // With a client's own id the message id is an independent one.
+        message.message_id = Some(new_message_id());
+    } else if let Ok(id) = HeaderValue::try_from(new_uuid()) {
+        message.headers.insert(ACTIVITY_ID, id);
+    }
+    (exchange, message)
+}
+
+/// Answers that need no mediation (spec 01 §15.1).
+fn check(
+    services: &Services,
+    plan: &Plan,
+    exchange: &Exchange,
+    message: &Message,
+) -> Option<Response<BodyStream>> {
+    let settings = &services.settings;
+    if let Some(limit) = settings.http.max_message_size
+        && content_length(message).is_some_and(|length| length > limit)
+    {
+        return Some(plain(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    let path = message.uri.path();
+    let found = find_service(&plan.proxies, path, &settings.server.service_path);
+    match found {
+        Some(Found { proxy, .. }) => {
+            let exposed = if exchange.secure { proxy.https } else { proxy.http };
+            let json = message.content_type().map(Media::of) == Some(Media::Json);
+            if !exposed {
+                let to = message.to_address().unwrap_or_default();
+                let text = format!("The service cannot be found for the endpoint reference (EPR) {to}");
+                return Some(engine::refuse(exchange, json, text));
+            }
+            if !proxy.started {
+                let text = format!("The service {} is inactive", proxy.name);
+                return Some(engine::refuse(exchange, json, text));
+            }
+            None
+        }
+        None if plan.main_route.is_none() => Some(plain(StatusCode::SERVICE_UNAVAILABLE)),
+        None if message.method == Method::GET => {
+            let trimmed = path.trim_matches('/');
+            if trimmed == settings.server.service_path && settings.http.block_service_list {
+                return Some(plain(StatusCode::FORBIDDEN));
+            }
+            (trimmed == "favicon.ico").then(|| plain(StatusCode::NOT_FOUND))
+        }
+        None => None,
+    }
+}
+
+async fn mediate(plan: Arc<Plan>, services: Arc<Services>, exchange: Arc<Exchange>, mut message: Message) {
+    let uri = message.uri.clone();
+    match find_service(&plan.proxies, uri.path(), &services.settings.server.service_path) {
+        Some(Found { proxy, postfix }) => {
+            let postfix = postfix_of(postfix, message.uri.query());
+            message.rest_postfix = postfix;
+            engine::run_proxy(&services, &plan, proxy, &exchange, &mut message).await;
+        }
+        None => {
+            let Some(route) = plan.main_route.as_ref() else { return };
+            let whole = message.uri.path_and_query().map_or("", |p| p.as_str());
+            let whole = whole.trim_start_matches('/').to_owned();
+            message.rest_postfix = Some(whole).filter(|p| !p.is_empty());
+            engine::run_main(&services, &plan, route, &exchange, &mut message).await;
+        }
+    }
+}
+
+/// Waits for the flow, or for its answer when that comes earlier: the flow then goes on by itself.
+async fn answer_of(exchange: &Exchange, flow: impl Future<Output = ()>) -> Response<BodyStream> {
+    let mut flow = pin!(flow);
+    std::future::poll_fn(|cx| match flow.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending if exchange.is_answered() => Poll::Ready(()),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    engine::conclude(exchange)
+}
+
+fn body_of(body: Incoming, headers: &http::HeaderMap, idle: std::time::Duration) -> Body {
+    let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    let idle = (!idle.is_zero()).then_some(idle);
+    let stream = BodyStream::incoming(body, idle);
+    if !announced || stream.is_known_empty() {
+        return Body::Empty;
+    }
+    Body::Stream(stream)
+}
+
+fn content_length(message: &Message) -> Option<u64> {
+    header_text(message.headers.get(CONTENT_LENGTH)?).parse().ok()
+}
+
+fn client_format(message: &Message) -> ClientFormat {
+    match message.headers.get(CONTENT_TYPE).map(|v| Media::of(header_text(v))) {
+        Some(Media::TextXml) => ClientFormat::Soap11,
+        Some(Media::SoapXml) => ClientFormat::Soap12,
+        _ => ClientFormat::Rest,
+    }
+}
+
+/// What follows the service name, with the query (spec 01 §6.4).
+fn postfix_of(path: &str, query: Option<&str>) -> Option<String> {
+    match (path, query) {
+        ("", None) => None,
+        (path, None) => Some(path.to_owned()),
+        (path, Some(query)) => Some(format!("{path}?{query}")),
+    }
+}
+
+fn plain(status: StatusCode) -> Response<BodyStream> {
+    let mut response = Response::new(BodyStream::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(SERVER, PRODUCT);
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        response
+            .headers_mut()
+            .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

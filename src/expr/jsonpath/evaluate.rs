@@ -1,0 +1,385 @@
+//! Applying a compiled path.
+
+use super::compile::{Compiled, Token};
+use super::{EvalError, Found};
+use crate::json::{Value, number};
+use std::borrow::Cow;
+use std::cell::Cell;
+
+/// Values one evaluation may visit, filters included: several times the largest document.
+const MAX_STEPS: u64 = 32 << 20;
+/// Results one path may have.
+const MAX_HITS: usize = 4 << 20;
+
+pub(super) fn evaluate<'v>(path: &Compiled, root: &'v Value) -> Result<Found<'v>, EvalError> {
+    direct(path, root).unwrap_or_else(|| within(path, root, MAX_STEPS))
+}
+
+pub(super) fn within<'v>(
+    path: &Compiled,
+    root: &'v Value,
+    steps: u64,
+) -> Result<Found<'v>, EvalError> {
+    let steps = Cell::new(steps);
+    Context {
+        root,
+        steps: &steps,
+    }
+    .evaluate(path, root, false)
+}
+
+/// The places a path selects, as positions from the root.
+pub(super) fn places(path: &Compiled, root: &Value) -> Result<Vec<Vec<usize>>, EvalError> {
+    let steps = Cell::new(MAX_STEPS);
+    let mut run = Run::new(
+        Context {
+            root,
+            steps: &steps,
+        },
+        false,
+        true,
+    );
+    run.walk(&path.tokens, root, true, false)?;
+    if path.definite && run.places.is_empty() {
+        return Err(missing());
+    }
+    Ok(run.places)
+}
+
+pub(super) fn missing() -> EvalError {
+    EvalError::NotFound(String::new())
+}
+
+/// Plain paths of names and indexes need no bookkeeping; they are nearly all there are.
+fn direct<'v>(path: &Compiled, root: &'v Value) -> Option<Result<Found<'v>, EvalError>> {
+    let plain = |token: &Token| matches!(token, Token::Name(_) | Token::Index(_));
+    if !path.tokens.iter().all(plain) {
+        return None;
+    }
+    let mut value = root;
+    let mut member = false;
+    for token in &path.tokens {
+        let next = match token {
+            Token::Name(name) => value.get(name),
+            Token::Index(index) => value
+                .as_array()
+                .and_then(|items| items.get(effective(*index, items)?)),
+            _ => None,
+        };
+        match next {
+            Some(next) => value = next,
+            None => return Some(Err(missing())),
+        }
+        member = matches!(token, Token::Name(_));
+    }
+    Some(Ok(Found::One(shown(value, member))))
+}
+
+/// Numbers lose their spelling when Jayway reads them from an object, but not from an array.
+fn shown(value: &Value, member: bool) -> Cow<'_, Value> {
+    if let Value::Number(text) = value
+        && member
+        && let Cow::Owned(text) = number::unwrapped(text)
+    {
+        return Cow::Owned(Value::number(text));
+    }
+    Cow::Borrowed(value)
+}
+
+/// A position in an array; negative ones count from the end.
+fn effective(index: i64, items: &[Value]) -> Option<usize> {
+    match usize::try_from(index) {
+        Ok(index) => Some(index),
+        Err(_) => items
+            .len()
+            .checked_sub(usize::try_from(index.unsigned_abs()).ok()?),
+    }
+}
+
+/// What all evaluations started by one path share.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'v, 's> {
+    pub(super) root: &'v Value,
+    steps: &'s Cell<u64>,
+}
+
+impl<'v> Context<'v, '_> {
+    /// Applies a path to `start`. `strict` is Jayway's REQUIRE_PROPERTIES, under which every absent
+    /// member is an error.
+    pub(super) fn evaluate(
+        self,
+        path: &Compiled,
+        start: &'v Value,
+        strict: bool,
+    ) -> Result<Found<'v>, EvalError> {
+        let mut run = Run::new(self, strict, false);
+        run.walk(&path.tokens, start, true, false)?;
+        match path.definite {
+            true => run.hits.pop().map(Found::One).ok_or_else(missing),
+            false => Ok(Found::Many(run.hits)),
+        }
+    }
+
+    pub(super) fn step(self) -> Result<(), EvalError> {
+        match self.steps.get().checked_sub(1) {
+            Some(left) => {
+                self.steps.set(left);
+                Ok(())
+            }
+            None => Err(EvalError::TooManySteps),
+        }
+    }
+}
+
+struct Run<'v, 's> {
+    context: Context<'v, 's>,
+    strict: bool,
+    /// Collect places rather than values.
+    tracking: bool,
+    at: Vec<usize>,
+    hits: Vec<Cow<'v, Value>>,
+    places: Vec<Vec<usize>>,
+}
+
+impl<'v, 's> Run<'v, 's> {
+    fn new(context: Context<'v, 's>, strict: bool, tracking: bool) -> Self {
+        Self {
+            context,
+            strict,
+            tracking,
+            at: Vec::new(),
+            hits: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// Applies the rest of a path. `firm`: everything before was definite, so what does not fit is
+    /// an error. `member`: the value was read from an object.
+    fn walk(
+        &mut self,
+        tokens: &[Token],
+        value: &'v Value,
+        firm: bool,
+        member: bool,
+    ) -> Result<(), EvalError> {
+        self.context.step()?;
+        let Some((token, rest)) = tokens.split_first() else {
+            return self.hit(shown(value, member));
+        };
+        match token {
+            Token::Name(name) => self.name(name, rest, value, firm, firm),
+            Token::Names(names) if rest.is_empty() => self.merge(names, value, firm),
+            Token::Names(names) => names
+                .iter()
+                .try_for_each(|name| self.name(name, rest, value, false, firm)),
+            Token::Wildcard => self.children(rest, value),
+            Token::Index(index) => {
+                let items = self.items(value, firm)?;
+                self.index(*index, items, rest, firm)
+            }
+            Token::Indices(indexes) => {
+                let items = self.items(value, firm)?;
+                indexes
+                    .iter()
+                    .try_for_each(|index| self.index(*index, items, rest, false))
+            }
+            Token::Slice(from, to) => {
+                let items = self.items(value, firm)?;
+                let (from, to) = slice(*from, *to, items.len());
+                (from..to).try_for_each(|index| self.index(index, items, rest, false))
+            }
+            Token::Filter(filter) => match value {
+                Value::Object(_) => match filter.accepts(value, self.context)? {
+                    true => self.walk(rest, value, false, false),
+                    false => Ok(()),
+                },
+                Value::Array(items) => {
+                    for (at, item) in items.iter().enumerate() {
+                        self.context.step()?;
+                        if filter.accepts(item, self.context)? {
+                            self.descend(at, rest, item, false, false)?;
+                        }
+                    }
+                    Ok(())
+                }
+                _ if firm => Err(missing()),
+                _ => Ok(()),
+            },
+            Token::Scan => self.scan(rest, value),
+            Token::Function(_) if self.tracking => Err(EvalError::NotChangeable(
+                "the result of a function cannot be changed".to_owned(),
+            )),
+            // The reference reads on behind the closing bracket and never finds anything.
+            Token::Function(_) if !rest.is_empty() => Err(missing()),
+            Token::Function(function) => {
+                let result = function.call(value, self.context)?;
+                self.hit(Cow::Owned(result))
+            }
+        }
+    }
+
+    fn hit(&mut self, value: Cow<'v, Value>) -> Result<(), EvalError> {
+        if self.tracking {
+            self.places.push(self.at.clone());
+        } else {
+            self.hits.push(value);
+        }
+        match self.hits.len().max(self.places.len()) > MAX_HITS {
+            true => Err(EvalError::TooManySteps),
+            false => Ok(()),
+        }
+    }
+
+    fn descend(
+        &mut self,
+        position: usize,
+        rest: &[Token],
+        value: &'v Value,
+        firm: bool,
+        member: bool,
+    ) -> Result<(), EvalError> {
+        self.at.push(position);
+        let result = self.walk(rest, value, firm, member);
+        self.at.pop();
+        result
+    }
+
+    fn name(
+        &mut self,
+        name: &str,
+        rest: &[Token],
+        value: &'v Value,
+        firm: bool,
+        upstream: bool,
+    ) -> Result<(), EvalError> {
+        if !matches!(value, Value::Object(_)) {
+            return if upstream { Err(missing()) } else { Ok(()) };
+        }
+        let place = value.position(name);
+        match place.and_then(|at| Some((at, value.child(at)?))) {
+            Some((at, child)) => self.descend(at, rest, child, firm, true),
+            None if self.strict || (firm && !rest.is_empty()) => Err(missing()),
+            None => Ok(()),
+        }
+    }
+
+    /// `['a','b']` at the end of a path: one object of what is there.
+    fn merge(&mut self, names: &[String], value: &'v Value, firm: bool) -> Result<(), EvalError> {
+        if !matches!(value, Value::Object(_)) {
+            return if firm { Err(missing()) } else { Ok(()) };
+        }
+        let mut members: Vec<(String, Value)> = Vec::new();
+        for name in names {
+            let place = value.position(name);
+            let Some((at, child)) = place.and_then(|at| Some((at, value.child(at)?))) else {
+                if self.strict {
+                    return Err(missing());
+                }
+                continue;
+            };
+            if self.tracking {
+                self.places.push([&self.at[..], &[at]].concat());
+            } else if !members.iter().any(|(known, _)| known == name) {
+                members.push((name.clone(), shown(child, true).into_owned()));
+            }
+        }
+        match self.tracking {
+            true => Ok(()),
+            false => self.hit(Cow::Owned(Value::Object(members))),
+        }
+    }
+
+    fn children(&mut self, rest: &[Token], value: &'v Value) -> Result<(), EvalError> {
+        match value {
+            Value::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    self.descend(at, rest, item, false, false)?;
+                }
+            }
+            object => {
+                for (at, _, child) in object.members() {
+                    self.descend(at, rest, child, false, true)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The items an index applies to; none where the path may come by other values.
+    fn items(&self, value: &'v Value, firm: bool) -> Result<&'v [Value], EvalError> {
+        match value.as_array() {
+            Some(items) => Ok(items),
+            None if firm => Err(missing()),
+            None => Ok(&[]),
+        }
+    }
+
+    fn index(
+        &mut self,
+        index: i64,
+        items: &'v [Value],
+        rest: &[Token],
+        firm: bool,
+    ) -> Result<(), EvalError> {
+        match effective(index, items).and_then(|at| Some((at, items.get(at)?))) {
+            Some((at, item)) => self.descend(at, rest, item, firm, false),
+            None => Ok(()),
+        }
+    }
+
+    /// `..`: the rest of the path at every place it fits, parents before children.
+    fn scan(&mut self, rest: &[Token], value: &'v Value) -> Result<(), EvalError> {
+        self.context.step()?;
+        if !matches!(value, Value::Array(_) | Value::Object(_)) {
+            return Ok(());
+        }
+        let object = matches!(value, Value::Object(_));
+        let fits = match rest.first() {
+            Some(Token::Name(name)) => object && (self.strict || value.position(name).is_some()),
+            Some(Token::Names(names)) => {
+                let all = || names.iter().all(|name| value.position(name).is_some());
+                object && (self.strict || rest.len() > 1 || all())
+            }
+            Some(Token::Index(_) | Token::Indices(_) | Token::Slice(..)) => !object,
+            Some(Token::Wildcard) => true,
+            Some(Token::Filter(filter)) => filter.accepts(value, self.context)?,
+            Some(Token::Scan | Token::Function(_)) | None => false,
+        };
+        if fits {
+            self.walk(rest, value, false, false)?;
+        }
+        match value {
+            Value::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    self.scan_child(at, rest, item)?;
+                }
+            }
+            object => {
+                for (at, _, child) in object.members() {
+                    self.scan_child(at, rest, child)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_child(&mut self, at: usize, rest: &[Token], child: &'v Value) -> Result<(), EvalError> {
+        self.at.push(at);
+        let result = self.scan(rest, child);
+        self.at.pop();
+        result
+    }
+}
+
+/// The indexes a slice covers, Jayway's way: with both bounds given, negative ones are not counted
+/// from the end before they are compared, so `[0:-1]` is empty and `[-2:1]` wraps around.
+fn slice(from: Option<i64>, to: Option<i64>, length: usize) -> (i64, i64) {
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    let from_end = |bound: i64| if bound < 0 { length + bound } else { bound };
+    match (from, to) {
+        (Some(from), Some(to)) => (from.max(-length), to.min(length)),
+        (Some(from), None) => (from_end(from).max(0), length),
+        (None, Some(to)) => (0, from_end(to).min(length)),
+        (None, None) => (0, length),
+    }
+}

@@ -1,0 +1,234 @@
+//! What a message shows to an expression (spec 05 §3.3–§3.4; spec 01 §1.3).
+
+use super::xpath::{self, PropertyScope, PropertyValue};
+use crate::clock::Clock;
+use crate::message::media::Media;
+use crate::message::{Envelope, Exchange, Message, Value, header_text};
+use crate::xml::{Document, NodeId};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Local entries by key.
+pub type LocalEntries = HashMap<String, Value>;
+
+/// One message with what surrounds it, for one evaluation.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// The message.
+    pub message: &'a Message,
+    /// Its exchange.
+    pub exchange: &'a Exchange,
+    /// Local entries of the plan it runs on.
+    pub entries: &'a LocalEntries,
+    /// The clock.
+    pub clock: &'a Clock,
+}
+
+fn show(value: &Value) -> PropertyValue<'_> {
+    match value {
+        Value::String(s) => PropertyValue::String(Cow::Borrowed(s)),
+        Value::Boolean(b) => PropertyValue::Boolean(*b),
+        Value::Integer(n) => PropertyValue::Integer(i64::from(*n)),
+        Value::Short(n) => PropertyValue::Integer(i64::from(*n)),
+        Value::Long(n) => PropertyValue::Integer(*n),
+        Value::Float(n) => PropertyValue::Float(*n),
+        Value::Double(n) => PropertyValue::Double(*n),
+        Value::Xml(x) => PropertyValue::Xml(&x.document, x.node),
+        Value::Json(_) => PropertyValue::Json(value.text()),
+    }
+}
+
+fn text(text: impl Into<String>) -> PropertyValue<'static> {
+    PropertyValue::String(Cow::Owned(text.into()))
+}
+
+/// A value that outlives the lock it was read under.
+fn owned(value: Option<Value>) -> PropertyValue<'static> {
+    match value {
+        None => PropertyValue::Null,
+        Some(Value::Boolean(b)) => PropertyValue::Boolean(b),
+        Some(Value::Integer(n)) => PropertyValue::Integer(i64::from(n)),
+        Some(Value::Short(n)) => PropertyValue::Integer(i64::from(n)),
+        Some(Value::Long(n)) => PropertyValue::Integer(n),
+        Some(Value::Float(n)) => PropertyValue::Float(n),
+        Some(Value::Double(n)) => PropertyValue::Double(n),
+        Some(Value::Json(j)) => {
+            let shown = Value::Json(j).text().into_owned();
+            PropertyValue::Json(Cow::Owned(shown))
+        }
+        Some(other) => text(other.text().into_owned()),
+    }
+}
+
+impl<'a> Scope<'a> {
+    fn view(&self) -> Option<&'a Envelope> {
+        self.message.envelope()
+    }
+
+    /// The axis2 property of a name: what was set, else what the message itself says
+    /// (spec 01 §15.3).
+    pub fn axis2(&self, name: &str) -> PropertyValue<'a> {
+        let message = self.message;
+        if let Some(value) = message.axis2.get(name) {
+            return show(value);
+        }
+        let borrowed = |t: Option<&'a str>| t.map_or(PropertyValue::Null, |t| PropertyValue::String(Cow::Borrowed(t)));
+        match name {
+            "HTTP_METHOD" if message.status.is_none() => borrowed(Some(message.method.as_str())),
+            "HTTP_SC" | "ORIGINAL_STATUS_CODE" => message
+                .status
+                .map_or(PropertyValue::Null, |s| PropertyValue::Integer(i64::from(s))),
+            "HTTP_SC_DESC" | "HTTP_REASON_PHRASE" => match (&message.reason, message.status) {
+                (Some(reason), _) => text(String::from_utf8_lossy(reason.as_bytes())),
+                (None, Some(status)) => borrowed(
+                    http::StatusCode::from_u16(status)
+                        .ok()
+                        .and_then(|s| s.canonical_reason()),
+                ),
+                _ => PropertyValue::Null,
+            },
+            "FAULT_MESSAGE" if message.status.is_some_and(|s| s >= 400) => text("TRUE"),
+            "ContentType" => borrowed(message.content_type()),
+            "messageType" => borrowed(message.effective_message_type()),
+            "CHARACTER_SET_ENCODING" => borrowed(Some(
+                message
+                    .content_type()
+                    .and_then(|c| crate::message::media::parameter(c, "charset"))
+                    .unwrap_or("UTF-8"),
+            )),
+            "REST_URL_POSTFIX" => borrowed(message.rest_postfix.as_deref()),
+            "TransportInURL" => borrowed(message.uri.path_and_query().map(|p| p.as_str())),
+            "REMOTE_ADDR" | "REMOTE_HOST" => text(self.exchange.remote.ip().to_string()),
+            "CORRELATION_ID" => borrowed(message.correlation_id()),
+            "SERVICE_PREFIX" => text(self.service_prefix()),
+            "NO_ENTITY_BODY" if matches!(message.body, crate::message::Body::Empty) => {
+                PropertyValue::Boolean(true)
+            }
+            "message.builder.invoked" if message.is_built() => PropertyValue::Boolean(true),
+            _ => PropertyValue::Null,
+        }
+    }
+
+    fn service_prefix(&self) -> String {
+        let scheme = if self.exchange.secure { "https" } else { "http" };
+        let host = self
+            .exchange
+            .host
+            .as_ref()
+            .map_or_else(|| self.exchange.local.to_string(), |h| header_text(h).to_owned());
+        let path = self.message.uri.path();
+        let path = match &self.message.rest_postfix {
+            Some(postfix) => {
+                let postfix = postfix.split('?').next().unwrap_or_default();
+                path.strip_suffix(postfix).unwrap_or(path)
+            }
+            None => path,
+        };
+        format!("{scheme}://{host}{path}/")
+    }
+}
+
+impl xpath::Scope for Scope<'_> {
+    fn envelope(&self) -> Option<(&Document, NodeId)> {
+        self.view().map(|e| (&e.document, e.root))
+    }
+
+    fn header(&self) -> Option<(&Document, NodeId)> {
+        self.view().and_then(|e| Some((&e.document, e.header()?)))
+    }
+
+    fn body(&self) -> Option<(&Document, NodeId)> {
+        self.view().map(|e| (&e.document, e.body()))
+    }
+
+    fn has_document_root(&self) -> bool {
+        self.view().is_some_and(|e| !e.synthetic)
+    }
+
+    fn property(&self, scope: PropertyScope, name: &str) -> PropertyValue<'_> {
+        let message = self.message;
+        match scope {
+            PropertyScope::Default => match name {
+                "RESPONSE" | "ERROR_CODE" => message.properties.get(name).map_or(PropertyValue::Null, show),
+                _ => match message.properties.get(name) {
+                    Some(value) => show(value),
+                    None => PropertyValue::Null,
+                },
+            },
+            PropertyScope::Axis2 => self.axis2(name),
+            PropertyScope::Transport => message
+                .headers
+                .get(name)
+                .map_or(PropertyValue::Null, |v| {
+                    PropertyValue::String(Cow::Borrowed(header_text(v)))
+                }),
+            PropertyScope::Operation => {
+                owned(self.exchange.operation(|p| p.get(name).cloned()))
+            }
+            PropertyScope::Env => match std::env::var(name) {
+                Ok(value) => text(value),
+                Err(_) => text(""),
+            },
+            PropertyScope::System | PropertyScope::File | PropertyScope::Registry => text(""),
+            PropertyScope::Axis2Client | PropertyScope::Func | PropertyScope::Variable => {
+                PropertyValue::Null
+            }
+        }
+    }
+
+    fn local_entry(&self, key: &str) -> PropertyValue<'_> {
+        self.entries.get(key).map_or(PropertyValue::Null, show)
+    }
+
+    fn well_known(&self, name: &str) -> Option<PropertyValue<'_>> {
+        let message = self.message;
+        let or_empty = |value: Option<Cow<'_, str>>| Some(text(value.unwrap_or_default().into_owned()));
+        let optional = |value: &Option<String>| Some(text(value.clone().unwrap_or_default()));
+        match name {
+            "To" => or_empty(message.to_address()),
+            "From" => optional(&message.from),
+            "ReplyTo" => optional(&message.reply_to),
+            "FaultTo" => optional(&message.fault_to),
+            "RelatesTo" => optional(&message.relates_to),
+            "Action" => or_empty(message.action()),
+            "MessageID" => or_empty(message.message_id()),
+            "FAULT" => {
+                let fault = self.view().is_some_and(|e| e.fault().is_some())
+                    || matches!(self.axis2("FAULT_MESSAGE"), PropertyValue::String(t) if t.eq_ignore_ascii_case("true"));
+                Some(text(if fault { "TRUE" } else { "" }))
+            }
+            "MESSAGE_FORMAT" => Some(text(message_format(message))),
+            "OperationName" => Some(text("mediate")),
+            "OperationNamespace" => Some(text("")),
+            _ => None,
+        }
+    }
+
+    fn to(&self) -> Option<&str> {
+        match &self.message.to {
+            crate::message::To::RequestUri => self.message.uri.path_and_query().map(|p| p.as_str()),
+            crate::message::To::Address(a) | crate::message::To::Header(a) => Some(a),
+            crate::message::To::Client => None,
+        }
+    }
+
+    fn now_millis(&self) -> i64 {
+        i64::try_from(self.clock.wall(self.clock.now())).unwrap_or(i64::MAX)
+    }
+}
+
+fn message_format(message: &Message) -> &'static str {
+    if message.rest {
+        if message.method == http::Method::GET && message.status.is_none() {
+            return "get";
+        }
+        return "pox";
+    }
+    match message.content_type().map(Media::of) {
+        Some(Media::SoapXml) => "soap12",
+        _ => match message.version {
+            crate::message::SoapVersion::V11 => "soap11",
+            crate::message::SoapVersion::V12 => "soap12",
+        },
+    }
+}

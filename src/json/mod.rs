@@ -1,0 +1,18 @@
+//! JSON as messages carry it: a tree that loses nothing of the text it was read from, its reader
+//! and writer, and the XML view of it (spec 01 §17).
+
+mod classify;
+pub mod number;
+mod parse;
+mod value;
+mod write;
+pub mod xml;
+
+pub use classify::{Kind, classify};
+pub use parse::{JsonError, JsonErrorKind, Limits, MAX_DEPTH, parse};
+pub use value::{Members, Value};
+pub use xml::{ConversionError, Options, from_xml, to_xml};
+pub use write::{to_text, write};
+
+#[cfg(test)]
+mod tests;

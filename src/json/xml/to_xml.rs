@@ -1,0 +1,220 @@
+//! JSON to XML.
+
+use super::{ARRAY, ConversionError, ELEMENT, MULTIPLE, OBJECT, Options, VALUE, XSI, names};
+use crate::json::{Limits, Value, parse};
+use crate::xml::{Document, NodeId};
+
+/// Appends the XML view of a JSON text to `parent` and returns its root element (spec 01 §17.2).
+pub fn to_xml(
+    json: &[u8],
+    document: &mut Document,
+    parent: NodeId,
+    options: &Options,
+    limits: &Limits,
+) -> Result<NodeId, ConversionError> {
+    value_to_xml(&parse(json, limits)?, document, parent, options)
+}
+
+/// As [`to_xml`], for JSON that is read already (spec 01 §17.2).
+pub fn value_to_xml(
+    value: &Value,
+    document: &mut Document,
+    parent: NodeId,
+    options: &Options,
+) -> Result<NodeId, ConversionError> {
+    let mut writer = Writer {
+        document,
+        options,
+        open: Vec::new(),
+    };
+    let root = match value {
+        Value::Object(members) => {
+            let namespace = declared(members).unwrap_or_default();
+            let root = writer.document.create_element("", namespace, OBJECT);
+            writer
+                .open
+                .push(Open::Members(members.iter(), root, namespace));
+            root
+        }
+        Value::Array(items) => {
+            let root = writer.document.create_element("", "", ARRAY);
+            writer.array(ELEMENT, items, root, "");
+            root
+        }
+        scalar => {
+            let root = writer.document.create_element("", "", VALUE);
+            writer.scalar(scalar, root);
+            root
+        }
+    };
+    writer.run()?;
+    // Attached last, so that a failed conversion leaves nothing behind.
+    document.append_child(parent, root);
+    Ok(root)
+}
+
+/// A container whose contents are still to be written, with the element that takes them and the
+/// default namespace in force.
+enum Open<'v> {
+    Members(std::slice::Iter<'v, (String, Value)>, NodeId, &'v str),
+    Items(std::slice::Iter<'v, Value>, NodeId, &'v str, &'v str),
+}
+
+struct Writer<'d, 'v> {
+    document: &'d mut Document,
+    options: &'d Options,
+    open: Vec<Open<'v>>,
+}
+
+impl<'v> Writer<'_, 'v> {
+    fn run(&mut self) -> Result<(), ConversionError> {
+        while let Some(innermost) = self.open.last_mut() {
+            match innermost {
+                Open::Members(members, element, namespace) => {
+                    let (element, namespace) = (*element, *namespace);
+                    match members.next() {
+                        Some((key, value)) => self.member(key, value, element, namespace)?,
+                        None => {
+                            self.open.pop();
+                        }
+                    }
+                }
+                Open::Items(items, parent, key, namespace) => {
+                    let (parent, key, namespace) = (*parent, *key, *namespace);
+                    match items.next() {
+                        Some(Value::Array(inner)) => {
+                            // XML has no array of arrays: the inner one gets an element of its own.
+                            let item = self.element(key, namespace, parent)?;
+                            let array = self.document.create_element("", namespace, ARRAY);
+                            self.document.append_child(item, array);
+                            self.array(ELEMENT, inner, array, namespace);
+                        }
+                        Some(value) => self.value(key, value, parent, namespace)?,
+                        None => {
+                            self.open.pop();
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn member(
+        &mut self,
+        key: &'v str,
+        value: &'v Value,
+        element: NodeId,
+        namespace: &'v str,
+    ) -> Result<(), ConversionError> {
+        if let Some(name) = key.strip_prefix('@') {
+            return match (name, value) {
+                // Read ahead by `declared`.
+                ("xmlns", Value::Object(_) | Value::String(_)) => Ok(()),
+                (_, Value::Object(_) | Value::Array(_)) => {
+                    Err(ConversionError::NotSimple(key.to_owned()))
+                }
+                ("", _) => Err(ConversionError::EmptyName(key.to_owned())),
+                (_, simple) => {
+                    self.document
+                        .set_attribute(element, "", "", name, text_of(simple));
+                    Ok(())
+                }
+            };
+        }
+        match (key, value) {
+            ("$", Value::Object(_) | Value::Array(_)) => {
+                Err(ConversionError::NotSimple(key.to_owned()))
+            }
+            ("$", simple) => {
+                self.text(text_of(simple), element);
+                Ok(())
+            }
+            (_, Value::Array(items)) => {
+                self.array(key, items, element, namespace);
+                Ok(())
+            }
+            _ => self.value(key, value, element, namespace),
+        }
+    }
+
+    /// Anything but an array, as one element.
+    fn value(
+        &mut self,
+        key: &'v str,
+        value: &'v Value,
+        parent: NodeId,
+        namespace: &'v str,
+    ) -> Result<(), ConversionError> {
+        if let Value::Object(members) = value {
+            let namespace = declared(members).unwrap_or(namespace);
+            let element = self.element(key, namespace, parent)?;
+            self.open
+                .push(Open::Members(members.iter(), element, namespace));
+        } else {
+            let element = self.element(key, namespace, parent)?;
+            self.scalar(value, element);
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, key: &'v str, items: &'v [Value], parent: NodeId, namespace: &'v str) {
+        // A key holding the end mark cannot be announced; the array itself is unharmed.
+        if self.options.announces_arrays() && !key.contains("?>") {
+            let instruction = self.document.create_pi(MULTIPLE, key);
+            self.document.append_child(parent, instruction);
+        }
+        self.open
+            .push(Open::Items(items.iter(), parent, key, namespace));
+    }
+
+    fn element(
+        &mut self,
+        key: &str,
+        namespace: &str,
+        parent: NodeId,
+    ) -> Result<NodeId, ConversionError> {
+        if key.is_empty() {
+            return Err(ConversionError::EmptyName(key.to_owned()));
+        }
+        let name = names::encode(key, self.options.build_valid_nc_names);
+        let element = self.document.create_element("", namespace, &name);
+        self.document.append_child(parent, element);
+        Ok(element)
+    }
+
+    fn scalar(&mut self, value: &Value, element: NodeId) {
+        if matches!(value, Value::Null) && self.options.xml_nil {
+            self.document
+                .set_attribute(element, "xsi", XSI, "nil", "true");
+        }
+        self.text(text_of(value), element);
+    }
+
+    fn text(&mut self, text: &str, element: NodeId) {
+        if !text.is_empty() {
+            let node = self.document.create_text(text);
+            self.document.append_child(element, node);
+        }
+    }
+}
+
+fn text_of(value: &Value) -> &str {
+    match value {
+        Value::Bool(true) => "true",
+        Value::Bool(false) => "false",
+        Value::Number(text) => text,
+        Value::String(text) => text,
+        Value::Null | Value::Array(_) | Value::Object(_) => "",
+    }
+}
+
+/// The default namespace an object declares for its element: `"@xmlns":"u"`, or BadgerFish's
+/// `"@xmlns":{"$":"u"}`. It may stand after other members, hence the look ahead.
+fn declared(members: &[(String, Value)]) -> Option<&str> {
+    let (_, value) = members.iter().find(|(key, _)| key == "@xmlns")?;
+    match value {
+        Value::Object(_) => value.get("$").map(text_of),
+        simple => Some(text_of(simple)),
+    }
+}

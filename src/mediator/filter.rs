@@ -1,0 +1,203 @@
+//! `<filter>`: runs one of two branches (spec 03 §2).
+
+use super::list::{BranchDef, build};
+use super::sequence::resolve;
+use super::{
+    Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsync, Run, Spec, run_sequence,
+};
+use crate::diag::codes;
+use crate::expr::{Dynamic, Expr};
+use crate::message::{Fault, Message};
+use crate::syntax::{Element, Reader};
+use regex::Regex;
+use std::sync::Arc;
+
+/// The table row.
+pub(super) const SPEC: Spec = Spec {
+    name: "filter",
+    summary: "Runs its children, or one of then and else, when a condition holds.",
+    parse,
+};
+
+fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
+    reader.mediator_attributes(element, &["xpath", "source", "regex"]);
+    let before = reader.errors();
+    let condition = parse_condition(reader, element);
+    let then = reader.child(element, "then");
+    let (then, otherwise) = match then {
+        Some(then) => {
+            for child in reader.children(element) {
+                if !matches!(reader.name(child), Some("then" | "else" | "description")) {
+                    reader.unknown_element(child, "filter", &["then", "else"]);
+                }
+            }
+            let otherwise = reader.child(element, "else").map(|e| branch(reader, e));
+            (branch(reader, then), otherwise)
+        }
+        None => (
+            BranchDef {
+                key: None,
+                list: ListDef::parse(reader, element, &[]),
+            },
+            None,
+        ),
+    };
+    let condition = condition?;
+    (reader.errors() == before).then(|| {
+        Arc::new(FilterDef {
+            condition,
+            then,
+            otherwise,
+        }) as Arc<dyn Definition>
+    })
+}
+
+fn parse_condition(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<Condition>> {
+    if element.has_attribute("xpath") {
+        return reader
+            .expression(element, "xpath")
+            .map(|e| Arc::new(Condition::Boolean(e)));
+    }
+    if !element.has_attribute("source") || !element.has_attribute("regex") {
+        let place = reader.place(element);
+        reader.error(
+            codes::MISSING_ATTRIBUTE,
+            place,
+            "An xpath or (source, regex) attributes are required for a filter",
+        );
+        return None;
+    }
+    let source = reader.expression(element, "source");
+    let regex = whole_match(reader, element, "regex");
+    Some(Arc::new(Condition::Match(source?, regex?)))
+}
+
+/// The regular expression in an attribute, anchored: the reference matches the whole text.
+pub(super) fn whole_match(reader: &mut Reader, element: Element<'_, '_>, name: &str) -> Option<Regex> {
+    let text = element.attribute(name)?;
+    match regex::RegexBuilder::new(&format!("^(?:{text})$"))
+        .size_limit(1 << 20)
+        .build()
+    {
+        Ok(regex) => Some(regex),
+        Err(e) => {
+            let place = reader.attribute_place(element, name);
+            let cause = e.to_string();
+            let cause = cause.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            reader.error(
+                codes::INVALID_VALUE,
+                place,
+                format!("Invalid Regular Expression for attribute {name} : {text} ({cause})"),
+            );
+            None
+        }
+    }
+}
+
+fn branch(reader: &mut Reader, element: Element<'_, '_>) -> BranchDef {
+    reader.known_attributes(element, &["sequence", "description"]);
+    let key = element.has_attribute("sequence").then(|| {
+        let place = reader.attribute_place(element, "sequence");
+        reader.dynamic(element, "sequence").map(|d| (Arc::new(d), place))
+    });
+    BranchDef {
+        key: key.flatten(),
+        list: ListDef::parse(reader, element, &[]),
+    }
+}
+
+#[derive(Debug)]
+enum Condition {
+    Boolean(Expr),
+    Match(Expr, Regex),
+}
+
+#[derive(Debug)]
+struct FilterDef {
+    condition: Arc<Condition>,
+    then: BranchDef,
+    otherwise: Option<BranchDef>,
+}
+
+impl BranchDef {
+    pub(super) fn link(&self, linker: &mut Linker<'_>, step: &str) -> Branch {
+        match &self.key {
+            Some((key, place)) => {
+                linker.key(key, place);
+                Branch::Key(key.clone())
+            }
+            None => Branch::List(linker.within(step, |l| self.list.link(l))),
+        }
+    }
+}
+
+impl Definition for FilterDef {
+    fn link(&self, linker: &mut Linker<'_>) -> Run {
+        Run::Wait(Box::new(Filter {
+            condition: self.condition.clone(),
+            then: self.then.link(linker, "then"),
+            otherwise: self.otherwise.as_ref().map(|b| b.link(linker, "else")),
+        }))
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Branch {
+    Key(Arc<Dynamic>),
+    List(List),
+}
+
+#[derive(Debug)]
+struct Filter {
+    condition: Arc<Condition>,
+    then: Branch,
+    otherwise: Option<Branch>,
+}
+
+impl Condition {
+    fn needs_body(&self) -> bool {
+        match self {
+            Condition::Boolean(expr) | Condition::Match(expr, _) => expr.needs_body(),
+        }
+    }
+
+    fn holds(&self, cx: &Context<'_>, message: &Message) -> Result<bool, Fault> {
+        let scope = cx.scope(message);
+        match self {
+            Condition::Boolean(expr) => expr.boolean(&scope),
+            Condition::Match(expr, regex) => Ok(expr
+                .string(&scope)?
+                .is_some_and(|text| regex.is_match(&text))),
+        }
+    }
+}
+
+impl MediateAsync for Filter {
+    fn mediate<'a>(
+        &'a self,
+        cx: Context<'a>,
+        message: &'a mut Message,
+    ) -> Boxed<'a, Result<Flow, Fault>> {
+        Box::pin(async move {
+            if self.condition.needs_body() && !message.is_built() {
+                build(cx, message).await?;
+            }
+            let (branch, word) = if self.condition.holds(&cx, message)? {
+                (Some(&self.then), "then")
+            } else {
+                (self.otherwise.as_ref(), "else")
+            };
+            match branch {
+                None => Ok(Flow::Continue),
+                Some(Branch::List(list)) => list.run(cx, message).await,
+                Some(Branch::Key(key)) => match resolve(cx, message, key).await? {
+                    Some(id) => run_sequence(cx, message, id).await,
+                    None => Err(Fault::mediation(format!(
+                        "Couldn't find the referred {word} sequence with key : {}",
+                        key.value(&cx.scope(message))?
+                    ))),
+                },
+            }
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! A list of mediators: the body of every sequence and branch (spec 01 §2.1, §3).
+
+use super::{Context, Flow, Linker, ParsedMediator, Run};
+use crate::diag::{Place, codes};
+use crate::message::{Fault, Message};
+use crate::syntax::{Element, Reader};
+use std::sync::Arc;
+
+/// A list as it is written.
+#[derive(Debug, Default)]
+pub struct ListDef(Vec<ParsedMediator>);
+
+impl ListDef {
+    /// Reads the children of an element as mediators; `skip` names children that belong to the
+    /// parent itself.
+    pub fn parse(reader: &mut Reader, element: Element<'_, '_>, skip: &[&str]) -> ListDef {
+        let mut out: Vec<ParsedMediator> = Vec::new();
+        for child in reader.children(element) {
+            let name = child.tag_name().name();
+            if (name == "description" || skip.contains(&name)) && reader.is_synapse(child) {
+                continue;
+            }
+            if let Some(mediator) = super::parse(reader, child) {
+                if let Some(last) = out.last()
+                    && last.definition.ends_flow()
+                {
+                    reader.warning(
+                        codes::UNREACHABLE,
+                        mediator.place.clone(),
+                        format!("<{}> is never reached: <{}> before it ends the flow", mediator.name, last.name),
+                    );
+                }
+                out.push(mediator);
+            }
+        }
+        ListDef(out)
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Links every mediator.
+    pub fn link(&self, linker: &mut Linker<'_>) -> List {
+        List(
+            self.0
+                .iter()
+                .enumerate()
+                .map(|(index, mediator)| Step {
+                    run: linker.within(&format!("{}{index}", mediator.name), |l| mediator.definition.link(l)),
+                    place: mediator.place.clone(),
+                })
+                .collect(),
+        )
+    }
+}
+
+#[derive(Debug)]
+struct Step {
+    run: Run,
+    place: Place,
+}
+
+/// A linked list.
+#[derive(Debug, Default)]
+pub struct List(Vec<Step>);
+
+impl List {
+    /// Runs the steps in order until one stops or faults.
+    ///
+    /// # Errors
+    /// The fault of a step, with its place.
+    pub async fn run(&self, cx: Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
+        for step in &self.0 {
+            let flow = match &step.run {
+                Run::Now(mediator) => {
+                    if mediator.needs_body() && !message.is_built() {
+                        build(cx, message).await.map_err(|f| f.at(&step.place))?;
+                    }
+                    mediator.mediate(&cx, message)
+                }
+                Run::Wait(mediator) => mediator.mediate(cx, message).await,
+            };
+            match flow {
+                Ok(Flow::Continue) => {}
+                Ok(Flow::Stop) => return Ok(Flow::Stop),
+                Err(fault) => return Err(fault.at(&step.place)),
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Builds the body for a mediator that needs it. A broken body sets the error properties at once:
+/// the list knows that it was the body (spec 01 §2.5).
+pub(super) async fn build(cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
+    match message.build(&cx.services.limits).await {
+        Ok(_) => Ok(()),
+        Err(fault) => {
+            message.report(&fault);
+            Err(fault)
+        }
+    }
+}
+
+/// A branch: inline children or a sequence by key.
+#[derive(Debug)]
+pub(super) struct BranchDef {
+    /// `sequence` attribute.
+    pub key: Option<(Arc<crate::expr::Dynamic>, Place)>,
+    /// Inline children.
+    pub list: ListDef,
+}

@@ -1,0 +1,291 @@
+//! `<log>`: writes a line about the message (spec 01 §13).
+
+use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
+use crate::diag::codes;
+use crate::expr::Expr;
+use crate::message::{Body, Fault, Message};
+use crate::syntax::{Element, Reader};
+use std::fmt::Write;
+use std::sync::{Arc, PoisonError};
+
+/// The table row.
+pub(super) const SPEC: Spec = Spec {
+    name: "log",
+    summary: "Writes a line about the message.",
+    parse,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Simple,
+    Headers,
+    Full,
+    Custom,
+    Template,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Category {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+const CATEGORIES: &[(&str, Category)] = &[
+    ("INFO", Category::Info),
+    ("TRACE", Category::Trace),
+    ("DEBUG", Category::Debug),
+    ("WARN", Category::Warn),
+    ("ERROR", Category::Error),
+    ("FATAL", Category::Error),
+];
+
+#[derive(Debug)]
+enum Source {
+    Literal(String),
+    Expr(Expr),
+}
+
+#[derive(Debug)]
+struct Log {
+    level: Level,
+    category: Category,
+    separator: String,
+    message: Option<String>,
+    message_id: bool,
+    properties: Vec<(String, Source)>,
+}
+
+fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
+    reader.mediator_attributes(
+        element,
+        &["level", "category", "separator", "logFullPayload", "logMessageID"],
+    );
+    let before = reader.errors();
+    let message = parse_message(reader, element);
+    let mut level = match element.attribute("level") {
+        None if message.is_some() => Level::Template,
+        None => Level::Simple,
+        Some(_) => reader
+            .one_of(
+                element,
+                "level",
+                &[
+                    ("simple", Level::Simple),
+                    ("headers", Level::Headers),
+                    ("full", Level::Full),
+                    ("custom", Level::Custom),
+                ],
+            )
+            .unwrap_or(Level::Simple),
+    };
+    let is_true = |name: &str| {
+        element
+            .attribute(name)
+            .is_some_and(|v| v.eq_ignore_ascii_case("true"))
+    };
+    if is_true("logFullPayload") {
+        level = Level::Full;
+    }
+    let category = reader.one_of(element, "category", CATEGORIES).unwrap_or(Category::Info);
+    let mut properties = Vec::new();
+    for child in reader.children(element) {
+        match reader.name(child) {
+            Some("property") => {
+                reader.known_attributes(child, &["name", "value", "expression", "type", "scope"]);
+                let name = reader.required(child, "name").unwrap_or_default().to_owned();
+                match (child.attribute("value"), child.has_attribute("expression")) {
+                    (Some(value), _) => properties.push((name, Source::Literal(value.to_owned()))),
+                    (None, true) => {
+                        if let Some(expr) = reader.expression(child, "expression") {
+                            properties.push((name, Source::Expr(expr)));
+                        }
+                    }
+                    (None, false) => {
+                        let place = reader.place(child);
+                        reader.error(
+                            codes::MISSING_ATTRIBUTE,
+                            place,
+                            "a property of <log> needs \"value\" or \"expression\"",
+                        );
+                    }
+                }
+            }
+            Some("message" | "description") => {}
+            _ => reader.unknown_element(child, "log", &["property", "message"]),
+        }
+    }
+    (reader.errors() == before).then(|| {
+        Arc::new(LogDef(Arc::new(Log {
+            level,
+            category,
+            separator: unescape(element.attribute("separator").unwrap_or(", ")),
+            message,
+            message_id: is_true("logMessageID"),
+            properties,
+        }))) as Arc<dyn Definition>
+    })
+}
+
+fn parse_message(reader: &mut Reader, element: Element<'_, '_>) -> Option<String> {
+    let child = reader.child(element, "message")?;
+    let text = child.text().unwrap_or_default().trim().to_owned();
+    if let Some(start) = text.find("${")
+        && text[start..].contains('}')
+    {
+        let place = reader.place(child);
+        reader.unsupported(
+            place,
+            "Synapse expressions ${…} in <message> are not supported yet",
+            Some("use <property name=\"…\" expression=\"…\"/>"),
+        );
+    }
+    Some(unescape(&text))
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("\\n", "\n").replace("\\t", "\t")
+}
+
+#[derive(Debug)]
+struct LogDef(Arc<Log>);
+
+impl Definition for LogDef {
+    fn link(&self, _linker: &mut Linker<'_>) -> Run {
+        Run::Now(Box::new(LogDef(self.0.clone())))
+    }
+}
+
+impl Mediate for LogDef {
+    fn needs_body(&self) -> bool {
+        // Simple lines show addressing fields, which may stand in the body's headers.
+        matches!(self.0.level, Level::Simple | Level::Headers | Level::Full)
+            || self
+                .0
+                .properties
+                .iter()
+                .any(|(_, s)| matches!(s, Source::Expr(e) if e.needs_body()))
+    }
+
+    fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
+        let log = &*self.0;
+        let text = log.text(cx, message)?;
+        let line = format!("{}{text}", cx.route.label);
+        match log.category {
+            Category::Trace => tracing::trace!(target: "LogMediator", "{line}"),
+            Category::Debug => tracing::debug!(target: "LogMediator", "{line}"),
+            Category::Info => tracing::info!(target: "LogMediator", "{line}"),
+            Category::Warn => tracing::warn!(target: "LogMediator", "{line}"),
+            Category::Error => tracing::error!(target: "LogMediator", "{line}"),
+        }
+        if let Some(lines) = &cx.services.lines {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+impl Log {
+    fn text(&self, cx: &Context<'_>, message: &Message) -> Result<String, Fault> {
+        let separator = &self.separator;
+        let mut out = String::new();
+        let mut add = |part: &str| {
+            if !out.is_empty() {
+                out.push_str(separator);
+            }
+            out.push_str(part);
+        };
+        if let Some(text) = &self.message
+            && !matches!(self.level, Level::Custom | Level::Template)
+        {
+            add(text);
+        }
+        match self.level {
+            Level::Simple | Level::Full => {
+                add(&format!("To: {}", message.to_address().unwrap_or_default()));
+                let action = message.action();
+                let id = message.message_id();
+                let correlation = message.correlation_id().map(str::to_owned);
+                let fields = [
+                    ("From", message.from.as_deref()),
+                    ("WSAction", action.as_deref()),
+                    ("SOAPAction", action.as_deref()),
+                    ("ReplyTo", message.reply_to.as_deref()),
+                    ("MessageID", id.as_deref()),
+                    ("correlation_id", correlation.as_deref()),
+                ];
+                for (name, value) in fields {
+                    if let Some(value) = value {
+                        add(&format!("{name}: {value}"));
+                    }
+                }
+                add(if message.is_response() {
+                    "Direction: response"
+                } else {
+                    "Direction: request"
+                });
+                if self.level == Level::Full {
+                    add(&payload(message)?);
+                }
+            }
+            Level::Headers => {
+                if let Some(id) = message.correlation_id() {
+                    add(&format!("correlation_id : {id}"));
+                }
+                if let Some(envelope) = message.envelope()
+                    && let Some(header) = envelope.header()
+                {
+                    let document = &envelope.document;
+                    for block in document.child_elements(header) {
+                        add(&format!(
+                            "{} : {}",
+                            document.local_name(block),
+                            document.own_text(block)
+                        ));
+                    }
+                }
+            }
+            Level::Custom | Level::Template => {
+                if self.message_id {
+                    add(&format!("MessageID: {}", message.message_id().unwrap_or_default()));
+                    add(&format!("correlation_id: {}", message.correlation_id().unwrap_or_default()));
+                }
+                if let Some(text) = &self.message {
+                    add(text);
+                }
+            }
+        }
+        for (name, source) in &self.properties {
+            let value = match source {
+                Source::Literal(text) => text.clone(),
+                Source::Expr(expr) => expr
+                    .string(&cx.scope(message))?
+                    .unwrap_or_else(|| "null".to_owned()),
+            };
+            let mut part = String::with_capacity(name.len() + value.len() + 3);
+            let _ = write!(part, "{name} = {value}");
+            add(&part);
+        }
+        Ok(out)
+    }
+}
+
+fn payload(message: &Message) -> Result<String, Fault> {
+    let Body::Built(built) = &message.body else {
+        return Ok("Envelope: ".to_owned());
+    };
+    if let Some(json) = built.json() {
+        return Ok(format!("Payload: {}", String::from_utf8_lossy(json)));
+    }
+    let envelope = built.envelope().map_err(|fault| {
+        let mut fault = fault;
+        fault.detail = Some(format!(
+            "Could not build full log message: {}",
+            fault.detail.as_deref().unwrap_or_default()
+        ));
+        fault
+    })?;
+    Ok(format!("Envelope: {}", envelope.log_text()))
+}

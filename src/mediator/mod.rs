@@ -1,0 +1,255 @@
+//! Mediators: the steps of a flow. One mediator, one file: description, parse, link, run, tests.
+//! A new one is a copy of a neighbour and a row in [`TABLE`].
+
+mod call;
+mod drop;
+mod filter;
+mod header;
+mod in_out;
+mod library;
+mod link;
+mod list;
+mod log;
+mod loopback;
+mod makefault;
+mod property;
+mod respond;
+mod send;
+pub mod sequence;
+
+pub use property::import as inline_xml;
+pub use library::{Library, Out, Route, run_sequence};
+pub use link::{Linker, Reference};
+pub use send::send_to_target;
+pub use list::{List, ListDef};
+pub use sequence::{OnError, Sequence, SequenceDef};
+
+use crate::diag::{Diagnostic, Place, codes, nearest};
+use crate::endpoint::{Boxed, SendContext, Services};
+use crate::expr::Scope;
+use crate::message::{Exchange, Fault, Message};
+use crate::syntax::{Element, Reader};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// What a mediator answers when it does not fault (spec 01 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on with the next one.
+    Continue,
+    /// Nothing after it runs, up to the entry point. Not an error.
+    Stop,
+}
+
+/// What surrounds a message while it is mediated.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// What the worker's messages share.
+    pub services: &'a Services,
+    /// The plan's sequences, endpoints and local entries.
+    pub library: &'a Library,
+    /// The client side.
+    pub exchange: &'a Arc<Exchange>,
+    /// Where responses and faults of this flow go.
+    pub route: &'a Route,
+}
+
+impl<'a> Context<'a> {
+    /// What expressions see.
+    pub fn scope(&self, message: &'a Message) -> Scope<'a> {
+        Scope {
+            message,
+            exchange: self.exchange,
+            entries: &self.library.entries,
+            clock: &self.services.clock,
+        }
+    }
+
+    /// What endpoints need.
+    pub fn sending(&self) -> SendContext<'a> {
+        SendContext {
+            services: self.services,
+            endpoints: &self.library.endpoints,
+            entries: &self.library.entries,
+            exchange: self.exchange,
+            depth: 0,
+        }
+    }
+}
+
+/// A mediator that never waits.
+pub trait Mediate: Send + Sync + Debug {
+    /// Whether the body is built before it runs.
+    fn needs_body(&self) -> bool;
+
+    /// Does its work.
+    ///
+    /// # Errors
+    /// The fault that the flow's handlers see.
+    fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault>;
+}
+
+/// A mediator that waits, or that holds others.
+pub trait MediateAsync: Send + Sync + Debug {
+    /// Does its work.
+    ///
+    /// # Errors
+    /// As [`Mediate::mediate`].
+    fn mediate<'a>(
+        &'a self,
+        cx: Context<'a>,
+        message: &'a mut Message,
+    ) -> Boxed<'a, Result<Flow, Fault>>;
+}
+
+/// A linked mediator.
+#[derive(Debug)]
+pub enum Run {
+    /// Runs without a future.
+    Now(Box<dyn Mediate>),
+    /// Is awaited.
+    Wait(Box<dyn MediateAsync>),
+}
+
+/// A mediator as it is written: parsed, names not yet resolved. Linked anew for every plan.
+pub trait Definition: Send + Sync + Debug {
+    /// Resolves names and gives what runs.
+    fn link(&self, linker: &mut Linker<'_>) -> Run;
+
+    /// Whether nothing after it can run.
+    fn ends_flow(&self) -> bool {
+        false
+    }
+}
+
+type ParseFn = fn(&mut Reader, Element<'_, '_>) -> Option<Arc<dyn Definition>>;
+
+/// One mediator of the table.
+#[derive(Debug)]
+pub struct Spec {
+    /// Element name.
+    pub name: &'static str,
+    /// One sentence for people.
+    pub summary: &'static str,
+    /// Reads the element; diagnostics say what is wrong when there is nothing to return.
+    pub parse: ParseFn,
+}
+
+/// All mediators, by name.
+pub const TABLE: &[Spec] = &[
+    call::SPEC,
+    drop::SPEC,
+    filter::SPEC,
+    header::SPEC,
+    in_out::IN,
+    log::SPEC,
+    loopback::SPEC,
+    makefault::SPEC,
+    in_out::OUT,
+    property::SPEC,
+    respond::SPEC,
+    send::SPEC,
+    sequence::SPEC,
+];
+
+/// Mediators of the reference that cannot or do not run here, with what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("aggregate", ""),
+    ("annotatedCommand", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
+    ("bean", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
+    ("builder", ""),
+    ("cache", ""),
+    ("call-template", ""),
+    ("callout", "use <call blocking=\"true\">"),
+    ("class", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
+    ("clone", ""),
+    ("conditionalRouter", "use <filter>"),
+    ("datamapper", ""),
+    ("dblookup", ""),
+    ("dbreport", ""),
+    ("ejb", "Java classes cannot run here; call a service instead"),
+    ("enrich", ""),
+    ("fastXSLT", ""),
+    ("foreach", ""),
+    ("iterate", ""),
+    ("jsontransform", ""),
+    ("payloadFactory", ""),
+    ("pojoCommand", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
+    ("propertyGroup", "write the properties one by one"),
+    ("rewrite", ""),
+    ("router", "it does not run on MI either; use <filter>"),
+    ("rule", ""),
+    ("scatter-gather", ""),
+    ("script", ""),
+    ("smooks", ""),
+    ("spring", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
+    ("store", ""),
+    ("switch", "use <filter source=\"…\" regex=\"…\">"),
+    ("throttle", ""),
+    ("throwError", ""),
+    ("transaction", ""),
+    ("validate", ""),
+    ("variable", "use <property>"),
+    ("xquery", ""),
+    ("xslt", ""),
+];
+
+/// Reads one mediator element.
+pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<ParsedMediator> {
+    let place = reader.place(element);
+    let name = element.tag_name().name();
+    let known = reader.is_synapse(element);
+    if let Some(spec) = TABLE.iter().find(|s| known && s.name == name) {
+        let definition = reader.nested(element, |reader| (spec.parse)(reader, element))?;
+        return Some(ParsedMediator {
+            name: spec.name,
+            place,
+            definition,
+        });
+    }
+    if known && let Some((_, help)) = REFUSED.iter().find(|(n, _)| *n == name) {
+        let help = (!help.is_empty()).then_some(*help);
+        reader.unsupported(place, format!("the mediator <{name}> is not supported yet"), help);
+        return None;
+    }
+    let full = match element.tag_name().namespace() {
+        Some(namespace) => format!("{{{namespace}}}{name}"),
+        None => name.to_owned(),
+    };
+    let hint = nearest(name, TABLE.iter().map(|s| s.name)).map(|n| format!("did you mean <{n}>?"));
+    reader.report(
+        Diagnostic::error(
+            codes::UNKNOWN_MEDIATOR,
+            place,
+            format!("Unknown mediator referenced by configuration element : {full}"),
+        )
+        .maybe_help(hint),
+    );
+    None
+}
+
+/// A mediator that was read, with its name and place.
+#[derive(Debug)]
+pub struct ParsedMediator {
+    /// Element name.
+    pub name: &'static str,
+    /// Its start tag.
+    pub place: Place,
+    /// The definition.
+    pub definition: Arc<dyn Definition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_sorted_and_disjoint() {
+        let names: Vec<&str> = TABLE.iter().map(|s| s.name).collect();
+        assert!(names.is_sorted(), "{names:?}");
+        let refused: Vec<&str> = REFUSED.iter().map(|r| r.0).collect();
+        assert!(refused.is_sorted(), "{refused:?}");
+        assert!(refused.iter().all(|r| !names.contains(r)));
+        assert!(TABLE.iter().all(|s| s.summary.ends_with('.')));
+    }
+}

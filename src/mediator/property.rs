@@ -1,0 +1,409 @@
+//! `<property>`: sets or removes a property of any scope (spec 01 §1.2, §1.7).
+
+use super::header::set_transport;
+use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
+use crate::diag::codes;
+use crate::expr::{Dynamic, Expr};
+use crate::message::value::XmlValue;
+use crate::message::{Fault, Message, Value, ValueType};
+use crate::syntax::{Element, Reader};
+use crate::xml::Document;
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use regex::Regex;
+use std::sync::Arc;
+
+/// The table row.
+pub(super) const SPEC: Spec = Spec {
+    name: "property",
+    summary: "Sets or removes a property of the message.",
+    parse,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Default,
+    Axis2,
+    Axis2Client,
+    Transport,
+    Operation,
+    Analytics,
+    Trace,
+}
+
+const SCOPES: &[(&str, Scope)] = &[
+    ("default", Scope::Default),
+    ("axis2", Scope::Axis2),
+    ("axis2-client", Scope::Axis2Client),
+    ("transport", Scope::Transport),
+    ("operation", Scope::Operation),
+    ("analytics", Scope::Analytics),
+    ("trace", Scope::Trace),
+];
+
+#[derive(Debug)]
+enum Source {
+    Value(Value),
+    Expr(Expr),
+}
+
+#[derive(Debug)]
+struct Property {
+    name: Dynamic,
+    scope: Scope,
+    remove: bool,
+    kind: ValueType,
+    source: Option<Source>,
+    pattern: Option<(Regex, usize)>,
+}
+
+fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
+    reader.mediator_attributes(
+        element,
+        &["name", "value", "expression", "type", "scope", "action", "pattern", "group"],
+    );
+    let before = reader.errors();
+    reader.required(element, "name");
+    let name = reader.dynamic(element, "name");
+    let remove = reader
+        .one_of(element, "action", &[("set", false), ("remove", true)])
+        .unwrap_or(false);
+    let scope = parse_scope(reader, element);
+    let kind = reader.one_of(element, "type", ValueType::NAMES).unwrap_or(ValueType::String);
+    let pattern = parse_pattern(reader, element);
+    let source = if remove {
+        None
+    } else {
+        parse_source(reader, element, kind)
+    };
+    let name = name?;
+    (reader.errors() == before).then(|| {
+        Arc::new(PropertyDef(Arc::new(Property {
+            name,
+            scope,
+            remove,
+            kind,
+            source,
+            pattern,
+        }))) as Arc<dyn Definition>
+    })
+}
+
+fn parse_scope(reader: &mut Reader, element: Element<'_, '_>) -> Scope {
+    match element.attribute("scope") {
+        Some(word @ ("registry" | "system")) => {
+            let place = reader.attribute_place(element, "scope");
+            reader.unsupported(
+                place,
+                format!("writing properties of scope \"{word}\" is not supported"),
+                Some("they would be shared by all messages; use the default scope"),
+            );
+            Scope::Default
+        }
+        Some("") | None => Scope::Default,
+        Some(_) => reader.one_of(element, "scope", SCOPES).unwrap_or(Scope::Default),
+    }
+}
+
+fn parse_pattern(reader: &mut Reader, element: Element<'_, '_>) -> Option<(Regex, usize)> {
+    let group = element.attribute("group").map(|text| {
+        let number = text.trim().parse::<usize>();
+        if number.is_err() {
+            let place = reader.attribute_place(element, "group");
+            reader.error(
+                codes::INVALID_VALUE,
+                place,
+                "group can have a positive value only",
+            );
+        }
+        number.unwrap_or(0)
+    });
+    if !element.has_attribute("pattern") {
+        if group.is_some() {
+            let place = reader.attribute_place(element, "group");
+            reader.error(
+                codes::MISSING_ATTRIBUTE,
+                place,
+                "\"group\" is only allowed when a \"pattern\" is specified",
+            );
+        }
+        return None;
+    }
+    let regex = super::filter::whole_match(reader, element, "pattern")?;
+    Some((regex, group.unwrap_or(0)))
+}
+
+fn parse_source(reader: &mut Reader, element: Element<'_, '_>, kind: ValueType) -> Option<Source> {
+    let child = element.first_element_child();
+    let given = usize::from(element.has_attribute("value"))
+        + usize::from(element.has_attribute("expression"))
+        + usize::from(child.is_some());
+    if given != 1 {
+        let place = reader.place(element);
+        reader.error(
+            codes::MISSING_ATTRIBUTE,
+            place,
+            "<property> needs exactly one of \"value\", \"expression\" and an element inside",
+        );
+        return None;
+    }
+    if element.has_attribute("expression") {
+        return reader.expression(element, "expression").map(Source::Expr);
+    }
+    if let Some(child) = child {
+        let document = import(reader, child)?;
+        let node = document.root_element()?;
+        return Some(Source::Value(Value::Xml(Arc::new(XmlValue { document, node }))));
+    }
+    let text = element.attribute("value")?;
+    match Value::convert(kind, text, &crate::xml::Limits::default()) {
+        Some(value) => Some(Source::Value(value)),
+        None => {
+            let place = reader.attribute_place(element, "value");
+            reader.error(
+                codes::INVALID_VALUE,
+                place,
+                format!("\"{text}\" is not a value of type {}", type_name(kind)),
+            );
+            None
+        }
+    }
+}
+
+fn type_name(kind: ValueType) -> &'static str {
+    ValueType::NAMES
+        .iter()
+        .find(|(_, k)| *k == kind)
+        .map_or("STRING", |(n, _)| n)
+}
+
+/// Copies an element of the artifact into a message tree, with the namespaces it inherits.
+pub fn import(reader: &mut Reader, element: Element<'_, '_>) -> Option<Document> {
+    let text = reader.source.text().get(element.range()).unwrap_or_default();
+    let mut inherited = String::new();
+    for namespace in element.namespaces() {
+        let declared = element
+            .parent_element()
+            .and_then(|p| p.lookup_namespace_uri(namespace.name()));
+        let own = match namespace.name() {
+            Some(prefix) => text.contains(&format!("xmlns:{prefix}=")),
+            None => false,
+        };
+        // The Synapse namespace of the artifact is not a part of the message.
+        if declared != Some(namespace.uri()) || own || namespace.name() == Some("xml") {
+            continue;
+        }
+        match namespace.name() {
+            Some(prefix) => inherited.push_str(&format!(" xmlns:{prefix}=\"{}\"", attribute(namespace.uri()))),
+            None => inherited.push_str(&format!(" xmlns=\"{}\"", attribute(namespace.uri()))),
+        }
+    }
+    let wrapped = Bytes::from(format!("<w{inherited}>{text}</w>"));
+    let parsed = Document::parse(wrapped, &crate::xml::Limits::default());
+    let mut out = Document::new();
+    let imported = parsed.ok().and_then(|wrapper| {
+        let top = wrapper.root_element()?;
+        let child = wrapper.child_elements(top).next()?;
+        Some(out.import(&wrapper, child))
+    });
+    match imported {
+        Some(node) => {
+            let root = out.document_node();
+            out.append_child(root, node);
+            Some(out)
+        }
+        None => {
+            let place = reader.place(element);
+            reader.error(codes::INVALID_VALUE, place, "the inline XML cannot be used");
+            None
+        }
+    }
+}
+
+fn attribute(text: &str) -> String {
+    let mut out = Vec::new();
+    crate::xml::escape_attribute(text, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[derive(Debug)]
+struct PropertyDef(Arc<Property>);
+
+impl Definition for PropertyDef {
+    fn link(&self, _linker: &mut Linker<'_>) -> Run {
+        Run::Now(Box::new(PropertyDef(self.0.clone())))
+    }
+}
+
+impl Mediate for PropertyDef {
+    fn needs_body(&self) -> bool {
+        let property = &*self.0;
+        if property.name.needs_body()
+            || matches!(&property.source, Some(Source::Expr(e)) if e.needs_body())
+        {
+            return true;
+        }
+        // These decide how the body is written, so the body must be there (spec 01 §1.7).
+        match (&property.name, property.scope, property.remove) {
+            (Dynamic::Static(name), Scope::Axis2, false) => {
+                matches!(name.as_str(), "messageType" | "DISABLE_CHUNKING" | "FORCE_HTTP_1.0")
+            }
+            _ => false,
+        }
+    }
+
+    fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
+        let property = &*self.0;
+        let name = property.name.value(&cx.scope(message))?;
+        if name.is_empty() {
+            tracing::warn!(target: "PropertyMediator", "{}the evaluated name of a property is empty", cx.route.label);
+        }
+        if property.remove {
+            property.unset(cx, message, &name);
+        } else {
+            let value = property.value(cx, message)?;
+            property.set(cx, message, &name, value)?;
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+impl Property {
+    fn value(&self, cx: &Context<'_>, message: &Message) -> Result<Option<Value>, Fault> {
+        let value = match &self.source {
+            None => return Ok(None),
+            Some(Source::Value(value)) => value.clone(),
+            Some(Source::Expr(expr)) => {
+                let Some(text) = expr.string(&cx.scope(message))? else {
+                    return Ok(None);
+                };
+                Value::convert(self.kind, &text, &cx.services.limits.xml).ok_or_else(|| {
+                    Fault::mediation(format!(
+                        "Unknown type : {} for the property mediator or the property value cannot be converted into the specified type.",
+                        type_name(self.kind)
+                    ))
+                })?
+            }
+        };
+        match (&self.pattern, value) {
+            (Some((regex, group)), Value::String(text)) => {
+                let found = regex
+                    .captures(&text)
+                    .and_then(|c| c.get(*group).map(|m| m.as_str().to_owned()))
+                    .unwrap_or_default();
+                Ok(Some(Value::String(found)))
+            }
+            (_, value) => Ok(Some(value)),
+        }
+    }
+
+    fn set(
+        &self,
+        cx: &Context<'_>,
+        message: &mut Message,
+        name: &str,
+        value: Option<Value>,
+    ) -> Result<(), Fault> {
+        match self.scope {
+            Scope::Transport => {
+                // Null becomes an empty header, unlike in the other scopes.
+                let text = value.map(|v| v.text().into_owned()).unwrap_or_default();
+                let (Ok(header), Ok(text)) = (
+                    HeaderName::from_bytes(name.as_bytes()),
+                    HeaderValue::from_str(&text),
+                ) else {
+                    return Err(Fault::mediation(format!(
+                        "\"{name}\" with this value is not a transport header that HTTP allows"
+                    )));
+                };
+                set_transport(message, header, text);
+            }
+            Scope::Default => {
+                if name == "RESPONSE" {
+                    cx.exchange.announce();
+                }
+                // Null leaves the old value in place (spec 01 §1.1).
+                if let Some(value) = value {
+                    message.properties.set(name, value);
+                }
+            }
+            Scope::Axis2 => {
+                if let Some(value) = value {
+                    set_axis2(message, name, value);
+                }
+            }
+            Scope::Axis2Client => {
+                if let Some(value) = value {
+                    message.client_options.set(name, value);
+                }
+            }
+            Scope::Operation => {
+                if let Some(value) = value {
+                    cx.exchange.operation(|p| p.set(name, value));
+                }
+            }
+            Scope::Analytics => {
+                if let Some(value) = value {
+                    message.analytics.set(name, value);
+                }
+            }
+            // Becomes a tag of a tracing span, nothing of the message.
+            Scope::Trace => {}
+        }
+        Ok(())
+    }
+
+    fn unset(&self, cx: &Context<'_>, message: &mut Message, name: &str) {
+        match self.scope {
+            Scope::Default => {
+                message.properties.remove(name);
+            }
+            Scope::Axis2 => match name {
+                "TRANSPORT_HEADERS" => message.headers.clear(),
+                "REST_URL_POSTFIX" => {
+                    message.axis2.remove(name);
+                    message.rest_postfix = None;
+                }
+                "messageType" => message.message_type = None,
+                "ContentType" => message.content_type = None,
+                "HTTP_SC" => {
+                    message.axis2.remove(name);
+                    message.status = None;
+                }
+                _ => {
+                    message.axis2.remove(name);
+                }
+            },
+            Scope::Axis2Client => {
+                message.client_options.remove(name);
+            }
+            Scope::Transport => {
+                if let Ok(header) = HeaderName::from_bytes(name.as_bytes()) {
+                    message.headers.remove(header);
+                }
+            }
+            Scope::Operation => {
+                cx.exchange.operation(|p| p.remove(name));
+            }
+            Scope::Analytics => {
+                message.analytics.remove(name);
+            }
+            Scope::Trace => {}
+        }
+    }
+}
+
+/// Sets an axis2 property with the effects that some names have at once (spec 01 §1.5).
+fn set_axis2(message: &mut Message, name: &str, value: Value) {
+    match name {
+        "messageType" => {
+            message.set_message_type(&value.text());
+            return;
+        }
+        "ContentType" => {
+            message.content_type = HeaderValue::from_str(&value.text()).ok();
+        }
+        _ => {}
+    }
+    message.axis2.set(name, value);
+}

@@ -1,0 +1,252 @@
+//! `<send>`: to an endpoint, to the message's destination, or back to the client
+//! (spec 01 §7.1, §8.1–§8.2).
+
+use super::sequence::resolve;
+use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Out, Run, Spec, run_sequence};
+use crate::diag::{Place, codes};
+use crate::endpoint::default::DefaultEndpoint;
+use crate::endpoint::{self, Endpoint, EndpointDef, Kind, Parent, Sent};
+use crate::expr::Dynamic;
+use crate::message::{Direction, Fault, Message, SequenceId, To};
+use crate::syntax::{Element, Reader};
+use std::sync::Arc;
+
+/// The table row.
+pub(super) const SPEC: Spec = Spec {
+    name: "send",
+    summary: "Sends the message to an endpoint, to its To address, or back to the client.",
+    parse,
+};
+
+fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
+    reader.mediator_attributes(element, &["receive", "buildmessage"]);
+    let before = reader.errors();
+    let receive = element.has_attribute("receive").then(|| {
+        let place = reader.attribute_place(element, "receive");
+        reader.dynamic(element, "receive").map(|d| (Arc::new(d), place))
+    });
+    let endpoint = parse_endpoint(reader, element, &["endpoint"]);
+    (reader.errors() == before).then(|| {
+        Arc::new(SendDef {
+            receive: receive.flatten(),
+            endpoint,
+            build: element
+                .attribute("buildmessage")
+                .is_some_and(|v| v.eq_ignore_ascii_case("true")),
+        }) as Arc<dyn Definition>
+    })
+}
+
+/// The one `<endpoint>` child of a sending mediator.
+pub(super) fn parse_endpoint(
+    reader: &mut Reader,
+    element: Element<'_, '_>,
+    known: &[&str],
+) -> Option<Arc<EndpointDef>> {
+    let mut out = None;
+    for child in reader.children(element) {
+        match reader.name(child) {
+            Some("endpoint") if out.is_none() => {
+                out = endpoint::parse(reader, child).map(Arc::new);
+                if out.is_none() {
+                    return None;
+                }
+            }
+            Some("endpoint") => {
+                let place = reader.place(child);
+                reader.error(
+                    codes::CONFLICT,
+                    place,
+                    format!("<{}> has one endpoint", element.tag_name().name()),
+                );
+            }
+            Some("description") => {}
+            _ => reader.unknown_element(child, element.tag_name().name(), known),
+        }
+    }
+    out
+}
+
+#[derive(Debug)]
+struct SendDef {
+    receive: Option<(Arc<Dynamic>, Place)>,
+    endpoint: Option<Arc<EndpointDef>>,
+    build: bool,
+}
+
+impl Definition for SendDef {
+    fn link(&self, linker: &mut Linker<'_>) -> Run {
+        if let Some((key, place)) = &self.receive {
+            linker.key(key, place);
+        }
+        Run::Wait(Box::new(Send {
+            receive: self.receive.as_ref().map(|r| r.0.clone()),
+            endpoint: self.endpoint.as_ref().map(|e| linker.endpoint(e)),
+            implicit: DefaultEndpoint::implicit(linker),
+            build: self.build,
+        }))
+    }
+
+    fn ends_flow(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
+struct Send {
+    receive: Option<Arc<Dynamic>>,
+    endpoint: Option<Arc<Endpoint>>,
+    implicit: DefaultEndpoint,
+    build: bool,
+}
+
+impl MediateAsync for Send {
+    fn mediate<'a>(
+        &'a self,
+        cx: Context<'a>,
+        message: &'a mut Message,
+    ) -> Boxed<'a, Result<Flow, Fault>> {
+        Box::pin(async move {
+            if self.build {
+                super::list::build(cx, message).await?;
+            }
+            let kind: &dyn Kind = match &self.endpoint {
+                Some(endpoint) => &*endpoint.kind,
+                None if message.is_response() => {
+                    // Only a message without destination reaches the client (spec 01 §7.1).
+                    if let Some(to) = destination(message) {
+                        return Err(Fault::mediation(format!(
+                            "Malformed URL in the target EPR: {to} (a response needs <header name=\"To\" action=\"remove\"/> before <send/>)"
+                        )));
+                    }
+                    super::respond::answer(cx, message).await?;
+                    return Ok(Flow::Stop);
+                }
+                None => &self.implicit,
+            };
+            let receive = match &self.receive {
+                Some(key) => Some(Receive {
+                    id: resolve(cx, message, key).await?,
+                    name: key.value(&cx.scope(message))?,
+                }),
+                None => None,
+            };
+            send_through(cx, message, kind, receive).await?;
+            Ok(Flow::Stop)
+        })
+    }
+}
+
+/// Where a response goes instead of the out path.
+pub(super) struct Receive {
+    /// The sequence, when it is defined.
+    pub id: Option<SequenceId>,
+    /// Its name.
+    pub name: String,
+}
+
+/// The `To` that keeps a response from the client.
+fn destination(message: &Message) -> Option<String> {
+    match &message.to {
+        To::Client => None,
+        _ => message
+            .to_address()
+            .filter(|a| *a != crate::message::ANONYMOUS)
+            .map(|a| a.into_owned()),
+    }
+}
+
+/// Sends, waits, and runs the out path with the response. The flow ends here, so waiting in place
+/// is what the reference's callback does later.
+async fn send_through(
+    cx: Context<'_>,
+    message: &mut Message,
+    kind: &dyn Kind,
+    receive: Option<Receive>,
+) -> Result<(), Fault> {
+    message.last_endpoint = false;
+    acknowledge(cx, message);
+    match kind.send(cx.sending(), message, Parent::Root).await? {
+        Sent::OneWay => Ok(()),
+        Sent::Response => {
+            message.direction = Direction::Response;
+            // A response starts with a fresh stack: only the entry point's handler (spec 01 §9.3).
+            message.fault_stack.clear();
+            message.fault_stack.extend(cx.route.fault);
+            out_path(cx, message, receive).await
+        }
+    }
+}
+
+/// `FORCE_SC_ACCEPTED`: the client gets its 202 before the back-end answers, and nothing later
+/// (spec 01 §8.4).
+pub(super) fn acknowledge(cx: Context<'_>, message: &Message) {
+    if message.axis2.is_true("FORCE_SC_ACCEPTED") && !cx.exchange.is_answered() {
+        cx.exchange.answer(crate::message::outgoing::accepted());
+    }
+}
+
+/// Runs what the entry point does with a response (spec 01 §6.3).
+pub(super) async fn out_path(
+    cx: Context<'_>,
+    message: &mut Message,
+    receive: Option<Receive>,
+) -> Result<(), Fault> {
+    let outcome = out_here(cx, message, receive).await;
+    if let Err(fault) = &outcome
+        && message.status.is_some()
+        && fault.status.is_none()
+    {
+        // The reference sets 500 before the fault handlers of a response run (spec 01 §9.2).
+        message.axis2.set("HTTP_SC", crate::message::Value::Integer(500));
+    }
+    outcome
+}
+
+async fn out_here(
+    cx: Context<'_>,
+    message: &mut Message,
+    receive: Option<Receive>,
+) -> Result<(), Fault> {
+    if let Some(id) = cx.library.pre_mediate
+        && run_sequence(cx, message, id).await? == Flow::Stop
+    {
+        return Ok(());
+    }
+    let id = match (receive, &cx.route.out) {
+        (Some(Receive { id: Some(id), .. }), _) => id,
+        (Some(Receive { id: None, name }), _) => {
+            // The reference drops the response with a warning and no fault sequence.
+            tracing::warn!(
+                target: "Axis2SynapseEnvironment",
+                "{}Cannot find a Sequence with name: {name} for injecting the response message", cx.route.label
+            );
+            return Ok(());
+        }
+        (None, Out::Client) => return super::respond::answer(cx, message).await,
+        (None, Out::Sequence(id)) => *id,
+        (None, Out::Missing(name)) => {
+            return Err(Fault::mediation(format!(
+                "Unable to find the out-sequence specified by the name {name}"
+            )));
+        }
+        (None, Out::Main) => match cx.library.main {
+            Some(id) => id,
+            None => return Ok(()),
+        },
+    };
+    run_sequence(cx, message, id).await?;
+    Ok(())
+}
+
+/// Forwards a message to a proxy's target endpoint, as `send` does.
+///
+/// # Errors
+/// The fault of the endpoint or of the out path.
+pub async fn send_to_target(
+    cx: Context<'_>,
+    message: &mut Message,
+    kind: &dyn Kind,
+) -> Result<(), Fault> {
+    send_through(cx, message, kind, None).await
+}

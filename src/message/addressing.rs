@@ -1,0 +1,163 @@
+//! WS-Addressing headers: read when a SOAP body is built, written when an endpoint asks for them
+//! (spec 01 §19).
+
+use super::{ANONYMOUS, Fault, Message, To};
+use crate::message::envelope::Envelope;
+use crate::xml::NodeId;
+
+/// The final namespace.
+pub const FINAL: &str = "http://www.w3.org/2005/08/addressing";
+/// The submission namespace.
+pub const SUBMISSION: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing";
+
+/// Which namespace an endpoint writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 2005/08, the default.
+    Final,
+    /// 2004/08.
+    Submission,
+}
+
+impl Version {
+    /// Its namespace.
+    pub fn namespace(self) -> &'static str {
+        match self {
+            Version::Final => FINAL,
+            Version::Submission => SUBMISSION,
+        }
+    }
+
+    /// The address that means "back to the sender".
+    pub fn anonymous(self) -> &'static str {
+        match self {
+            Version::Final => ANONYMOUS,
+            Version::Submission => "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous",
+        }
+    }
+}
+
+fn blocks(envelope: &Envelope) -> Vec<NodeId> {
+    let document = &envelope.document;
+    envelope.header().map_or_else(Vec::new, |header| {
+        document
+            .child_elements(header)
+            .filter(|b| matches!(document.namespace(*b), FINAL | SUBMISSION))
+            .collect()
+    })
+}
+
+impl Message {
+    /// Takes the addressing fields from the header blocks of a built SOAP message. Fields that an
+    /// artifact set before stay as they are.
+    pub(super) fn read_addressing(&mut self) {
+        let Some(envelope) = self.envelope() else {
+            return;
+        };
+        let document = &envelope.document;
+        let found: Vec<(String, String)> = blocks(envelope)
+            .into_iter()
+            .map(|block| {
+                let text = match document.child_element(block, document.namespace(block), "Address") {
+                    Some(address) => document.string_value(address),
+                    None => document.string_value(block),
+                };
+                (document.local_name(block).to_owned(), text.trim().to_owned())
+            })
+            .collect();
+        for (name, text) in found {
+            match name.as_str() {
+                "To" if self.to == To::RequestUri => self.to = To::Header(text),
+                "Action" if !self.action_is_set() => self.set_action(Some(text)),
+                "MessageID" => {
+                    self.message_id.get_or_insert(text);
+                }
+                "ReplyTo" => {
+                    self.reply_to.get_or_insert(text);
+                }
+                "FaultTo" => {
+                    self.fault_to.get_or_insert(text);
+                }
+                "From" => {
+                    self.from.get_or_insert(text);
+                }
+                "RelatesTo" => {
+                    self.relates_to.get_or_insert(text);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Removes every addressing header block of a built body, unless the message says
+    /// `PRESERVE_WS_ADDRESSING`.
+    pub fn strip_addressing(&mut self) {
+        if self.properties.is_true("PRESERVE_WS_ADDRESSING") || !self.is_built() {
+            return;
+        }
+        let Some(envelope) = self.envelope() else {
+            return;
+        };
+        let old = blocks(envelope);
+        if old.is_empty() {
+            return;
+        }
+        if let Ok(envelope) = self.envelope_mut() {
+            for block in old {
+                envelope.document.detach(block);
+            }
+        }
+    }
+
+    /// Writes the addressing header blocks for a request to `address`.
+    ///
+    /// # Errors
+    /// When the message has no action: the addressing rules require one.
+    pub fn write_addressing(&mut self, version: Version, address: &str) -> Result<(), Fault> {
+        let action = self.action().map(|a| a.into_owned());
+        let Some(action) = action else {
+            return Err(Fault::mediation(
+                "The endpoint has addressing enabled, but the message has no action; set one with <header name=\"Action\" …/>",
+            ));
+        };
+        let preserve = self.properties.is_true("PRESERVE_WS_ADDRESSING");
+        let id = match &self.message_id {
+            Some(id) if preserve => id.clone(),
+            _ => super::outgoing::new_message_id(),
+        };
+        let epr = |value: &Option<String>| {
+            value
+                .as_ref()
+                .filter(|v| !v.is_empty() && *v != version.anonymous() && *v != ANONYMOUS)
+                .cloned()
+        };
+        let to = (address != version.anonymous()).then(|| address.to_owned());
+        let fields = [
+            ("To", to, false),
+            ("ReplyTo", epr(&self.reply_to), true),
+            ("From", epr(&self.from), true),
+            ("FaultTo", epr(&self.fault_to), true),
+            ("MessageID", Some(id), false),
+            ("Action", Some(action), false),
+            ("RelatesTo", self.relates_to.clone(), false),
+        ];
+        let envelope = self.envelope_mut()?;
+        let header = envelope.header_mut();
+        let document = &mut envelope.document;
+        let namespace = version.namespace();
+        document.declare_namespace(header, "wsa", namespace);
+        for (name, value, reference) in fields {
+            let Some(value) = value else { continue };
+            let block = document.create_element("wsa", namespace, name);
+            if reference {
+                let inner = document.create_element("wsa", namespace, "Address");
+                document.set_text(inner, &value);
+                document.append_child(block, inner);
+            } else {
+                document.set_text(block, &value);
+            }
+            document.append_child(header, block);
+        }
+        Ok(())
+    }
+}

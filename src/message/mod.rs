@@ -1,0 +1,386 @@
+//! The message: body, headers, addressing, properties by scope, and its fault stack.
+//!
+//! All state of one message lives here; compiled mediators and endpoints hold none.
+
+pub mod addressing;
+pub mod body;
+pub mod envelope;
+pub mod exchange;
+pub mod fault;
+pub mod format;
+pub mod handler;
+pub mod media;
+pub mod outgoing;
+pub mod props;
+pub mod stream;
+pub mod value;
+
+pub use body::{Body, BodyLimits, Built, PayloadKind};
+pub use envelope::{Envelope, SoapVersion};
+pub use exchange::{ClientFormat, Exchange};
+pub use fault::Fault;
+pub use handler::{EndpointId, Handler, SequenceId};
+pub use props::Props;
+pub use value::{Value, ValueType};
+
+use crate::message::media::Media;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use std::borrow::Cow;
+
+/// `SOAPAction` of SOAP 1.1.
+pub const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
+/// Correlation header (spec 01 §15.1).
+pub const ACTIVITY_ID: HeaderName = HeaderName::from_static("activityid");
+/// The WS-Addressing address that means "back to the sender".
+pub const ANONYMOUS: &str = "http://www.w3.org/2005/08/addressing/anonymous";
+
+/// Which way the message flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client.
+    Request,
+    /// To the client.
+    Response,
+}
+
+/// The `To` of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The path and query of the request, as every request starts.
+    RequestUri,
+    /// Set by an artifact.
+    Address(String),
+    /// Read from a WS-Addressing header of the message. Shown like any other, but the message's
+    /// sender does not choose where this process connects to unless a setting allows it.
+    Header(String),
+    /// Removed, or the anonymous address of responses: the client.
+    Client,
+}
+
+/// One message on its way through the mediators.
+#[derive(Debug)]
+pub struct Message {
+    /// The internal direction; see [`Message::is_response`].
+    pub direction: Direction,
+    /// The method of the request.
+    pub method: Method,
+    /// The request target as it came.
+    pub uri: Uri,
+    /// What follows the service name in the path, from its `/` or `?` (spec 01 §6.4), as offset
+    /// into the request target's path and query; `None` when empty.
+    pub rest_postfix: Option<String>,
+    /// Destination.
+    pub to: To,
+    /// WS-Addressing `From`.
+    pub from: Option<String>,
+    /// WS-Addressing `ReplyTo`.
+    pub reply_to: Option<String>,
+    /// WS-Addressing `FaultTo`.
+    pub fault_to: Option<String>,
+    /// WS-Addressing `RelatesTo`.
+    pub relates_to: Option<String>,
+    /// WS-Addressing `MessageID`; made from the correlation id when absent.
+    pub message_id: Option<String>,
+    action: Option<Option<String>>,
+    /// Transport headers. Names compare without case.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+    /// axis2 `ContentType`: what the body is now.
+    pub content_type: Option<HeaderValue>,
+    /// axis2 `messageType` when it was set: what the body shall be written as.
+    pub message_type: Option<String>,
+    /// Status of a response.
+    pub status: Option<u16>,
+    /// Reason phrase of a response.
+    pub reason: Option<hyper::ext::ReasonPhrase>,
+    /// SOAP version of the placeholder envelope and of built SOAP bodies.
+    pub version: SoapVersion,
+    /// The message is REST in the sense of spec 01 §15.3.
+    pub rest: bool,
+    /// Default-scope properties.
+    pub properties: Props,
+    /// Properties of scope `axis2` that were set; well-known ones are also shown from fields.
+    pub axis2: Props,
+    /// Properties of scope `axis2-client`.
+    pub client_options: Props,
+    /// Properties of scope `analytics`.
+    pub analytics: Props,
+    /// Fault handlers, innermost last.
+    pub fault_stack: Vec<Handler>,
+    /// A leaf endpoint has been tried since the last `send` or `call` began (spec 02 §13.1).
+    pub last_endpoint: bool,
+    /// Endpoint attempts made for this request.
+    pub attempts: u32,
+    /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
+    pub addressing_read: bool,
+}
+
+impl Message {
+    /// A request as it arrived. The body state decides itself from the headers.
+    pub fn request(method: Method, uri: Uri, headers: HeaderMap, body: Body) -> Message {
+        let content_type = headers.get(CONTENT_TYPE).cloned();
+        let (version, rest) = match content_type.as_ref().map(|v| Media::of(header_text(v))) {
+            Some(Media::TextXml) => (SoapVersion::V11, false),
+            Some(Media::SoapXml) => (SoapVersion::V12, false),
+            Some(_) => (SoapVersion::V11, true),
+            None => (SoapVersion::V12, true),
+        };
+        Message {
+            direction: Direction::Request,
+            method,
+            uri,
+            rest_postfix: None,
+            to: To::RequestUri,
+            from: None,
+            reply_to: None,
+            fault_to: None,
+            relates_to: None,
+            message_id: None,
+            action: None,
+            headers,
+            body,
+            content_type,
+            message_type: None,
+            status: None,
+            reason: None,
+            version,
+            rest,
+            properties: Props::new(),
+            axis2: Props::new(),
+            client_options: Props::new(),
+            analytics: Props::new(),
+            fault_stack: Vec::new(),
+            last_endpoint: false,
+            attempts: 0,
+            addressing_read: false,
+        }
+    }
+
+    /// Turns this message into the response that a back-end gave to it (spec 01 §8.2): default-scope
+    /// properties and variables stay, everything else is the response's.
+    pub fn become_response(&mut self, head: http::response::Parts, body: Body) {
+        self.body = body;
+        self.content_type = head.headers.get(CONTENT_TYPE).cloned();
+        self.headers = head.headers;
+        self.message_type = None;
+        self.status = Some(head.status.as_u16());
+        self.reason = head.extensions.get::<hyper::ext::ReasonPhrase>().cloned();
+        self.axis2.clear();
+        self.client_options.clear();
+        self.to = To::Client;
+        self.from = None;
+        self.relates_to = self.message_id.take();
+        self.action = Some(None);
+        self.rest_postfix = None;
+        self.addressing_read = false;
+        match self.content_type.as_ref().map(|v| Media::of(header_text(v))) {
+            Some(Media::TextXml) => self.version = SoapVersion::V11,
+            Some(Media::SoapXml) => self.version = SoapVersion::V12,
+            None if !matches!(self.body, Body::Empty) => {
+                self.content_type = Some(HeaderValue::from_static("application/octet-stream"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether it counts as a response: the string property `RESPONSE` wins (spec 01 §1.1).
+    pub fn is_response(&self) -> bool {
+        match self.properties.str("RESPONSE") {
+            Some(text) => text.eq_ignore_ascii_case("true"),
+            None => self.direction == Direction::Response,
+        }
+    }
+
+    /// The text of `To`; `None` when it was removed.
+    pub fn to_address(&self) -> Option<Cow<'_, str>> {
+        match &self.to {
+            To::RequestUri => Some(Cow::Borrowed(
+                self.uri.path_and_query().map_or("/", |p| p.as_str()),
+            )),
+            To::Address(a) | To::Header(a) => Some(Cow::Borrowed(a)),
+            To::Client => (self.direction == Direction::Response && self.status.is_some())
+                .then_some(Cow::Borrowed(ANONYMOUS)),
+        }
+    }
+
+    /// WS-Addressing action and `SOAPAction`, which are one field (spec 01 §1.1).
+    pub fn action(&self) -> Option<Cow<'_, str>> {
+        if let Some(set) = &self.action {
+            return set.as_deref().map(Cow::Borrowed);
+        }
+        let text = match self.version {
+            SoapVersion::V12 if !self.rest => {
+                let content_type = self.content_type.as_ref().map(header_text)?;
+                media::parameter(content_type, "action")
+            }
+            _ => self.headers.get(SOAP_ACTION).map(header_text),
+        }?;
+        let text = text.trim().trim_matches('"');
+        (!text.is_empty()).then_some(Cow::Borrowed(text))
+    }
+
+    /// Sets or removes the action.
+    pub fn set_action(&mut self, action: Option<String>) {
+        self.action = Some(action);
+    }
+
+    /// Whether the action was set by an artifact or an addressing header.
+    pub fn action_is_set(&self) -> bool {
+        self.action.is_some()
+    }
+
+    /// The message id, made from the correlation id when nothing else set it.
+    pub fn message_id(&self) -> Option<Cow<'_, str>> {
+        match &self.message_id {
+            Some(id) => Some(Cow::Borrowed(id)),
+            None => self
+                .correlation_id()
+                .map(|id| Cow::Owned(format!("urn:uuid:{id}"))),
+        }
+    }
+
+    /// The correlation id.
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.axis2
+            .str("CORRELATION_ID")
+            .or_else(|| self.headers.get(ACTIVITY_ID).map(header_text))
+    }
+
+    /// The content type as text.
+    pub fn content_type(&self) -> Option<&str> {
+        self.content_type.as_ref().map(header_text)
+    }
+
+    /// The media type that formatters go by: `messageType` when set, else that of the content type.
+    pub fn effective_message_type(&self) -> Option<&str> {
+        match &self.message_type {
+            Some(set) => Some(set),
+            None => self.content_type().map(media::media_type),
+        }
+    }
+
+    /// Whether the body has been parsed.
+    pub fn is_built(&self) -> bool {
+        matches!(self.body, Body::Built(_))
+    }
+
+    /// Parses the body if nobody did (spec 01 §2.3), reading at most the limit.
+    ///
+    /// # Errors
+    /// 601000 for a malformed body, which is dropped then; the message has an empty envelope.
+    pub async fn build(&mut self, limits: &BodyLimits) -> Result<&mut Built, Fault> {
+        if !self.is_built() {
+            let outcome = self.body.collect(limits.max_bytes).await;
+            let outcome = match outcome {
+                Ok(()) => self.parse(limits),
+                Err(fault) => Err(fault),
+            };
+            match outcome {
+                Ok(built) => self.body = Body::Built(Box::new(built)),
+                Err(fault) => {
+                    self.body = Body::Built(Box::new(Built::empty(self.version)));
+                    return Err(fault);
+                }
+            }
+            self.read_addressing();
+        }
+        match &mut self.body {
+            Body::Built(built) => Ok(built),
+            _ => Err(Fault::mediation("the body was not built")),
+        }
+    }
+
+    fn parse(&mut self, limits: &BodyLimits) -> Result<Built, Fault> {
+        let bytes = match std::mem::take(&mut self.body) {
+            Body::Bytes(bytes) => bytes,
+            _ => return Ok(Built::empty(self.version)),
+        };
+        let Some(content_type) = self.content_type().map(str::to_owned) else {
+            return Ok(Built::empty(self.version));
+        };
+        if let Some(encoding) = self.headers.get(http::header::CONTENT_ENCODING)
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            return Err(Fault::malformed(format!(
+                "Content-Encoding {} cannot be decoded; send the body without it, or do not read the body in the flow",
+                header_text(encoding)
+            )));
+        }
+        let built = Built::parse(bytes, &content_type, limits, self.version)?;
+        match built.kind {
+            PayloadKind::Soap => {
+                self.rest = false;
+                if let Ok(envelope) = built.envelope() {
+                    self.version = envelope.version;
+                }
+            }
+            PayloadKind::Xml if Media::of(&content_type) == Media::TextXml => self.rest = true,
+            _ => {}
+        }
+        Ok(built)
+    }
+
+    /// The envelope of a built body.
+    pub fn envelope(&self) -> Option<&Envelope> {
+        match &self.body {
+            Body::Built(built) => built.envelope().ok(),
+            _ => None,
+        }
+    }
+
+    /// The envelope of a built body, for editing.
+    ///
+    /// # Errors
+    /// When the body is not built, or is JSON that has no XML form.
+    pub fn envelope_mut(&mut self) -> Result<&mut Envelope, Fault> {
+        match &mut self.body {
+            Body::Built(built) => built.envelope_mut(),
+            _ => Err(Fault::mediation("the body was not built")),
+        }
+    }
+
+    /// Sets `ERROR_CODE`, `ERROR_MESSAGE`, `ERROR_DETAIL` and `ERROR_EXCEPTION` as the fault says.
+    pub fn report(&mut self, fault: &Fault) {
+        use fault::Report;
+        let write = match fault.report {
+            Report::Always => true,
+            Report::IfUnset => self.properties.get("ERROR_CODE").is_none(),
+            Report::Keep => false,
+        };
+        if !write {
+            return;
+        }
+        let code = i32::try_from(fault.code).unwrap_or(0);
+        self.properties.set("ERROR_CODE", Value::Integer(code));
+        self.properties.set("ERROR_MESSAGE", fault.message.as_str());
+        let detail = fault.detail.as_deref().unwrap_or(&fault.message);
+        self.properties.set("ERROR_DETAIL", detail);
+        self.properties.set("ERROR_EXCEPTION", detail);
+        if let Some((base, state)) = fault.transport {
+            let int = |n: u32| Value::Integer(i32::try_from(n).unwrap_or(0));
+            self.properties.set("BASE_ERROR_CODE", int(base));
+            self.properties.set("PROTOCOL_STATE_ON_FAILURE", int(state));
+        }
+    }
+
+    /// Removes the four error properties.
+    pub fn clear_error(&mut self) {
+        for name in ["ERROR_CODE", "ERROR_MESSAGE", "ERROR_DETAIL", "ERROR_EXCEPTION"] {
+            self.properties.remove(name);
+        }
+    }
+}
+
+/// A header value as text; bytes that are not ASCII become nothing rather than garbage.
+pub fn header_text(value: &HeaderValue) -> &str {
+    match value.to_str() {
+        Ok(text) => text,
+        // UTF-8 is what people send when it is not ASCII.
+        Err(_) => std::str::from_utf8(value.as_bytes()).unwrap_or(""),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,610 @@
+//! What goes onto the wire: the request to a back-end and the response to the client
+//! (spec 01 §15.5–§15.8). The one place that maps messages and faults to HTTP.
+
+use super::body::{Body, BodyLimits, Built};
+use super::envelope::{Envelope, FaultParts};
+use super::exchange::ClientFormat;
+use super::format::Formatter;
+use super::media::{self, Media};
+use super::stream::BodyStream;
+use super::{
+    Exchange, Fault, Message, SOAP_ACTION, SoapVersion, Value, addressing, header_text,
+};
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE,
+    EXPECT, HOST, HeaderName, PROXY_AUTHORIZATION, SERVER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    USER_AGENT,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+/// Who we are, in `Server` and `User-Agent`.
+pub const PRODUCT: HeaderValue = HeaderValue::from_static("Myelin");
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Headers that belong to one connection and never travel.
+const HOP: [HeaderName; 8] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    TRANSFER_ENCODING,
+    CONTENT_LENGTH,
+    TE,
+    TRAILER,
+    UPGRADE,
+];
+
+/// Request headers that a response made from the request never carries back: they are credentials
+/// or describe the request's own connection and body.
+const NOT_ECHOED: [HeaderName; 5] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, EXPECT, CONTENT_ENCODING];
+
+/// Removes connection headers, including those that `Connection` names.
+pub fn strip_hop(headers: &mut HeaderMap) {
+    if let Some(named) = headers.get(CONNECTION)
+        && !named.as_bytes().eq_ignore_ascii_case(b"keep-alive")
+        && !named.as_bytes().eq_ignore_ascii_case(b"close")
+    {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|v| header_text(v).split(','))
+            .filter_map(|n| HeaderName::from_bytes(n.trim().as_bytes()).ok())
+            .filter(|n| *n != CONTENT_TYPE && *n != HOST)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in HOP {
+        headers.remove(name);
+    }
+}
+
+/// A new `urn:uuid:…`.
+pub fn new_message_id() -> String {
+    format!("urn:uuid:{}", new_uuid())
+}
+
+/// A random version 4 UUID.
+pub fn new_uuid() -> String {
+    let bits = fastrand::u128(..);
+    let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    let mut out = String::with_capacity(36);
+    for (index, digit) in hex.char_indices() {
+        if matches!(index, 8 | 12 | 16 | 20) {
+            out.push('-');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// What an endpoint decided about a request.
+pub struct RequestPlan<'a> {
+    /// `Host` of the target.
+    pub host: &'a HeaderValue,
+    /// Path and query, with everything appended.
+    pub path: http::uri::PathAndQuery,
+    /// The method, when the endpoint forces one.
+    pub method: Option<Method>,
+    /// Keep the client's `User-Agent`.
+    pub keep_user_agent: bool,
+}
+
+impl Message {
+    /// Whether `REST_URL_POSTFIX` is appended (spec 01 §15.5).
+    pub fn is_rest_request(&self) -> bool {
+        let method = self.request_method();
+        if [Method::GET, Method::DELETE, Method::PUT, Method::PATCH, Method::OPTIONS, Method::HEAD]
+            .contains(&method)
+        {
+            return true;
+        }
+        match self.effective_message_type().map(Media::of) {
+            Some(Media::TextXml) => self.action().is_none(),
+            Some(Media::SoapXml) => false,
+            Some(_) => self.rest,
+            None => self.rest,
+        }
+    }
+
+    /// `REST_URL_POSTFIX` as artifacts see it.
+    pub fn postfix(&self) -> Option<&str> {
+        match self.axis2.get("REST_URL_POSTFIX") {
+            Some(value) => value.as_str(),
+            None => self.rest_postfix.as_deref(),
+        }
+        .filter(|p| !p.is_empty())
+    }
+
+    /// The method towards a back-end: axis2 `HTTP_METHOD`, else the incoming one.
+    pub fn request_method(&self) -> Method {
+        self.axis2
+            .str("HTTP_METHOD")
+            .and_then(|m| Method::from_bytes(m.trim().to_ascii_uppercase().as_bytes()).ok())
+            .unwrap_or_else(|| self.method.clone())
+    }
+
+    /// The request for a back-end. Headers are copied, so that the message stays whole for a fault
+    /// handler; the body is handed over.
+    ///
+    /// # Errors
+    /// When the body cannot be written in its form.
+    pub fn to_request(
+        &mut self,
+        plan: RequestPlan<'_>,
+        body: BodyStream,
+    ) -> Result<http::Request<BodyStream>, Fault> {
+        let method = plan.method.unwrap_or_else(|| self.request_method());
+        let mut headers = self.headers.clone();
+        strip_hop(&mut headers);
+        headers.remove(EXPECT);
+        headers.remove(DATE);
+        let host = self
+            .axis2
+            .str("REQUEST_HOST_HEADER")
+            .and_then(|h| HeaderValue::from_str(h).ok());
+        headers.insert(HOST, host.unwrap_or_else(|| plan.host.clone()));
+        if !plan.keep_user_agent {
+            headers.insert(USER_AGENT, PRODUCT);
+        }
+        if self.axis2.is_true("NO_KEEPALIVE") {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if method == Method::GET || (body.is_known_empty() && self.content_type.is_none()) {
+            headers.remove(CONTENT_TYPE);
+        } else if let Some(content_type) = &self.content_type {
+            headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        if self.action_is_set() && self.version == SoapVersion::V11 {
+            if let Some(action) = self.action() {
+                let quoted = match self.formatter() {
+                    Formatter::Soap => format!("\"{action}\""),
+                    _ => action.into_owned(),
+                };
+                if let Ok(value) = HeaderValue::from_str(&quoted) {
+                    headers.insert(SOAP_ACTION, value);
+                }
+            }
+        }
+        let mut request = http::Request::new(if method == Method::GET {
+            BodyStream::empty()
+        } else {
+            body
+        });
+        *request.method_mut() = method;
+        *request.uri_mut() = http::Uri::from(plan.path);
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// The body for the wire: written when it was built, handed on when not. A built body stays in
+    /// the message, so that it can be sent again.
+    ///
+    /// # Errors
+    /// When it cannot be written in the message's form.
+    pub fn take_wire_body(&mut self) -> Result<BodyStream, Fault> {
+        if let Body::Built(built) = &self.body
+            && built.kind == PayloadKindEmpty::KIND
+            && built.envelope().is_ok_and(|e| e.payload().is_none())
+            && self.message_type.is_none()
+        {
+            return Ok(BodyStream::empty());
+        }
+        if self.axis2.is_true("NO_ENTITY_BODY")
+            && self.envelope().is_none_or(|e| e.payload().is_none())
+        {
+            self.body = Body::Empty;
+            return Ok(BodyStream::empty());
+        }
+        match &self.body {
+            Body::Empty => Ok(BodyStream::empty()),
+            Body::Stream(_) => match std::mem::take(&mut self.body) {
+                Body::Stream(stream) => Ok(stream),
+                _ => Ok(BodyStream::empty()),
+            },
+            Body::Bytes(bytes) => Ok(BodyStream::full(bytes.clone())),
+            Body::Built(_) => {
+                let bytes = self.write_body()?;
+                Ok(BodyStream::full(bytes))
+            }
+        }
+    }
+
+    /// Makes the content type say what the written bytes are: a formatter's own type when there is
+    /// none, and UTF-8 when a tree was written.
+    fn settle_content_type(&mut self, add_charset: bool) {
+        let Body::Built(built) = &self.body else {
+            return;
+        };
+        let rewritten = built.unchanged().is_none();
+        let formatter = self.formatter();
+        let text = match self.content_type() {
+            Some(text) if !text.trim().is_empty() && !text.starts_with("multipart/") => text.to_owned(),
+            _ => formatter.content_type(self.version).to_owned(),
+        };
+        let charset = media::parameter(&text, "charset").map(str::to_owned);
+        let allowed = self.axis2.str("setCharacterEncoding") != Some("false");
+        let text = match charset {
+            Some(charset) if rewritten && !charset.eq_ignore_ascii_case("utf-8") => {
+                format!("{}; charset=UTF-8", media::media_type(&text))
+            }
+            None if add_charset && allowed && formatter != Formatter::Binary => {
+                format!("{text}; charset=UTF-8")
+            }
+            _ => text,
+        };
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            self.content_type = Some(value);
+        }
+    }
+
+    /// Before a request goes out: content type of a rewritten body, addressing headers away.
+    pub fn settle_request(&mut self) {
+        if self.is_built() {
+            self.settle_content_type(false);
+        }
+    }
+
+    /// The status of the response (spec 01 §15.8).
+    fn response_status(&self, fault: bool) -> StatusCode {
+        if self.axis2.is_true("SC_ACCEPTED") {
+            return StatusCode::ACCEPTED;
+        }
+        if let Some(value) = self.axis2.get("HTTP_SC") {
+            let text = value.text();
+            match text.trim().parse::<u16>().ok().and_then(|c| StatusCode::from_u16(c).ok()) {
+                Some(code) if code.as_u16() >= 200 => return code,
+                _ => tracing::warn!(
+                    target: "HTTP",
+                    "Unable to set the HTTP status code from the property HTTP_SC with value: {text}"
+                ),
+            }
+        }
+        if let Some(status) = self.status {
+            return StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        }
+        if fault && !self.axis2.is_true("FAULTS_AS_HTTP_200") {
+            return StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        StatusCode::OK
+    }
+
+    /// The response for the client, made from this message (spec 01 §8.1, §15.8, §18.4).
+    ///
+    /// # Errors
+    /// When the body must be read or written in another form and cannot be.
+    pub async fn to_response(
+        &mut self,
+        exchange: &Exchange,
+        limits: &BodyLimits,
+    ) -> Result<http::Response<BodyStream>, Fault> {
+        let is_fault = self.envelope().is_some_and(|e| e.fault().is_some());
+        let client_rest = match exchange.format {
+            ClientFormat::Rest => true,
+            // A text/xml client whose document was not SOAP is a REST client.
+            ClientFormat::Soap11 => self.rest && self.status.is_none(),
+            ClientFormat::Soap12 => false,
+        };
+        if client_rest {
+            if is_fault {
+                self.fault_to_rest();
+            }
+        } else {
+            self.convert_for(exchange, limits).await?;
+        }
+        self.strip_addressing();
+        let status = self.response_status(is_fault);
+        let mut response = http::Response::new(BodyStream::empty());
+        *response.status_mut() = status;
+        if let Some(reason) = self.reason_phrase(status) {
+            response.extensions_mut().insert(reason);
+        }
+        let without_body = exchange.head
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::RESET_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
+        if self.is_built() {
+            self.settle_content_type(true);
+        }
+        let length = self.headers.get(CONTENT_LENGTH).cloned();
+        if !without_body {
+            *response.body_mut() = self.take_wire_body()?;
+        }
+        let from_request = self.status.is_none();
+        let mut headers = std::mem::take(&mut self.headers);
+        strip_hop(&mut headers);
+        headers.remove(DATE);
+        headers.remove(USER_AGENT);
+        if from_request {
+            for name in NOT_ECHOED {
+                headers.remove(name);
+            }
+        }
+        match &self.content_type {
+            Some(value) if !response.body().is_known_empty() || !from_request => {
+                headers.insert(CONTENT_TYPE, value.clone());
+            }
+            _ => {
+                headers.remove(CONTENT_TYPE);
+            }
+        }
+        if exchange.head
+            && let Some(length) = length
+            && !from_request
+        {
+            headers.insert(CONTENT_LENGTH, length);
+        }
+        if self.axis2.is_true("NO_KEEPALIVE") {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        headers.entry(SERVER).or_insert(PRODUCT);
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    fn reason_phrase(&self, status: StatusCode) -> Option<hyper::ext::ReasonPhrase> {
+        if let Some(text) = self.axis2.str("HTTP_SC_DESC") {
+            return hyper::ext::ReasonPhrase::try_from(text.as_bytes().to_vec()).ok();
+        }
+        self.reason
+            .clone()
+            .filter(|_| self.status == Some(status.as_u16()))
+    }
+
+    /// A SOAP client gets its own SOAP version back; decided by the `Content-Type` header, as the
+    /// reference does (spec 01 §18.4).
+    async fn convert_for(&mut self, exchange: &Exchange, limits: &BodyLimits) -> Result<(), Fault> {
+        if self.status.is_none() {
+            return Ok(());
+        }
+        let media = self.content_type().map(Media::of);
+        let wanted = match (exchange.format, media) {
+            (ClientFormat::Soap11, Some(Media::SoapXml)) => SoapVersion::V11,
+            (ClientFormat::Soap12, Some(Media::TextXml)) => SoapVersion::V12,
+            _ => return Ok(()),
+        };
+        if matches!(self.body, Body::Empty) {
+            return Ok(());
+        }
+        let built = self.build(limits).await?;
+        let converted = built.envelope()?.convert(wanted);
+        built.set_envelope(converted);
+        self.version = wanted;
+        self.rest = false;
+        self.message_type = Some(wanted.media_type().to_owned());
+        self.content_type = Some(HeaderValue::from_static(wanted.media_type()));
+        Ok(())
+    }
+
+    /// Sets `messageType` as the property does: also `ContentType` and the header.
+    pub fn set_message_type(&mut self, value: &str) {
+        self.message_type = Some(value.to_owned());
+        if let Ok(header) = HeaderValue::from_str(value) {
+            self.headers.insert(CONTENT_TYPE, header.clone());
+            self.content_type = Some(header);
+        }
+        self.rest = match Media::of(value) {
+            Media::TextXml | Media::SoapXml => self.rest && !matches!(&self.body, Body::Built(b) if b.kind == super::PayloadKind::Soap),
+            _ => self.rest,
+        };
+    }
+}
+
+/// Names the kind of a body that never had content.
+struct PayloadKindEmpty;
+
+impl PayloadKindEmpty {
+    const KIND: super::PayloadKind = super::PayloadKind::Empty;
+}
+
+/// 202 with no body: the answer of a flow that gave none (spec 01 §8.4).
+pub fn accepted() -> http::Response<BodyStream> {
+    let mut response = http::Response::new(BodyStream::empty());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response.headers_mut().insert(SERVER, PRODUCT);
+    response
+}
+
+/// The answer to a fault that no handler answered, in the client's form (spec 01 §15.10).
+pub fn fault_response(exchange: &Exchange, json: bool, fault: &Fault) -> http::Response<BodyStream> {
+    let reason = if fault.message.is_empty() {
+        "Internal error"
+    } else {
+        &fault.message
+    };
+    let (body, content_type) = match exchange.format {
+        ClientFormat::Soap11 => (soap_fault(SoapVersion::V11, reason), "text/xml; charset=UTF-8"),
+        ClientFormat::Soap12 => (
+            soap_fault(SoapVersion::V12, reason),
+            "application/soap+xml; charset=UTF-8",
+        ),
+        ClientFormat::Rest if json => {
+            let text = serde_json::json!({ "Exception": reason }).to_string();
+            (Bytes::from(text), "application/json; charset=UTF-8")
+        }
+        ClientFormat::Rest => {
+            let mut out = b"<Exception>".to_vec();
+            crate::xml::escape_text(reason, &mut out);
+            out.extend_from_slice(b"</Exception>");
+            (Bytes::from(out), "application/xml; charset=UTF-8")
+        }
+    };
+    let mut response = http::Response::new(if exchange.head {
+        BodyStream::empty()
+    } else {
+        BodyStream::full(body)
+    });
+    *response.status_mut() = fault
+        .status
+        .and_then(|s| StatusCode::from_u16(s).ok())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(SERVER, PRODUCT);
+    if fault.status == Some(413) {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn soap_fault(version: SoapVersion, reason: &str) -> Bytes {
+    let mut envelope = Envelope::empty(version);
+    envelope.synthetic = false;
+    envelope.set_fault(&FaultParts::server(version, reason));
+    let mut out = b"<?xml version='1.0' encoding='UTF-8'?>".to_vec();
+    envelope.document.write(envelope.root, &mut out);
+    out.into()
+}
+
+/// Converts a built body for an endpoint `format` (spec 01 §18.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// SOAP 1.1.
+    Soap11,
+    /// SOAP 1.2.
+    Soap12,
+    /// Plain XML.
+    Pox,
+    /// GET with the payload's children as query parameters.
+    Get,
+    /// REST as it is.
+    Rest,
+}
+
+impl Format {
+    /// The format of an attribute value; unknown values leave the message as it is.
+    pub fn parse(text: &str) -> Option<Format> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "soap11" => Some(Format::Soap11),
+            "soap12" => Some(Format::Soap12),
+            "pox" => Some(Format::Pox),
+            "get" => Some(Format::Get),
+            "rest" => Some(Format::Rest),
+            _ => None,
+        }
+    }
+}
+
+impl Message {
+    /// Applies an endpoint's format to a built message. Returns the method it forces and what is
+    /// appended to the address.
+    ///
+    /// # Errors
+    /// When the body has no envelope form.
+    pub fn apply_format(
+        &mut self,
+        format: Format,
+        encoding: Option<&str>,
+    ) -> Result<(Option<Method>, Option<String>), Fault> {
+        let multipart = self
+            .content_type()
+            .is_some_and(|c| media::media_type(c).eq_ignore_ascii_case("multipart/related"));
+        let charset = self
+            .content_type()
+            .and_then(|c| media::parameter(c, "charset"))
+            .map(str::to_owned);
+        match format {
+            Format::Soap11 | Format::Soap12 => {
+                let version = if format == Format::Soap11 {
+                    SoapVersion::V11
+                } else {
+                    SoapVersion::V12
+                };
+                // Read before the version changes: 1.1 and 1.2 carry it in different places.
+                let action = self.action().map(|a| a.into_owned());
+                if let Body::Built(built) = &mut self.body {
+                    if built.envelope()?.version != version {
+                        let converted = built.envelope()?.convert(version);
+                        built.set_envelope(converted);
+                    } else if built.kind != super::PayloadKind::Soap {
+                        let envelope = built.envelope()?.clone();
+                        built.set_envelope(envelope);
+                    }
+                }
+                self.version = version;
+                self.rest = false;
+                self.message_type = Some(version.media_type().to_owned());
+                self.set_action(action.clone());
+                let mut text = version.media_type().to_owned();
+                if let (SoapVersion::V12, Some(action)) = (version, &action) {
+                    text.push_str(&format!(";action=\"{action}\""));
+                    self.headers.remove(SOAP_ACTION);
+                }
+                match (charset, encoding) {
+                    (Some(charset), _) => text.push_str(&format!("; charset={charset}")),
+                    (None, Some(encoding)) => text.push_str(&format!(";{encoding}")),
+                    (None, None) => {}
+                }
+                if !multipart && let Ok(value) = HeaderValue::from_str(&text) {
+                    self.content_type = Some(value);
+                }
+                Ok((Some(Method::POST), None))
+            }
+            Format::Pox => {
+                self.rest = true;
+                let method = self.request_method();
+                self.message_type = Some("application/xml".to_owned());
+                let text = match encoding {
+                    Some(encoding) => format!("application/xml;{encoding}"),
+                    None => "application/xml".to_owned(),
+                };
+                self.content_type = HeaderValue::from_str(&text).ok();
+                Ok((Some(method), None))
+            }
+            Format::Get => {
+                self.rest = true;
+                self.message_type = Some("application/x-www-form-urlencoded".to_owned());
+                let mut appended = String::new();
+                if let Some(envelope) = self.envelope()
+                    && let Some(payload) = envelope.payload()
+                {
+                    appended.push('/');
+                    appended.push_str(envelope.document.local_name(payload));
+                    let query = self.write_body()?;
+                    if !query.is_empty() {
+                        appended.push('?');
+                        appended.push_str(&String::from_utf8_lossy(&query));
+                    }
+                }
+                Ok((Some(Method::GET), Some(appended)))
+            }
+            Format::Rest => {
+                self.rest = true;
+                let method = self.request_method();
+                if method == Method::GET || method == Method::DELETE {
+                    self.message_type = None;
+                }
+                Ok((None, None))
+            }
+        }
+    }
+
+    /// Whether axis2 says something that only the built body can show, such as a length up front.
+    pub fn wants_built_body(&self) -> bool {
+        self.axis2.is_true("DISABLE_CHUNKING") || self.axis2.is_true("FORCE_HTTP_1.0")
+    }
+}
+
+/// The addressing version of an attribute value.
+pub fn addressing_version(text: Option<&str>) -> Option<addressing::Version> {
+    match text {
+        None => Some(addressing::Version::Final),
+        Some(text) if text.eq_ignore_ascii_case("final") => Some(addressing::Version::Final),
+        Some(text) if text.eq_ignore_ascii_case("submission") => Some(addressing::Version::Submission),
+        Some(_) => None,
+    }
+}
+
+/// A value for axis2 reads of a status.
+pub fn status_value(status: u16) -> Value {
+    Value::Integer(i32::from(status))
+}
+
+/// Puts a body in place that was made here.
+pub fn built(envelope: Envelope) -> Body {
+    Body::Built(Box::new(Built::from_envelope(envelope)))
+}

@@ -1,0 +1,186 @@
+//! Property values and their types (spec 01 §1.7, §1.9).
+
+use crate::json;
+use crate::xml::{Document, NodeId};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// An XML value of a property: an element of a tree that nobody edits any more.
+#[derive(Debug)]
+pub struct XmlValue {
+    /// The tree that holds the element.
+    pub document: Document,
+    /// The element.
+    pub node: NodeId,
+}
+
+/// The value of a property.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// `STRING`, the default.
+    String(String),
+    /// `BOOLEAN`.
+    Boolean(bool),
+    /// `INTEGER`.
+    Integer(i32),
+    /// `SHORT`.
+    Short(i16),
+    /// `LONG`.
+    Long(i64),
+    /// `FLOAT`.
+    Float(f32),
+    /// `DOUBLE`.
+    Double(f64),
+    /// `OM`, or an inline element.
+    Xml(Arc<XmlValue>),
+    /// `JSON`.
+    Json(Arc<json::Value>),
+}
+
+/// The `type` attribute of `property`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ValueType {
+    String,
+    Boolean,
+    Integer,
+    Short,
+    Long,
+    Float,
+    Double,
+    Om,
+    Json,
+}
+
+impl ValueType {
+    /// The names as they are written in artifacts.
+    pub const NAMES: &'static [(&'static str, ValueType)] = &[
+        ("STRING", ValueType::String),
+        ("BOOLEAN", ValueType::Boolean),
+        ("INTEGER", ValueType::Integer),
+        ("LONG", ValueType::Long),
+        ("SHORT", ValueType::Short),
+        ("FLOAT", ValueType::Float),
+        ("DOUBLE", ValueType::Double),
+        ("OM", ValueType::Om),
+        ("JSON", ValueType::Json),
+    ];
+
+    /// The type of a name; upper and lower case are the same.
+    pub fn parse(name: &str) -> Option<ValueType> {
+        Self::NAMES
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, t)| *t)
+    }
+}
+
+impl Value {
+    /// Converts text to a type as `property` does; `None` when the text does not fit.
+    ///
+    /// `INTEGER` and `SHORT` truncate a decimal number, since numbers come from XPath as doubles.
+    pub fn convert(kind: ValueType, text: &str, limits: &crate::xml::Limits) -> Option<Value> {
+        fn whole(text: &str) -> Option<i64> {
+            if text.contains('.') {
+                // Truncation is what the reference does with XPath numbers.
+                #[allow(clippy::cast_possible_truncation)]
+                text.trim().parse::<f64>().ok().map(|d| d as i64)
+            } else {
+                text.parse().ok()
+            }
+        }
+        Some(match kind {
+            ValueType::String => Value::String(text.to_owned()),
+            ValueType::Boolean => Value::Boolean(
+                text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("yes") || text == "1",
+            ),
+            ValueType::Integer => Value::Integer(i32::try_from(whole(text)?).ok()?),
+            ValueType::Short => Value::Short(i16::try_from(whole(text)?).ok()?),
+            ValueType::Long => Value::Long(text.parse().ok()?),
+            ValueType::Float => Value::Float(text.trim().parse().ok()?),
+            ValueType::Double => Value::Double(text.trim().parse().ok()?),
+            ValueType::Om => Value::xml(text, limits)?,
+            ValueType::Json => Value::Json(Arc::new(
+                json::parse(text.as_bytes(), &json::Limits::default())
+                    .unwrap_or_else(|_| json::Value::String(text.to_owned())),
+            )),
+        })
+    }
+
+    /// Parses text as one XML element.
+    pub fn xml(text: &str, limits: &crate::xml::Limits) -> Option<Value> {
+        let input = bytes::Bytes::copy_from_slice(text.as_bytes());
+        let document = Document::parse(input, limits).ok()?;
+        let node = document.root_element()?;
+        Some(Value::Xml(Arc::new(XmlValue { document, node })))
+    }
+
+    /// The text of the value, as it is logged and sent.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Value::String(s) => Cow::Borrowed(s),
+            Value::Boolean(b) => Cow::Borrowed(if *b { "true" } else { "false" }),
+            Value::Integer(n) => Cow::Owned(n.to_string()),
+            Value::Short(n) => Cow::Owned(n.to_string()),
+            Value::Long(n) => Cow::Owned(n.to_string()),
+            Value::Float(n) => Cow::Owned(java_double(f64::from(*n))),
+            Value::Double(n) => Cow::Owned(java_double(*n)),
+            Value::Xml(x) => Cow::Owned(x.document.to_xml(x.node)),
+            Value::Json(j) => {
+                let mut out = Vec::new();
+                json::write(j, &mut out);
+                Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+            }
+        }
+    }
+
+    /// The text when the value is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// Whether it means true: Boolean true, or the text `true` in any case. Where the reference
+    /// throws on one of the two types, both are accepted (spec 01 §1.9).
+    pub fn is_true(&self) -> bool {
+        match self {
+            Value::Boolean(b) => *b,
+            Value::String(s) => s.trim().eq_ignore_ascii_case("true"),
+            _ => false,
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Value {
+        Value::String(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::String(text)
+    }
+}
+
+/// A double as Java prints it: `2.0`, `1.0E7`.
+pub fn java_double(d: f64) -> String {
+    if d.is_nan() {
+        return "NaN".to_owned();
+    }
+    if d.is_infinite() {
+        return if d > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    let magnitude = d.abs();
+    if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
+        let text = d.to_string();
+        return if text.contains('.') { text } else { text + ".0" };
+    }
+    let text = format!("{d:E}");
+    match text.split_once('E') {
+        Some((mantissa, exponent)) if !mantissa.contains('.') => format!("{mantissa}.0E{exponent}"),
+        _ => text,
+    }
+}

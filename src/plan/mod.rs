@@ -1,0 +1,298 @@
+//! Linking all artifacts into a plan: names resolved, state attached, problems reported.
+
+mod builtin;
+mod cycles;
+
+use crate::artifact::proxy::SequenceRef;
+use crate::artifact::{Artifact, ArtifactKind, Definition, ProxyDef};
+use crate::diag::{Diagnostic, codes};
+use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
+use crate::expr::LocalEntries;
+use crate::mediator::{Library, Linker, Out, Route, SequenceDef};
+use crate::message::{EndpointId, SequenceId};
+use crate::settings::Settings;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Everything that runs, immutable. Messages finish on the plan they started with.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Sequences, endpoints and local entries.
+    pub library: Library,
+    /// Proxy services by name.
+    pub proxies: HashMap<String, Arc<Proxy>>,
+    /// Inline endpoints, for the endpoint list.
+    pub inline_endpoints: Vec<Arc<Endpoint>>,
+    /// The route of messages that no service claims.
+    pub main_route: Option<Route>,
+    /// Counts of what is deployed.
+    pub counts: Counts,
+}
+
+/// How many artifacts of each kind a plan holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[allow(missing_docs)]
+pub struct Counts {
+    pub proxies: usize,
+    pub sequences: usize,
+    pub endpoints: usize,
+    pub local_entries: usize,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        write!(
+            f,
+            "{}, {}, {}, {}",
+            word(self.proxies, "proxy service", "proxy services"),
+            word(self.sequences, "sequence", "sequences"),
+            word(self.endpoints, "endpoint", "endpoints"),
+            word(self.local_entries, "local entry", "local entries")
+        )
+    }
+}
+
+/// A linked proxy service.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Its name.
+    pub name: String,
+    /// Exposed over HTTP.
+    pub http: bool,
+    /// Exposed over HTTPS.
+    pub https: bool,
+    /// Started.
+    pub started: bool,
+    /// The in path.
+    pub in_sequence: Incoming,
+    /// The target endpoint.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// Out and fault path.
+    pub route: Route,
+}
+
+/// The in path of a proxy service.
+#[derive(Debug)]
+pub enum Incoming {
+    /// None: straight to the target endpoint.
+    None,
+    /// A sequence.
+    Sequence(SequenceId),
+    /// A key that is not defined; faults when it is reached.
+    Missing(String),
+}
+
+impl Plan {
+    /// The states of all endpoints.
+    pub fn describe_endpoints(&self, now: u64) -> Vec<Described> {
+        let mut out = Vec::new();
+        for endpoint in self.library.endpoints.list.iter().chain(&self.inline_endpoints) {
+            endpoint.kind.describe(now, &mut out);
+        }
+        out
+    }
+}
+
+/// A plan with what linking it found.
+#[derive(Debug)]
+pub struct Linked {
+    /// The plan.
+    pub plan: Plan,
+    /// Findings about references and names.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Artifacts that are not part of the plan because another one has their name.
+    pub duplicates: Vec<Arc<Artifact>>,
+}
+
+/// Links artifacts. The first of two with one name wins.
+pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -> Linked {
+    let mut diagnostics = Vec::new();
+    let mut duplicates = Vec::new();
+    let artifacts = unique(artifacts, &mut diagnostics, &mut duplicates);
+    let builtin = builtin::sequences();
+    let mut sequences: Vec<&SequenceDef> = Vec::new();
+    for artifact in &artifacts {
+        if let Definition::Sequence(def) = &artifact.definition {
+            sequences.push(def);
+        }
+    }
+    for def in builtin {
+        if !sequences.iter().any(|s| s.name == def.name) {
+            sequences.push(def);
+        }
+    }
+    let sequence_names: HashMap<String, SequenceId> = sequences
+        .iter()
+        .enumerate()
+        .map(|(index, def)| (def.name.clone(), SequenceId(id(index))))
+        .collect();
+    let endpoints: Vec<_> = artifacts
+        .iter()
+        .filter_map(|a| match &a.definition {
+            Definition::Endpoint(def) => Some((a.name.clone(), def)),
+            _ => None,
+        })
+        .collect();
+    let endpoint_names: HashMap<String, EndpointId> = endpoints
+        .iter()
+        .enumerate()
+        .map(|(index, (name, _))| (name.clone(), EndpointId(id(index))))
+        .collect();
+
+    stores.begin();
+    let mut linker = Linker::new(&sequence_names, &endpoint_names, stores, settings);
+    let list = endpoints
+        .iter()
+        .map(|(name, def)| linker.named_endpoint(name, def))
+        .collect();
+    for (index, def) in sequences.iter().enumerate() {
+        let sequence = def.link(&mut linker);
+        linker.define(SequenceId(id(index)), sequence);
+    }
+    let default_fault = sequence_names.get("fault").copied();
+    let mut proxies = HashMap::new();
+    for artifact in &artifacts {
+        if let Definition::Proxy(def) = &artifact.definition {
+            if !def.pinned.is_empty() && !def.pinned.contains(&settings.server.name) {
+                tracing::info!(
+                    target: "ProxyService",
+                    "{} is not in the pinned servers list of the proxy service {}; it is not deployed here",
+                    settings.server.name, def.name
+                );
+                continue;
+            }
+            let proxy = link_proxy(def, &mut linker, default_fault);
+            proxies.insert(def.name.clone(), Arc::new(proxy));
+        }
+    }
+    let inline_endpoints = linker.take_inline_endpoints();
+    diagnostics.extend(cycles::find(&sequences, linker.references()));
+    let (linked_sequences, found) = linker.into_parts();
+    diagnostics.extend(found);
+    stores.sweep();
+
+    let entries: LocalEntries = artifacts
+        .iter()
+        .filter_map(|a| match &a.definition {
+            Definition::LocalEntry(def) => Some((a.name.clone(), def.value.clone())),
+            _ => None,
+        })
+        .collect();
+    let counts = Counts {
+        proxies: proxies.len(),
+        sequences: artifacts.iter().filter(|a| a.kind == ArtifactKind::Sequence).count(),
+        endpoints: endpoint_names.len(),
+        local_entries: entries.len(),
+    };
+    let named = |name: &str| sequence_names.get(name).copied();
+    let plan = Plan {
+        proxies,
+        inline_endpoints,
+        main_route: Some(Route {
+            label: Arc::from(""),
+            out: Out::Main,
+            fault: default_fault,
+            own_fault: artifacts
+                .iter()
+                .any(|a| a.kind == ArtifactKind::Sequence && a.name == "fault"),
+        }),
+        counts,
+        library: Library {
+            main: named("main"),
+            fault: default_fault,
+            pre_mediate: named("pre-mediate"),
+            sequences: linked_sequences,
+            by_name: sequence_names.clone(),
+            endpoints: Endpoints {
+                list,
+                by_name: endpoint_names.clone(),
+            },
+            entries,
+        },
+    };
+    Linked {
+        plan,
+        diagnostics,
+        duplicates,
+    }
+}
+
+fn id(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+fn unique(
+    artifacts: &[Arc<Artifact>],
+    diagnostics: &mut Vec<Diagnostic>,
+    duplicates: &mut Vec<Arc<Artifact>>,
+) -> Vec<Arc<Artifact>> {
+    let mut seen: HashMap<(ArtifactKind, &str), &Arc<Artifact>> = HashMap::new();
+    let mut out = Vec::new();
+    for artifact in artifacts {
+        match seen.get(&(artifact.kind, artifact.name.as_str())) {
+            Some(first) => {
+                diagnostics.push(
+                    Diagnostic::error(
+                        codes::DUPLICATE_NAME,
+                        artifact.place.clone(),
+                        format!("the {} \"{}\" is already defined", artifact.kind.word(), artifact.name),
+                    )
+                    .help(format!("the first one is at {}; rename one of them", first.place)),
+                );
+                duplicates.push(artifact.clone());
+            }
+            None => {
+                seen.insert((artifact.kind, &artifact.name), artifact);
+                out.push(artifact.clone());
+            }
+        }
+    }
+    out
+}
+
+fn link_proxy(def: &ProxyDef, linker: &mut Linker<'_>, default_fault: Option<SequenceId>) -> Proxy {
+    linker.within(&format!("proxy:{}", def.name), |linker| {
+        let in_sequence = match &def.in_sequence {
+            None => Incoming::None,
+            Some(SequenceRef::Key(name, place)) => match linker.sequence(name, place) {
+                Some(id) => Incoming::Sequence(id),
+                None => Incoming::Missing(name.clone()),
+            },
+            Some(SequenceRef::Inline(list, on_error)) => {
+                Incoming::Sequence(linker.add_list("in", list, on_error.as_ref()))
+            }
+        };
+        let out = match &def.out_sequence {
+            None => Out::Client,
+            Some(SequenceRef::Key(name, place)) => match linker.sequence(name, place) {
+                Some(id) => Out::Sequence(id),
+                None => Out::Missing(name.clone()),
+            },
+            Some(SequenceRef::Inline(list, on_error)) => {
+                Out::Sequence(linker.add_list("out", list, on_error.as_ref()))
+            }
+        };
+        let own = match &def.fault_sequence {
+            None => None,
+            Some(SequenceRef::Key(name, place)) => linker.sequence(name, place),
+            Some(SequenceRef::Inline(list, on_error)) => {
+                Some(linker.add_list("fault", list, on_error.as_ref()))
+            }
+        };
+        Proxy {
+            name: def.name.clone(),
+            http: def.http,
+            https: def.https,
+            started: def.started,
+            in_sequence,
+            endpoint: def.endpoint.as_ref().map(|e| linker.endpoint(e)),
+            route: Route {
+                label: format!("{{proxy:{}}} ", def.name).into(),
+                out,
+                fault: own.or(default_fault),
+                own_fault: own.is_some(),
+            },
+        }
+    })
+}

@@ -1,0 +1,113 @@
+//! One worker: a thread with its own runtime, listening sockets and HTTP client, so that a message
+//! never changes threads (design §6).
+
+use crate::clock::Clock;
+use crate::endpoint::Services;
+use crate::engine::Engine;
+use crate::entry::HttpEntry;
+use crate::message::body::BodyLimits;
+use crate::settings::Settings;
+use crate::transport::http::{Client, ClientSettings, ListenerSettings, Shutdown, serve};
+use crate::{json, xml};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What a worker is made from.
+pub(super) struct WorkerPlan {
+    pub(super) index: usize,
+    pub(super) engine: Arc<Engine>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) clock: Clock,
+    pub(super) lines: Option<Arc<Mutex<Vec<String>>>>,
+    pub(super) listeners: [(Option<TcpListener>, Arc<ListenerSettings>); 2],
+    pub(super) client_tls: Arc<rustls::ClientConfig>,
+    pub(super) shutdown: Shutdown,
+    pub(super) finish: watch::Receiver<bool>,
+}
+
+/// Flows nest as deep as sequences call each other; the stack is reserved, not used, memory.
+const STACK: usize = 16 << 20;
+
+/// Starts the thread.
+pub(super) fn start(plan: WorkerPlan) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name(format!("worker-{}", plan.index))
+        .stack_size(STACK)
+        .spawn(move || runtime.block_on(run(plan)))
+}
+
+async fn run(plan: WorkerPlan) {
+    let settings = plan.settings;
+    let services = Arc::new(Services {
+        client: Client::new(client_settings(&settings, plan.client_tls)).into(),
+        clock: plan.clock,
+        limits: limits(&settings),
+        settings: settings.clone(),
+        lines: plan.lines,
+    });
+    let entry = HttpEntry::new(plan.engine, services);
+    for (listener, listener_settings) in plan.listeners {
+        let Some(listener) = listener else { continue };
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(target: "Server", "a worker cannot use its listener: {error}");
+                continue;
+            }
+        };
+        tokio::spawn(serve(
+            listener,
+            listener_settings,
+            entry.clone(),
+            plan.shutdown.clone(),
+        ));
+    }
+    let mut finish = plan.finish;
+    let _ = finish.wait_for(|done| *done).await;
+}
+
+fn some(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}
+
+fn client_settings(settings: &Settings, tls: Arc<rustls::ClientConfig>) -> ClientSettings {
+    let http = &settings.http;
+    ClientSettings {
+        connect_timeout: http.connection_timeout,
+        idle_timeout: http.idle_timeout,
+        max_idle_per_target: if http.keep_alive {
+            http.max_idle_per_target
+        } else {
+            0
+        },
+        body_idle: some(http.socket_timeout),
+        ..ClientSettings::new(tls)
+    }
+}
+
+/// The body limits of the settings.
+fn limits(settings: &Settings) -> BodyLimits {
+    let limits = &settings.limits;
+    let max_bytes = usize::try_from(limits.max_body_bytes).unwrap_or(usize::MAX);
+    BodyLimits {
+        max_bytes,
+        xml: xml::Limits {
+            max_depth: limits.max_xml_depth,
+            max_attributes: limits.max_xml_attributes,
+            max_nodes: limits.max_xml_nodes,
+            max_bytes,
+            ..xml::Limits::default()
+        },
+        json: json::Limits {
+            max_depth: limits.max_json_depth,
+            max_bytes,
+            ..json::Limits::default()
+        },
+    }
+}

@@ -1,0 +1,78 @@
+//! Keys of MI that are understood but need no setting here, and MI's defaults that files refer to.
+
+/// Keys (or, with a final dot, everything below them) that change nothing, and why.
+pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("transport.http.core_worker_pool_size", NO_POOL),
+    ("transport.http.max_worker_pool_size", NO_POOL),
+    ("transport.http.worker_pool_queue_length", NO_POOL),
+    ("transport.http.sender.enable", ALWAYS_ON),
+    ("transport.http.sender.secured_enable", ALWAYS_ON),
+    (
+        "transport.http.io_buffer_size",
+        "buffers are sized by the server",
+    ),
+    ("transport.http.listener.secured_protocols", TLS_VERSIONS),
+    ("transport.http.sender.secured_protocols", TLS_VERSIONS),
+    ("transport.http.listener.preferred_ciphers", TLS_VERSIONS),
+    ("transport.http.listener.keystore.", KEY_STORE),
+    ("transport.http.listener.truststore.", TRUST_STORE),
+    ("transport.http.sender.keystore.", KEY_STORE),
+    ("transport.http.sender.truststore.", TRUST_STORE),
+    ("keystore.", KEY_STORE),
+    ("truststore.", TRUST_STORE),
+    ("mediation.synapse.core_threads", NO_POOL),
+    ("mediation.synapse.max_threads", NO_POOL),
+    ("mediation.synapse.threads_queue_length", NO_POOL),
+    ("mediation.inbound.core_threads", NO_POOL),
+    ("mediation.inbound.max_threads", NO_POOL),
+    ("mediation.synapse.script_mediator_pool_size", NO_POOL),
+    (
+        "mediation.synapse.temp_data_chunk_size",
+        "buffers are sized by the server",
+    ),
+    ("synapse_properties.synapse.threads.core", NO_POOL),
+    ("synapse_properties.synapse.threads.max", NO_POOL),
+    ("synapse_properties.synapse.threads.qlen", NO_POOL),
+    (
+        "synapse_properties.synapse.timeout_handler_interval",
+        "a timeout fires when it is due, there is no periodic check",
+    ),
+    (
+        "secrets.",
+        "the secure vault is not supported; use $env{NAME} and set the variable from your secret store",
+    ),
+];
+
+const NO_POOL: &str = "there is no such thread pool; the number of threads is myelin.workers";
+const ALWAYS_ON: &str = "the HTTP sender is always on";
+const TLS_VERSIONS: &str = "TLS 1.2 and 1.3 with their safe ciphers are always used";
+const KEY_STORE: &str = "Java key stores are not read; convert to PEM (keytool -importkeystore \
+     -deststoretype PKCS12, then openssl pkcs12) and set certificate_file and private_key_file in \
+     [transport.http.listener]";
+const TRUST_STORE: &str = "Java trust stores are not read; export the certificates as PEM and set \
+     ca_file in [transport.http.sender] (back-ends) or [transport.http.listener] (clients)";
+
+/// What `$ref{key}` yields when the file does not set the key.
+pub(super) const DEFAULTS: &[(&str, &str)] = &[
+    ("server.hostname", "localhost"),
+    ("server.offset", "10"),
+    ("server.service_path", "services"),
+    ("server.synapse_config_server_name", "localhost"),
+    ("transport.http.listener.port", "8280"),
+    ("transport.http.listener.secured_port", "8243"),
+    ("transport.http.socket_timeout", "180000"),
+    ("mediation.internal_http_api_port", "9191"),
+    ("mediation.internal_https_api_port", "9154"),
+    ("mediation.synapse.global_timeout_interval", "120000"),
+];
+
+/// Why `key` changes nothing, when that is known.
+pub(super) fn without_effect(key: &str) -> Option<&'static str> {
+    WITHOUT_EFFECT
+        .iter()
+        .find(|(known, _)| match known.strip_suffix('.') {
+            Some(section) => key == section || key.starts_with(known),
+            None => key == *known,
+        })
+        .map(|(_, why)| *why)
+}

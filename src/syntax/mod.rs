@@ -1,0 +1,412 @@
+//! Reading artifact XML with places: elements, attributes, expressions, and the diagnostics that
+//! reading them gives. Reading never stops at the first error.
+
+use crate::diag::{Code, Diagnostic, Place, Severity, Source, codes, nearest};
+use crate::expr::{Dynamic, Expr, ExprError, Namespaces};
+use roxmltree::Node;
+use std::sync::Arc;
+
+/// The namespace of Synapse artifacts.
+pub const SYNAPSE: &str = "http://ws.apache.org/ns/synapse";
+
+/// Most levels of elements in an artifact; protects the recursive readers.
+pub const MAX_DEPTH: usize = 200;
+
+/// Attributes that every mediator accepts (spec 03 §1.1).
+pub const COMMON_ATTRIBUTES: &[&str] = &["description", "statistics", "trace"];
+
+/// An element of an artifact.
+pub type Element<'a, 'i> = Node<'a, 'i>;
+
+/// Reads one file and collects what is wrong with it.
+pub struct Reader {
+    /// The file.
+    pub source: Arc<Source>,
+    diagnostics: Vec<Diagnostic>,
+    unqualified: bool,
+    depth: usize,
+}
+
+impl Reader {
+    /// A reader of one source.
+    pub fn new(source: &Arc<Source>) -> Reader {
+        Reader {
+            source: source.clone(),
+            diagnostics: Vec::new(),
+            unqualified: false,
+            depth: 0,
+        }
+    }
+
+    /// What was found so far.
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.diagnostics
+    }
+
+    /// How many errors were found so far.
+    pub fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|d| d.is_error()).count()
+    }
+
+    /// Adds a finding.
+    pub fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Runs `read` one level deeper; `None` with an error when that is too deep.
+    pub fn nested<T>(
+        &mut self,
+        element: Element<'_, '_>,
+        read: impl FnOnce(&mut Reader) -> Option<T>,
+    ) -> Option<T> {
+        if self.depth >= MAX_DEPTH {
+            self.error(
+                codes::INVALID_VALUE,
+                self.place(element),
+                format!("elements are nested deeper than {MAX_DEPTH} levels"),
+            );
+            return None;
+        }
+        self.depth += 1;
+        let out = read(self);
+        self.depth -= 1;
+        out
+    }
+
+    /// The start tag of an element.
+    pub fn place(&self, element: Element<'_, '_>) -> Place {
+        let range = element.range();
+        let text = self.source.text();
+        // Only the tag's name is marked: an element may span many lines.
+        let name_end = text
+            .get(range.start + 1..range.end)
+            .and_then(|t| t.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/')))
+            .map_or(range.end, |n| range.start + 1 + n);
+        Place::new(&self.source, range.start..name_end)
+    }
+
+    /// The value of an attribute, or the element when it has none.
+    pub fn attribute_place(&self, element: Element<'_, '_>, name: &str) -> Place {
+        match element.attribute_node(name) {
+            Some(attribute) => Place::new(&self.source, attribute.range_value()),
+            None => self.place(element),
+        }
+    }
+
+    /// Adds an error.
+    pub fn error(&mut self, code: Code, place: Place, message: impl Into<String>) {
+        self.report(Diagnostic::error(code, place, message));
+    }
+
+    /// Adds a warning.
+    pub fn warning(&mut self, code: Code, place: Place, message: impl Into<String>) {
+        self.report(Diagnostic::warning(code, place, message));
+    }
+
+    /// Whether the element belongs to Synapse. One without a namespace does, with one warning per
+    /// file (design §5.4).
+    pub fn is_synapse(&mut self, element: Element<'_, '_>) -> bool {
+        match element.tag_name().namespace() {
+            Some(SYNAPSE) => true,
+            None | Some("") => {
+                if !self.unqualified {
+                    self.unqualified = true;
+                    let place = self.place(element);
+                    self.report(
+                        Diagnostic::warning(
+                            codes::NO_NAMESPACE,
+                            place,
+                            format!(
+                                "<{}> has no namespace; it is read as a Synapse element",
+                                element.tag_name().name()
+                            ),
+                        )
+                        .help(format!("add xmlns=\"{SYNAPSE}\" to the root element")),
+                    );
+                }
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// The local name when the element belongs to Synapse.
+    pub fn name<'a>(&mut self, element: Element<'a, '_>) -> Option<&'a str> {
+        self.is_synapse(element).then(|| element.tag_name().name())
+    }
+
+    /// The child elements. Text between them is warned about.
+    pub fn children<'a, 'i>(&mut self, element: Element<'a, 'i>) -> Vec<Element<'a, 'i>> {
+        let mut out = Vec::new();
+        for child in element.children() {
+            if child.is_element() {
+                out.push(child);
+            } else if child.is_text() && !child.text().unwrap_or_default().trim().is_empty() {
+                let range = child.range();
+                let text = self.source.text().get(range.clone()).unwrap_or_default();
+                let start = range.start + (text.len() - text.trim_start().len());
+                let place = Place::new(&self.source, start..start + text.trim().len());
+                self.warning(
+                    codes::STRAY_TEXT,
+                    place,
+                    format!("text inside <{}> has no effect", element.tag_name().name()),
+                );
+            }
+        }
+        out
+    }
+
+    /// The first Synapse child of a name.
+    pub fn child<'a, 'i>(&mut self, element: Element<'a, 'i>, name: &str) -> Option<Element<'a, 'i>> {
+        element
+            .children()
+            .find(|c| c.is_element() && c.tag_name().name() == name && self.is_synapse(*c))
+    }
+
+    /// Warns about attributes that nobody reads, with the nearest known name.
+    pub fn known_attributes(&mut self, element: Element<'_, '_>, known: &[&str]) {
+        for attribute in element.attributes() {
+            // Namespaced attributes belong to tools (schema locations, editors).
+            if attribute.namespace().is_some() || known.contains(&attribute.name()) {
+                continue;
+            }
+            let place = Place::new(&self.source, attribute.range_qname());
+            let hint = nearest(attribute.name(), known.iter().copied())
+                .map(|n| format!("did you mean \"{n}\"?"))
+                .or_else(|| {
+                    (!known.is_empty()).then(|| format!("known attributes: {}", known.join(", ")))
+                });
+            self.report(
+                Diagnostic::warning(
+                    codes::UNKNOWN_ATTRIBUTE,
+                    place,
+                    format!(
+                        "attribute \"{}\" is not known on <{}>; it has no effect",
+                        attribute.name(),
+                        element.tag_name().name()
+                    ),
+                )
+                .maybe_help(hint),
+            );
+        }
+    }
+
+    /// Like [`Reader::known_attributes`] for a mediator, with the attributes all mediators have.
+    pub fn mediator_attributes(&mut self, element: Element<'_, '_>, known: &[&str]) {
+        let all: Vec<&str> = known.iter().chain(COMMON_ATTRIBUTES).copied().collect();
+        self.known_attributes(element, &all);
+    }
+
+    /// An error about an element that is not allowed here.
+    pub fn unknown_element(&mut self, element: Element<'_, '_>, parent: &str, known: &[&str]) {
+        let name = element.tag_name().name();
+        let place = self.place(element);
+        let hint = nearest(name, known.iter().copied())
+            .map(|n| format!("did you mean <{n}>?"))
+            .or_else(|| (!known.is_empty()).then(|| format!("allowed here: {}", known.join(", "))));
+        self.report(
+            Diagnostic::error(
+                codes::UNKNOWN_ELEMENT,
+                place,
+                format!("<{name}> is not allowed in <{parent}>"),
+            )
+            .maybe_help(hint),
+        );
+    }
+
+    /// A required attribute; an error when it is missing.
+    pub fn required<'a>(&mut self, element: Element<'a, '_>, name: &str) -> Option<&'a str> {
+        let value = element.attribute(name);
+        if value.is_none() {
+            let place = self.place(element);
+            self.error(
+                codes::MISSING_ATTRIBUTE,
+                place,
+                format!("<{}> needs the attribute \"{name}\"", element.tag_name().name()),
+            );
+        }
+        value
+    }
+
+    /// An error about a feature that is not there yet.
+    pub fn unsupported(&mut self, place: Place, what: impl Into<String>, help: Option<&str>) {
+        self.report(
+            Diagnostic::error(codes::UNSUPPORTED, place, what).maybe_help(help.map(str::to_owned)),
+        );
+    }
+
+    /// The prefixes an expression of this element sees. The outermost declaration of a prefix wins,
+    /// as in the reference (spec 05 §3.2).
+    pub fn namespaces(&self, element: Element<'_, '_>) -> Namespaces {
+        let mut out: Vec<(String, String)> = Vec::new();
+        for ancestor in element.ancestors().filter(Node::is_element) {
+            // roxmltree lists all bindings in scope; declared here = not the same in the parent.
+            let parent = ancestor.parent_element();
+            for namespace in ancestor.namespaces() {
+                let Some(prefix) = namespace.name() else { continue };
+                if prefix == "xml" {
+                    continue;
+                }
+                let inherited = parent
+                    .and_then(|p| p.lookup_namespace_uri(Some(prefix)))
+                    .is_some_and(|uri| uri == namespace.uri());
+                if inherited {
+                    continue;
+                }
+                match out.iter_mut().find(|(p, _)| p == prefix) {
+                    Some(slot) => slot.1 = namespace.uri().to_owned(),
+                    None => out.push((prefix.to_owned(), namespace.uri().to_owned())),
+                }
+            }
+        }
+        Namespaces(out)
+    }
+
+    /// Compiles the expression in an attribute.
+    pub fn expression(&mut self, element: Element<'_, '_>, name: &str) -> Option<Expr> {
+        let text = element.attribute(name)?;
+        let place = self.attribute_place(element, name);
+        let namespaces = self.namespaces(element);
+        if text.trim().is_empty() {
+            self.error(
+                codes::INVALID_EXPRESSION,
+                place,
+                format!("attribute \"{name}\" is empty; an expression is expected"),
+            );
+            return None;
+        }
+        match Expr::compile(text, &namespaces) {
+            Ok(expr) => {
+                if let Expr::XPath(xpath) = &expr {
+                    for warning in xpath.warnings() {
+                        let at = sub_place(&place, text, warning.offset, warning.len);
+                        self.warning(codes::SUSPICIOUS_EXPRESSION, at, warning.message.clone());
+                    }
+                }
+                Some(expr)
+            }
+            Err(e) => {
+                self.expression_error(&place, text, &e);
+                None
+            }
+        }
+    }
+
+    /// Compiles an attribute that is a literal or `{expression}`.
+    pub fn dynamic(&mut self, element: Element<'_, '_>, name: &str) -> Option<Dynamic> {
+        let text = element.attribute(name)?;
+        let place = self.attribute_place(element, name);
+        let namespaces = self.namespaces(element);
+        match Dynamic::compile(text, &namespaces) {
+            Ok(value) => Some(value),
+            Err(e) => {
+                self.expression_error(&place, text, &e);
+                None
+            }
+        }
+    }
+
+    /// Adds the error of an expression at its place in the file.
+    pub fn expression_error(&mut self, place: &Place, text: &str, error: &ExprError) {
+        let at = sub_place(place, text, error.offset, error.len);
+        if error.unsupported {
+            self.unsupported(at, error.message.clone(), None);
+        } else {
+            self.error(
+                codes::INVALID_EXPRESSION,
+                at,
+                format!("the expression does not compile: {}", error.message),
+            );
+        }
+    }
+
+    /// One of several words; an error that lists them otherwise.
+    pub fn one_of<T: Copy>(
+        &mut self,
+        element: Element<'_, '_>,
+        name: &str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        let text = element.attribute(name)?;
+        if let Some((_, value)) = words.iter().find(|(w, _)| w.eq_ignore_ascii_case(text.trim())) {
+            return Some(*value);
+        }
+        let place = self.attribute_place(element, name);
+        let list: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
+        let hint = nearest(text, list.iter().copied())
+            .map_or_else(|| format!("allowed values: {}", list.join(", ")), |n| format!("did you mean \"{n}\"?"));
+        self.report(
+            Diagnostic::error(
+                codes::INVALID_VALUE,
+                place,
+                format!("\"{text}\" is not a value of \"{name}\""),
+            )
+            .help(hint),
+        );
+        None
+    }
+}
+
+/// The place of a part of an attribute value. Values with entities map only roughly.
+fn sub_place(place: &Place, text: &str, offset: usize, len: usize) -> Place {
+    let raw = place
+        .source
+        .text()
+        .get(place.span.start..place.span.end)
+        .unwrap_or_default();
+    if raw != text {
+        return place.clone();
+    }
+    let start = place.span.start + offset.min(raw.len());
+    let end = (start + len.max(1)).min(place.span.end).max(start);
+    Place::new(&place.source, start..end)
+}
+
+/// Parses a file as XML.
+///
+/// # Errors
+/// The diagnostic of the first place where it is not well-formed; DTDs are refused.
+pub fn parse(source: &Source) -> Result<roxmltree::Document<'_>, Box<(usize, String)>> {
+    let options = roxmltree::ParsingOptions {
+        allow_dtd: false,
+        nodes_limit: 1_000_000,
+        ..roxmltree::ParsingOptions::default()
+    };
+    roxmltree::Document::parse_with_options(source.text(), options).map_err(|e| {
+        let at = e.pos();
+        let offset = offset_of(source.text(), at.row as usize, at.col as usize);
+        let message = match e {
+            roxmltree::Error::DtdDetected => {
+                "a DOCTYPE is not allowed in an artifact".to_owned()
+            }
+            other => {
+                let text = other.to_string();
+                // The position is shown by the diagnostic itself.
+                match text.rfind(" at ") {
+                    Some(cut) => text.get(..cut).unwrap_or(&text).to_owned(),
+                    None => text,
+                }
+            }
+        };
+        Box::new((offset, message))
+    })
+}
+
+fn offset_of(text: &str, row: usize, column: usize) -> usize {
+    let mut start = 0;
+    for _ in 1..row {
+        match memchr::memchr(b'\n', text.as_bytes().get(start..).unwrap_or_default()) {
+            Some(at) => start += at + 1,
+            None => return text.len(),
+        }
+    }
+    let line = text.get(start..).unwrap_or_default();
+    line.char_indices()
+        .nth(column.saturating_sub(1))
+        .map_or(text.len(), |(at, _)| start + at)
+}
+
+/// The severity a list of findings has as a whole.
+pub fn worst(diagnostics: &[Diagnostic]) -> Option<Severity> {
+    diagnostics.iter().map(|d| d.severity).max()
+}

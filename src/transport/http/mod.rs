@@ -1,0 +1,15 @@
+//! HTTP/1.1 on both sides of the gateway, over hyper's connections.
+
+pub mod client;
+mod clock;
+mod outcome;
+mod pool;
+pub mod server;
+mod shutdown;
+mod target;
+
+pub use client::{Client, ClientSettings};
+pub use outcome::{SendError, SendErrorKind};
+pub use server::{Handler, ListenerSettings, OpenConnections, Peer, serve};
+pub use shutdown::{Shutdown, uncancelled};
+pub use target::{Scheme, Target, TargetError};

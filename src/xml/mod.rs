@@ -1,0 +1,46 @@
+//! Message trees: reader, compact mutable tree, writer.
+//!
+//! A message body is parsed once into a [`Document`], an arena of small index-linked nodes whose text stays in the
+//! bytes that arrived. Names are interned per document, so that path evaluation compares integers. Parsing is strict:
+//! well-formedness and namespaces are checked completely, document types are always refused, and every size is
+//! bounded by [`Limits`]. Writing copies untouched parts byte for byte.
+//!
+//! Nothing in this room recurses over the depth of a document and nothing panics on input or on a foreign or stale
+//! [`NodeId`]: such an id reads as "nothing there" and editing it does nothing.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        missing_docs
+    )
+)]
+
+mod chars;
+mod decode;
+mod document;
+mod edit;
+mod error;
+mod import;
+mod names;
+mod parse;
+mod peek;
+#[cfg(test)]
+mod tests;
+mod token;
+mod write;
+
+pub use decode::decode;
+pub use document::{AttrRef, Declaration, Document, NodeId, NodeKind};
+pub use error::{Limits, Problem, XmlError};
+pub use peek::{Peek, RootName, root_name, soap_header_child_text};
+pub use write::{escape_attribute, escape_text};
+
+/// Namespace of the predefined prefix `xml`.
+pub const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
+/// Namespace of namespace declarations; never bound to another prefix than `xmlns`.
+pub const XMLNS_NAMESPACE: &str = "http://www.w3.org/2000/xmlns/";

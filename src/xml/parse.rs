@@ -1,0 +1,657 @@
+//! From text to tree: nesting, namespaces, duplicate attributes, limits.
+
+use super::chars::{Normalise, unescape};
+use super::document::{Attr, Declaration, Document, NONE, Node, NodeId, NodeKind, Store, Value};
+use super::edit::declaration;
+use super::error::{Fault, Limits, Problem, XmlError};
+use super::names::{EMPTY, Scope};
+use super::token::{RawAttr, RawDeclaration, RawName, Span, Token, Tokenizer, is_blank};
+use super::{XML_NAMESPACE, XMLNS_NAMESPACE};
+use bytes::Bytes;
+
+type Step<T> = Result<T, Box<Fault>>;
+
+impl Document {
+    /// Parses UTF-8 text (a byte order mark is skipped). `input` is kept: text and attribute values are ranges of it
+    /// wherever they need no unescaping. White space outside the root element is dropped, everything else is in the
+    /// tree.
+    ///
+    /// # Errors
+    /// Anything that is not a namespace-well-formed document, any DOCTYPE, and whatever exceeds `limits`.
+    pub fn parse(input: Bytes, limits: &Limits) -> Result<Document, XmlError> {
+        let mut document = Document::with_room(expected_nodes(&input, limits));
+        match document.read(&input, limits, 0) {
+            Ok(root) => {
+                document.source_root = root;
+                document.source = Some(input);
+                Ok(document)
+            }
+            Err(fault) => Err(fault.locate(&input)),
+        }
+    }
+
+    /// Parses a whole document and puts its root element below `parent`, as last child; comments and instructions
+    /// around the root are dropped. A document that has no source yet keeps `input` as its source and counts as
+    /// unmodified afterwards, whatever was built before; otherwise the tree is copied in and counts as an edit. When
+    /// `parent` cannot have children the element stays detached.
+    ///
+    /// # Errors
+    /// As [`Document::parse`]; the tree is then unchanged.
+    pub fn parse_into(
+        &mut self,
+        parent: NodeId,
+        input: Bytes,
+        limits: &Limits,
+    ) -> Result<NodeId, XmlError> {
+        if self.source.is_some() {
+            let other = Document::parse(input, limits)?;
+            let root = self.import(
+                &other,
+                other.root_element().unwrap_or(other.document_node()),
+            );
+            self.append_child(parent, root);
+            return Ok(root);
+        }
+        let (nodes, attrs, side) = (self.nodes.len(), self.attrs.len(), self.side.len());
+        self.nodes.reserve(expected_nodes(&input, limits));
+        match self.read(&input, limits, NONE) {
+            Ok(root) => {
+                self.source_root = root;
+                self.source = Some(input);
+                self.append_child(parent, NodeId(root));
+                if let Some(node) = self.node_mut(NodeId(root)) {
+                    node.flags &= !Node::MOVED;
+                }
+                self.modified = false;
+                Ok(NodeId(root))
+            }
+            Err(fault) => {
+                self.nodes.truncate(nodes);
+                self.attrs.truncate(attrs);
+                self.side.truncate(side);
+                Err(fault.locate(&input))
+            }
+        }
+    }
+
+    /// Appends the nodes of a document. `top` is the node that gets the top-level nodes, or `NONE` to keep only the
+    /// root element, detached. Returns the root element.
+    fn read(&mut self, input: &[u8], limits: &Limits, top: u32) -> Step<u32> {
+        let mut tokens = Tokenizer::new(input, limits, true)?;
+        let text = match std::str::from_utf8(input) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = "the text is not valid UTF-8";
+                return Err(Fault::new(error.valid_up_to(), Problem::Encoding, message));
+            }
+        };
+        let declaration = tokens
+            .declaration()?
+            .map(|raw| owned_declaration(text, raw));
+        let first = self.nodes.len();
+        self.attrs.reserve(16);
+        let mut builder = Builder {
+            document: self,
+            text,
+            max_depth: limits.max_depth,
+            max_index: first.saturating_add(limits.max_nodes).min(NONE as usize),
+            scope: Scope::with_room(),
+            epoch: 0,
+            last_epoch: 0,
+            epochs: [Epoch::default(); 8],
+            open: Vec::with_capacity(16),
+            cache: vec![Cached::default(); if input.len() < 4096 { 64 } else { 512 }],
+            stamps: Vec::new(),
+            stamp: 0,
+        };
+        let root = builder.read(&mut tokens, top)?;
+        self.declaration = declaration;
+        Ok(root)
+    }
+}
+
+/// An upper bound for ordinary documents, so that the table never moves. Room that stays unused is never touched and
+/// so costs no memory; beyond a million nodes the table grows as needed.
+fn expected_nodes(input: &[u8], limits: &Limits) -> usize {
+    let markup = memchr::memchr_iter(b'<', input).count();
+    // A tag opens at most one element and is followed by at most one text; end tags open none.
+    (markup + markup / 2 + 1)
+        .min(limits.max_nodes)
+        .min(input.len() / 3 + 1)
+        .min(1 << 20)
+}
+
+fn owned_declaration(text: &str, raw: RawDeclaration) -> Declaration {
+    let owned = |span: Span| slice(text, span).to_owned();
+    Declaration {
+        version: owned(raw.version),
+        encoding: raw.encoding.map(owned),
+        standalone: raw.standalone,
+    }
+}
+
+fn slice(text: &str, span: Span) -> &str {
+    text.get(span.start() as usize..span.end() as usize)
+        .unwrap_or_default()
+}
+
+/// An element whose end tag has not come yet; the lowest entry stands for the document.
+struct Open {
+    node: u32,
+    last_child: u32,
+    name: Span,
+    /// Count of irregularities, scope and epoch before the element started.
+    irregular: u32,
+    mark: usize,
+    epoch: u32,
+}
+
+/// What a raw name meant when it was last met.
+#[derive(Clone, Copy, Default)]
+struct Cached {
+    start: u32,
+    /// Length with one low bit that tells attributes from elements; 0 for an unused entry.
+    key: u32,
+    epoch: u32,
+    name: u32,
+}
+
+/// The epoch that a declaration led to.
+#[derive(Clone, Copy, Default)]
+struct Epoch {
+    before: u32,
+    prefix: u32,
+    namespace: u32,
+    /// 0 for an unused entry.
+    after: u32,
+}
+
+struct Builder<'a> {
+    document: &'a mut Document,
+    text: &'a str,
+    max_depth: usize,
+    max_index: usize,
+    scope: Scope,
+    /// Identifies the set of bindings in scope; equal epochs mean equal bindings.
+    epoch: u32,
+    last_epoch: u32,
+    /// Epochs of recent declarations, so that siblings which declare the same share an epoch and with it the cache.
+    epochs: [Epoch; 8],
+    open: Vec<Open>,
+    cache: Vec<Cached>,
+    /// For elements with many attributes: the last such element that had the expanded name.
+    stamps: Vec<u32>,
+    stamp: u32,
+}
+
+/// Up to this many attributes are compared pairwise, more are looked up.
+const FEW_ATTRIBUTES: usize = 16;
+
+impl Builder<'_> {
+    fn read(&mut self, tokens: &mut Tokenizer<'_>, top: u32) -> Step<u32> {
+        let bytes = self.text.as_bytes();
+        let nowhere = Span::EMPTY;
+        self.open.push(Open {
+            node: top,
+            last_child: NONE,
+            name: nowhere,
+            irregular: 0,
+            mark: 0,
+            epoch: 0,
+        });
+        let mut root = NONE;
+        loop {
+            let outside = self.open.len() < 2;
+            let name = self.open.last().map_or(nowhere, |open| open.name);
+            let at = tokens.position();
+            let irregular = tokens.irregular;
+            match tokens.next(name)? {
+                Token::Start { name, empty } => {
+                    if outside && root != NONE {
+                        return Err(Fault::new(
+                            at,
+                            Problem::Syntax,
+                            "a document has only one root element",
+                        ));
+                    }
+                    let node = self.start(tokens, at, name, empty, irregular)?;
+                    if outside {
+                        root = node;
+                    }
+                }
+                Token::Text { span, plain } if !outside => {
+                    self.leaf(NodeKind::Text, span, plain)?;
+                }
+                Token::Text { span, .. } if is_blank(span.of(bytes)) => {}
+                Token::CData { span, plain } if !outside => {
+                    self.leaf(NodeKind::CData, span, plain)?;
+                }
+                Token::Text { .. } | Token::CData { .. } => {
+                    return Err(Fault::new(
+                        at,
+                        Problem::Syntax,
+                        "text is not allowed outside the root element",
+                    ));
+                }
+                Token::End { name: end } if end == name && !outside => self.end(tokens),
+                Token::End { name: end } => {
+                    let (end, name) = (slice(self.text, end), slice(self.text, name));
+                    if outside {
+                        let message = format!("end tag `{end}` without a start tag");
+                        return Err(Fault::new(at, Problem::Syntax, message));
+                    }
+                    if end != name {
+                        let message = format!("end tag `{end}` does not match start tag `{name}`");
+                        return Err(Fault::new(at, Problem::Syntax, message));
+                    }
+                    self.end(tokens);
+                }
+                Token::Comment { .. } | Token::Instruction { .. } if outside && top == NONE => {}
+                Token::Comment { span, plain } => {
+                    self.leaf(NodeKind::Comment, span, plain)?;
+                }
+                Token::Instruction {
+                    target,
+                    data,
+                    plain,
+                } => {
+                    let node = self.leaf(NodeKind::ProcessingInstruction, data, plain)?;
+                    let name = self.document.names.intern("", "", slice(self.text, target));
+                    if let Some(node) = self.document.node_mut(NodeId(node)) {
+                        node.name = name;
+                    }
+                }
+                Token::Eof if outside && root != NONE => {
+                    self.finish_children();
+                    return Ok(root);
+                }
+                Token::Eof if outside => {
+                    return Err(Fault::new(
+                        at,
+                        Problem::Truncated,
+                        "the document has no root element",
+                    ));
+                }
+                Token::Eof => {
+                    let message = format!("element `{}` is not closed", slice(self.text, name));
+                    return Err(Fault::new(at, Problem::Truncated, message));
+                }
+            }
+        }
+    }
+
+    /// Adds a node as last child of the innermost open element.
+    #[inline]
+    fn push(&mut self, mut node: Node, at: usize) -> Step<u32> {
+        let nodes = &mut self.document.nodes;
+        if nodes.len() >= self.max_index {
+            return Err(Fault::new(
+                at,
+                Problem::Limit,
+                "the document has too many nodes",
+            ));
+        }
+        let index = nodes.len() as u32;
+        if let Some(open) = self.open.last_mut() {
+            node.parent = open.node;
+            node.prev = open.last_child;
+            if open.last_child == NONE {
+                if let Some(parent) = nodes.get_mut(open.node as usize) {
+                    parent.first = index;
+                }
+            } else if let Some(last) = nodes.get_mut(open.last_child as usize) {
+                last.next = index;
+            }
+            open.last_child = index;
+        }
+        nodes.push(node);
+        Ok(index)
+    }
+
+    #[inline]
+    fn leaf(&mut self, kind: NodeKind, span: Span, plain: bool) -> Step<u32> {
+        let how = if kind == NodeKind::Text {
+            Normalise::Text
+        } else {
+            Normalise::LineEnds
+        };
+        let value = self.value(span, plain, how)?;
+        let node = Node {
+            store: value.store,
+            start: value.start,
+            len: value.len,
+            ..Node::new(kind)
+        };
+        self.push(node, span.start() as usize)
+    }
+
+    #[inline]
+    fn value(&mut self, span: Span, plain: bool, how: Normalise) -> Step<Value> {
+        if plain {
+            return Ok(Value {
+                store: Store::Source,
+                start: span.start(),
+                len: span.len(),
+            });
+        }
+        let side = &mut self.document.side;
+        let start = side.len();
+        unescape(slice(self.text, span), how, side);
+        match (u32::try_from(start), u32::try_from(side.len() - start)) {
+            (Ok(start), Ok(len)) => Ok(Value {
+                store: Store::Side,
+                start,
+                len,
+            }),
+            _ => Err(Fault::new(
+                span.start() as usize,
+                Problem::Limit,
+                "the document has too much text",
+            )),
+        }
+    }
+
+    fn start(
+        &mut self,
+        tokens: &Tokenizer<'_>,
+        at: usize,
+        raw: RawName,
+        empty: bool,
+        irregular: u32,
+    ) -> Step<u32> {
+        if self.open.len() > self.max_depth {
+            let message = format!("elements are nested deeper than {}", self.max_depth);
+            return Err(Fault::new(at, Problem::Limit, message));
+        }
+        let (mark, epoch) = (self.scope.mark(), self.epoch);
+        let first_attr = self.document.attrs.len();
+        for attr in &tokens.attrs {
+            let entry = match attr.name.declared_prefix(self.text.as_bytes()) {
+                Some(prefix) => self.declaration(attr, prefix, mark)?,
+                None => {
+                    let value = self.value(attr.value, attr.plain, Normalise::Attribute)?;
+                    Attr {
+                        declaration: false,
+                        store: value.store,
+                        name: NONE,
+                        start: value.start,
+                        len: value.len,
+                    }
+                }
+            };
+            self.document.attrs.push(entry);
+        }
+        let name = self.resolve(raw, false)?;
+        if !tokens.attrs.is_empty() {
+            self.attribute_names(tokens, first_attr)?;
+        }
+        let (Ok(start), Ok(end)) = (
+            u32::try_from(first_attr),
+            u32::try_from(self.document.attrs.len()),
+        ) else {
+            return Err(Fault::new(
+                at,
+                Problem::Limit,
+                "the document has too many attributes",
+            ));
+        };
+        let node = Node {
+            name,
+            start,
+            len: end - start,
+            from: at as u32,
+            to: tokens.position() as u32,
+            flags: if empty && tokens.irregular == irregular {
+                Node::CLEAN
+            } else {
+                0
+            },
+            ..Node::new(NodeKind::Element)
+        };
+        let node = self.push(node, at)?;
+        if empty {
+            self.scope.unwind(mark);
+            self.epoch = epoch;
+        } else {
+            self.open.push(Open {
+                node,
+                last_child: NONE,
+                name: raw.span,
+                irregular,
+                mark,
+                epoch,
+            });
+        }
+        Ok(node)
+    }
+
+    /// Closes the innermost element, whose end tag has just been read.
+    #[inline]
+    fn end(&mut self, tokens: &mut Tokenizer<'_>) {
+        self.finish_children();
+        let Some(open) = self.open.pop() else { return };
+        if open.last_child == NONE {
+            // Would be written as an empty tag.
+            tokens.irregular += 1;
+        }
+        if let Some(node) = self.document.nodes.get_mut(open.node as usize) {
+            node.to = tokens.position() as u32;
+            if tokens.irregular == open.irregular {
+                node.flags |= Node::CLEAN;
+            }
+        }
+        if self.epoch != open.epoch || self.scope.mark() != open.mark {
+            self.scope.unwind(open.mark);
+            self.epoch = open.epoch;
+        }
+    }
+
+    /// Makes the first child of the innermost open element point back to the last one.
+    #[inline]
+    fn finish_children(&mut self) {
+        let Some(open) = self.open.last() else { return };
+        let nodes = &mut self.document.nodes;
+        let first = nodes
+            .get(open.node as usize)
+            .map_or(NONE, |node| node.first);
+        if let Some(first) = nodes.get_mut(first as usize) {
+            first.prev = open.last_child;
+        }
+    }
+
+    /// Binds a declared prefix, refusing what Namespaces in XML 1.0 forbids.
+    fn declaration(&mut self, attr: &RawAttr, prefix: Span, mark: usize) -> Step<Attr> {
+        let at = attr.name.span.start() as usize;
+        let wrong = |message: &'static str| Err(Fault::new(at, Problem::Namespace, message));
+        let prefix = slice(self.text, prefix);
+        let mut unescaped = String::new();
+        let uri = if attr.plain {
+            slice(self.text, attr.value)
+        } else {
+            unescape(
+                slice(self.text, attr.value),
+                Normalise::Attribute,
+                &mut unescaped,
+            );
+            &unescaped
+        };
+        match prefix {
+            "xmlns" => return wrong("the prefix `xmlns` must not be declared"),
+            "xml" if uri != XML_NAMESPACE => {
+                return wrong("the prefix `xml` must not be bound to another namespace");
+            }
+            "" | "xml" => {}
+            _ if uri.is_empty() => {
+                return wrong("a prefix must not be bound to the empty namespace");
+            }
+            _ => {}
+        }
+        if uri == XMLNS_NAMESPACE || (uri == XML_NAMESPACE && prefix != "xml") {
+            return wrong("this namespace is reserved for the prefixes `xml` and `xmlns`");
+        }
+        let prefix_id = self.document.names.intern_string(prefix);
+        let namespace = self.document.names.intern_string(uri);
+        if self.scope.is_bound_since(prefix_id, mark) {
+            let message = format!("the namespace prefix `{prefix}` is declared twice");
+            return Err(Fault::new(at, Problem::DuplicateAttribute, message));
+        }
+        if self.scope.resolve(prefix_id).unwrap_or(EMPTY) != namespace {
+            self.epoch = self.epoch_after(prefix_id, namespace);
+        }
+        self.scope.bind(prefix_id, namespace);
+        Ok(declaration(prefix_id, namespace))
+    }
+
+    fn epoch_after(&mut self, prefix: u32, namespace: u32) -> u32 {
+        let before = self.epoch;
+        let slot = (before ^ prefix.wrapping_mul(5) ^ namespace.wrapping_mul(3)) as usize
+            % self.epochs.len();
+        let Some(entry) = self.epochs.get_mut(slot) else {
+            return before;
+        };
+        let known = (entry.before, entry.prefix, entry.namespace) == (before, prefix, namespace);
+        if entry.after == 0 || !known {
+            self.last_epoch += 1;
+            *entry = Epoch {
+                before,
+                prefix,
+                namespace,
+                after: self.last_epoch,
+            };
+        }
+        entry.after
+    }
+
+    /// Resolves the names of the attributes just added and refuses the same name twice.
+    fn attribute_names(&mut self, tokens: &Tokenizer<'_>, first_attr: usize) -> Step<()> {
+        let many = tokens.attrs.len() > FEW_ATTRIBUTES;
+        self.stamp += u32::from(many);
+        for (index, raw) in tokens.attrs.iter().enumerate() {
+            let index = first_attr + index;
+            if self
+                .document
+                .attrs
+                .get(index)
+                .is_none_or(|attr| attr.declaration)
+            {
+                continue;
+            }
+            let name = self.resolve(raw.name, true)?;
+            let expanded = self.document.names.qualified(name).1;
+            let duplicate = if many {
+                let slot = expanded as usize;
+                if self.stamps.len() <= slot {
+                    self.stamps.resize(slot + 1, 0);
+                }
+                self.stamps
+                    .get_mut(slot)
+                    .is_some_and(|stamp| std::mem::replace(stamp, self.stamp) == self.stamp)
+            } else {
+                let earlier = self
+                    .document
+                    .attrs
+                    .get(first_attr..index)
+                    .unwrap_or_default();
+                earlier.iter().any(|attr| {
+                    !attr.declaration && self.document.names.qualified(attr.name).1 == expanded
+                })
+            };
+            if duplicate {
+                let message = format!(
+                    "the attribute `{}` occurs twice",
+                    slice(self.text, raw.name.span)
+                );
+                return Err(Fault::new(
+                    raw.name.span.start() as usize,
+                    Problem::DuplicateAttribute,
+                    message,
+                ));
+            }
+            if let Some(attr) = self.document.attrs.get_mut(index) {
+                attr.name = name;
+            }
+        }
+        Ok(())
+    }
+
+    /// The qualified name a raw name means here.
+    #[inline]
+    fn resolve(&mut self, raw: RawName, attribute: bool) -> Step<u32> {
+        let bytes = self.text.as_bytes();
+        let name = raw.span.of(bytes);
+        let key = raw.span.len() << 1 | u32::from(attribute);
+        // Attributes without prefix mean the same everywhere.
+        let epoch = if attribute && raw.prefix_len == 0 {
+            0
+        } else {
+            self.epoch
+        };
+        let slot = quick_hash(bytes, raw.span, key) as usize & (self.cache.len() - 1);
+        if let Some(cached) = self.cache.get(slot)
+            && cached.key == key
+            && cached.epoch == epoch
+            && Span::of_words(cached.start, cached.start + raw.span.len()).of(bytes) == name
+        {
+            return Ok(cached.name);
+        }
+        let id = self.resolve_anew(raw, attribute)?;
+        if let Some(cached) = self.cache.get_mut(slot) {
+            *cached = Cached {
+                start: raw.span.start(),
+                key,
+                epoch,
+                name: id,
+            };
+        }
+        Ok(id)
+    }
+
+    #[inline(never)]
+    fn resolve_anew(&mut self, raw: RawName, attribute: bool) -> Step<u32> {
+        let names = &mut self.document.names;
+        let prefix = slice(self.text, raw.prefix());
+        let (prefix, namespace) = match prefix {
+            "" if attribute => (EMPTY, EMPTY),
+            "" => (EMPTY, self.scope.resolve(EMPTY).unwrap_or(EMPTY)),
+            "xml" => (
+                names.intern_string("xml"),
+                names.intern_string(XML_NAMESPACE),
+            ),
+            _ => {
+                let bound = names
+                    .find_string(prefix)
+                    .and_then(|id| Some((id, self.scope.resolve(id)?)));
+                match bound {
+                    Some(bound) => bound,
+                    None => {
+                        let message = format!("the namespace prefix `{prefix}` is not declared");
+                        return Err(Fault::new(
+                            raw.span.start() as usize,
+                            Problem::Namespace,
+                            message,
+                        ));
+                    }
+                }
+            }
+        };
+        let local = names.intern_string(slice(self.text, raw.local()));
+        let expanded = names.intern_expanded(namespace, local);
+        Ok(names.intern_qualified(prefix, expanded))
+    }
+}
+
+/// A cheap hash for the name cache, where a collision only costs time: the first and the last eight bytes.
+#[inline]
+fn quick_hash(bytes: &[u8], span: Span, key: u32) -> u64 {
+    let (start, len) = (span.start() as usize, span.len() as usize);
+    let word = |at: usize| {
+        let chunk = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>());
+        chunk.map_or(0, |chunk| u64::from_le_bytes(*chunk))
+    };
+    let mixed = if len >= 8 {
+        word(start) ^ word(start + len - 8).rotate_left(29)
+    } else {
+        word(start) & ((1 << (len * 8)) - 1)
+    };
+    (mixed ^ u64::from(key) << 48).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48
+}

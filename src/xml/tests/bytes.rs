@@ -1,0 +1,188 @@
+//! Decoding, and looking at the head of a document.
+
+use super::super::*;
+use super::SOAP11;
+use bytes::Bytes;
+
+#[test]
+fn decodes() {
+    let utf16 = |text: &str, little: bool, mark: bool| -> Vec<u8> {
+        let units = mark
+            .then_some(0xFEFF)
+            .into_iter()
+            .chain(text.encode_utf16());
+        units
+            .flat_map(|unit| {
+                if little {
+                    unit.to_le_bytes()
+                } else {
+                    unit.to_be_bytes()
+                }
+            })
+            .collect()
+    };
+    let text = "<?xml version='1.0' encoding='UTF-16'?><a>\u{E9}\u{20AC}\u{1F600}</a>";
+    let latin: &[u8] = b"<?xml version='1.0' encoding=\"ISO-8859-1\"?><a>\xE9\x80</a>";
+    let windows: &[u8] = b"<?xml version='1.0' encoding='windows-1252'?><a>\xE9\x80</a>";
+    let bare: &[u8] = b"<a>\xE9</a>";
+    // input, charset of the content type, text or nothing for an error
+    let cases: &[(&[u8], Option<&str>, Option<&str>)] = &[
+        (b"<a/>", None, Some("<a/>")),
+        (b"", None, Some("")),
+        (b"\xEF\xBB\xBF<a/>", None, Some("<a/>")),
+        (b"\xEF\xBB\xBF<a/>", Some("iso-8859-1"), Some("<a/>")),
+        ("<a>\u{E9}</a>".as_bytes(), None, Some("<a>\u{E9}</a>")),
+        (bare, None, None),
+        (bare, Some("utf-8"), None),
+        (bare, Some("ISO-8859-1"), Some("<a>\u{E9}</a>")),
+        (bare, Some(" \"Latin1\" "), Some("<a>\u{E9}</a>")),
+        (bare, Some("us-ascii"), None),
+        (b"<a/>", Some("us-ascii"), Some("<a/>")),
+        (b"<a/>", Some(""), Some("<a/>")),
+        (b"<a/>", Some("klingon"), None),
+        (b"<?xml version='1.0' encoding='klingon'?><a/>", None, None),
+        (
+            latin,
+            None,
+            Some("<?xml version='1.0' encoding=\"ISO-8859-1\"?><a>\u{E9}\u{80}</a>"),
+        ),
+        (latin, Some("utf-8"), None),
+        (
+            windows,
+            None,
+            Some("<?xml version='1.0' encoding='windows-1252'?><a>\u{E9}\u{20AC}</a>"),
+        ),
+        (
+            b"<?xml version='1.0' encoding='Shift_JIS'?><a>\x93\xFA</a>",
+            None,
+            Some("<?xml version='1.0' encoding='Shift_JIS'?><a>\u{65E5}</a>"),
+        ),
+        (
+            b"<?xml version='1.0' encoding='Shift_JIS'?><a>\x93</a>",
+            None,
+            None,
+        ),
+        (
+            b"<?xml version='1.0' encoding='UTF-16'?><a/>",
+            None,
+            Some("<?xml version='1.0' encoding='UTF-16'?><a/>"),
+        ),
+        (&utf16(text, true, true), None, Some(text)),
+        (&utf16(text, false, true), None, Some(text)),
+        (&utf16(text, true, false), None, Some(text)),
+        (&utf16(text, false, false), None, Some(text)),
+        (&utf16(text, true, false), Some("utf-16"), Some(text)),
+        (&utf16(text, false, false), Some("UTF-16"), Some(text)),
+        (&utf16(text, true, true), Some("utf-8"), Some(text)),
+        (b"\xFF\xFE<\0a\0\xD8", None, None),
+        (b"\xFF\xFE<\0\0\xD8a\0", None, None),
+        (b"\xFF\xFE\0\0<\0\0\0", None, None),
+    ];
+    for (index, (input, charset, expected)) in cases.iter().enumerate() {
+        let decoded = decode(Bytes::copy_from_slice(input), *charset);
+        match (decoded, expected) {
+            (Ok(decoded), Some(expected)) => {
+                assert_eq!(std::str::from_utf8(&decoded).unwrap(), *expected)
+            }
+            (Err(error), None) => assert_eq!(error.problem, Problem::Encoding),
+            (other, _) => panic!("row {index}: {other:?}"),
+        }
+    }
+    let input = Bytes::from_static(b"\xEF\xBB\xBF<a/>");
+    assert_eq!(
+        decode(input.clone(), None).unwrap().as_ptr(),
+        input[3..].as_ptr()
+    );
+    let error = decode(Bytes::from_static(b"\xEF\xBB\xBF<a>\n\xFF"), None).unwrap_err();
+    assert_eq!((error.offset, error.line), (7, 2));
+}
+
+#[test]
+fn peeks_at_header_children() {
+    let soap12 = "http://www.w3.org/2003/05/soap-envelope";
+    let found = |text: &str| Peek::Found(text.to_owned());
+    let wrap = |header: &str| {
+        format!(
+            "<?xml version='1.0'?>\n<!-- c --><s:Envelope xmlns:s='{soap12}' xmlns:p='u'>\n <s:Header>{header}</s:Header>\
+             <s:Body><p:id>no</p:id></s:Body></s:Envelope>"
+        )
+    };
+    let cases = [
+        (wrap("<p:id>1</p:id>"), found("1")),
+        (
+            wrap("<p:x/> <q:id xmlns:q='u' a='b'> 1&lt;<![CDATA[&]]><b>x</b>2\r\n</q:id>"),
+            found(" 1<&2\n"),
+        ),
+        (wrap("<p:id/><p:id>2</p:id>"), found("")),
+        (wrap("<p:x><p:id>1</p:id></p:x>"), Peek::Absent),
+        (wrap("<id>1</id><id xmlns='u'>2</id>"), found("2")),
+        (wrap("<q:x xmlns:q='u'/><q:id>1</q:id>"), Peek::Malformed),
+        (wrap(""), Peek::Absent),
+        (wrap("<p:x></p:y>"), Peek::Malformed),
+        (wrap("<p:id>&nbsp;</p:id>"), Peek::Malformed),
+        (
+            format!("\u{FEFF}<Envelope xmlns='{SOAP11}'><Header><id xmlns='u'>1</id>"),
+            found("1"),
+        ),
+        (
+            format!("<Envelope xmlns='{SOAP11}'><Header/>"),
+            Peek::Absent,
+        ),
+        (format!("<Envelope xmlns='{SOAP11}'><Body>"), Peek::Absent),
+        (format!("<Envelope xmlns='{SOAP11}'/>"), Peek::Absent),
+        (
+            format!("<Envelope xmlns='{SOAP11}'></Envelope>"),
+            Peek::Absent,
+        ),
+        (
+            format!("<Envelope xmlns='{SOAP11}'><Header>"),
+            Peek::Incomplete,
+        ),
+        ("<Envelope>".to_owned(), Peek::Absent),
+        ("<order/>".to_owned(), Peek::Absent),
+        ("{\"a\":1}".to_owned(), Peek::Malformed),
+        ("".to_owned(), Peek::Incomplete),
+        ("<!DOCTYPE a>".to_owned(), Peek::Malformed),
+    ];
+    for (text, expected) in &cases {
+        assert_eq!(
+            soap_header_child_text(text.as_bytes(), "u", "id"),
+            *expected,
+            "{text}"
+        );
+        // A shorter prefix never gives another answer, only none yet.
+        let answers: Vec<_> = (0..text.len())
+            .map(|end| soap_header_child_text(&text.as_bytes()[..end], "u", "id"))
+            .collect();
+        let first = answers
+            .iter()
+            .position(|answer| *answer != Peek::Incomplete)
+            .unwrap_or(answers.len());
+        assert!(
+            answers[first..].iter().all(|answer| answer == expected),
+            "{text}: {answers:?}"
+        );
+    }
+}
+
+#[test]
+fn peeks_at_the_root() {
+    let found = |namespace: &str, local: &str| RootName::Found {
+        namespace: namespace.into(),
+        local: local.into(),
+    };
+    for (text, expected) in [
+        (
+            "<?xml version='1.0'?><!--a--><?b?>\n<a ",
+            RootName::Incomplete,
+        ),
+        ("<?xml version='1.0'?><!--a--><?b?>\n<a>", found("", "a")),
+        ("<p:a xmlns:p='&amp;u'/>", found("&u", "a")),
+        ("<a xmlns='u'>\u{1}", found("u", "a")),
+        ("<p:a>", RootName::Malformed),
+        ("x<a>", RootName::Malformed),
+        ("", RootName::Incomplete),
+    ] {
+        assert_eq!(root_name(text.as_bytes()), expected, "{text}");
+    }
+}
