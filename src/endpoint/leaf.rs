@@ -9,7 +9,8 @@ use super::{Described, Names, Parent, SendContext, Sent, count_attempt, own_faul
 use crate::clock::iso;
 use crate::expr::Expr;
 use crate::message::addressing::Version;
-use crate::message::fault::{Report, codes};
+use crate::message::fault::codes;
+use crate::message::format::Formatter;
 use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::BodyStream;
 use crate::message::{Body, Fault, Message, SequenceId};
@@ -85,6 +86,12 @@ pub struct Leaf {
     pub properties: Arc<Vec<EndpointProperty>>,
     /// State that survives reloads.
     pub state: Arc<LeafState>,
+}
+
+/// A request that is ready to go.
+enum Ready {
+    InOut(http::Request<BodyStream>),
+    OneWay(http::Request<BodyStream>),
 }
 
 /// Where one request goes.
@@ -242,10 +249,25 @@ impl Leaf {
     ) -> Result<Sent, Fault> {
         count_attempt(&cx, message)?;
         message.last_endpoint = true;
-        match self.attempt(&cx, message, &destination).await {
-            Ok(sent) => {
+        // What cannot be put on the wire says nothing about the back-end: no state change, no other
+        // child. (The reference suspends the endpoint; see differences.md.)
+        let ready = self
+            .make_request(&cx, message, destination.target())
+            .await
+            .inspect_err(|fault| message.report(fault))?;
+        let outcome = match ready {
+            Ready::OneWay(request) => {
+                self.send_one_way(&cx, message, &destination, request);
+                return Ok(Sent::OneWay);
+            }
+            Ready::InOut(request) => {
+                self.exchange(&cx, message, destination.target(), request).await
+            }
+        };
+        match outcome {
+            Ok(()) => {
                 self.succeeded(&destination);
-                Ok(sent)
+                Ok(Sent::Response)
             }
             Err(mut fault) => {
                 message.report(&fault);
@@ -256,12 +278,13 @@ impl Leaf {
         }
     }
 
-    async fn attempt(
+    /// Properties, body form, addressing headers, and the request itself.
+    async fn make_request(
         &self,
         cx: &SendContext<'_>,
         message: &mut Message,
-        destination: &Destination<'_>,
-    ) -> Result<Sent, Fault> {
+        target: &Target,
+    ) -> Result<Ready, Fault> {
         let services = cx.services;
         for property in self.properties.iter() {
             if property.needs_body() {
@@ -269,7 +292,6 @@ impl Leaf {
             }
             property.apply(cx, message)?;
         }
-        let target = destination.target();
         let mut forced = self.def.method.clone();
         let mut appended = None;
         let has_body = !matches!(message.body, Body::Empty);
@@ -288,14 +310,13 @@ impl Leaf {
         // Addressing headers exist in SOAP only; other forms go out without them.
         if let Some(version) = self.def.addressing
             && message.is_built()
-            && message.formatter() == crate::message::format::Formatter::Soap
+            && message.formatter() == Formatter::Soap
         {
             let address = format!("{}{}", target.key, target.path_and_query);
             message.write_addressing(version, &address)?;
         }
         message.settle_request();
         let path = self.path(message, target, appended.as_deref())?;
-        let one_way = message.properties.str("OUT_ONLY") == Some("true");
         let body = message.take_wire_body()?;
         let plan = RequestPlan {
             host: &target.host_header,
@@ -304,28 +325,53 @@ impl Leaf {
             keep_user_agent: services.settings.http.preserve_user_agent,
         };
         let request = message.to_request(plan, body)?;
-        let wait = self.wait(cx, message);
-        if one_way {
-            let client = services.client.clone();
-            let target = target.clone();
-            // Nobody waits for the answer; the body is read so that the connection can be reused.
-            tokio::spawn(async move {
-                match tokio::time::timeout(wait, client.send(&target, request)).await {
-                    Ok(Ok(response)) => {
-                        let _ = response.into_body().collect(16 << 20).await;
-                    }
-                    Ok(Err(error)) => tracing::warn!(
-                        target: "Endpoint",
-                        "OUT_ONLY message to {} failed: {}", target.key, error.detail
-                    ),
-                    Err(_) => tracing::warn!(
-                        target: "Endpoint",
-                        "OUT_ONLY message to {} had no answer after {} ms", target.key, wait.as_millis()
-                    ),
-                }
-            });
-            return Ok(Sent::OneWay);
+        if message.properties.str("OUT_ONLY") == Some("true") {
+            return Ok(Ready::OneWay(request));
         }
+        Ok(Ready::InOut(request))
+    }
+
+    /// Nobody waits for the answer; it is read so that the connection can be used again.
+    fn send_one_way(
+        &self,
+        cx: &SendContext<'_>,
+        message: &Message,
+        destination: &Destination<'_>,
+        request: http::Request<BodyStream>,
+    ) {
+        const MOST: usize = 16 << 20;
+        let wait = self.wait(cx, message);
+        let client = cx.services.client.clone();
+        let target = destination.target().clone();
+        tokio::spawn(async move {
+            match tokio::time::timeout(wait, client.send(&target, request)).await {
+                Ok(Ok(response)) => {
+                    if let Err(error) = response.into_body().collect(MOST).await {
+                        tracing::debug!(target: "Endpoint", "the answer of {} ended early: {error}", target.key);
+                    }
+                }
+                Ok(Err(error)) => tracing::warn!(
+                    target: "Endpoint",
+                    "OUT_ONLY message to {} failed: {}", target.key, error.detail
+                ),
+                Err(_) => tracing::warn!(
+                    target: "Endpoint",
+                    "OUT_ONLY message to {} had no answer after {} ms", target.key, wait.as_millis()
+                ),
+            }
+        });
+    }
+
+    /// One request and its response, within the timeout.
+    async fn exchange(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        target: &Target,
+        request: http::Request<BodyStream>,
+    ) -> Result<(), Fault> {
+        let services = cx.services;
+        let wait = self.wait(cx, message);
         cx.exchange.mark_sent();
         let outcome = tokio::time::timeout(wait, services.client.send(target, request)).await;
         let response = match outcome {
@@ -343,12 +389,10 @@ impl Leaf {
         if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
             message.build(&services.limits).await?;
             if message.envelope().is_some_and(|e| e.fault().is_some()) {
-                let mut fault = Fault::endpoint(codes::FORCED_SOAP_FAULT, "The response is a SOAP fault");
-                fault.report = Report::Always;
-                return Err(fault);
+                return Err(Fault::endpoint(codes::FORCED_SOAP_FAULT, "The response is a SOAP fault"));
             }
         }
-        Ok(Sent::Response)
+        Ok(())
     }
 
     fn wait(&self, cx: &SendContext<'_>, message: &Message) -> Duration {

@@ -100,8 +100,15 @@ impl List {
 /// Builds the body for a mediator that needs it. A broken body sets the error properties at once:
 /// the list knows that it was the body (spec 01 §2.5).
 pub(super) async fn build(cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
-    match message.build(&cx.services.limits).await {
+    let outcome = message.build(&cx.services.limits).await.map(|_| ());
+    match outcome {
         Ok(_) => Ok(()),
+        // A fault handler runs although the body is broken: it sees an empty one, and the error
+        // that it was called for stays.
+        Err(fault) if message.properties.get("ERROR_CODE").is_some() => {
+            tracing::debug!(target: "Fault", "{}the body cannot be read either: {fault}", cx.route.label);
+            Ok(())
+        }
         Err(fault) => {
             message.report(&fault);
             Err(fault)
