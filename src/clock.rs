@@ -18,7 +18,11 @@ impl Default for Clock {
     fn default() -> Clock {
         Clock {
             origin: Instant::now(),
-            wall_origin: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            wall_origin: millis(
+                SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default(),
+            ),
             added: Arc::default(),
         }
     }

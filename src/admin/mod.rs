@@ -31,7 +31,10 @@ pub struct State {
 pub fn internal(state: State) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
-        .route("/liveness", get(|| async { Json(json!({ "server": "started" })) }))
+        .route(
+            "/liveness",
+            get(|| async { Json(json!({ "server": "started" })) }),
+        )
         .route("/endpoints", get(endpoints))
         .with_state(state)
 }
@@ -97,7 +100,10 @@ pub fn serve(listener: std::net::TcpListener, router: Router, mut finish: watch:
         let ended = async move {
             let _ = finish.wait_for(|done| *done).await;
         };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ended).await {
+        if let Err(error) = axum::serve(listener, router)
+            .with_graceful_shutdown(ended)
+            .await
+        {
             tracing::error!(target: "Server", "a port is no longer served: {error}");
         }
     });

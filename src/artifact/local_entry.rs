@@ -53,7 +53,9 @@ fn from_source(reader: &mut Reader, element: Element<'_, '_>, src: &str) -> Opti
     let path = path.strip_prefix("//").unwrap_or(path);
     let read = std::fs::metadata(path).and_then(|m| {
         if m.len() > MAX {
-            return Err(std::io::Error::other(format!("the file is larger than {MAX} bytes")));
+            return Err(std::io::Error::other(format!(
+                "the file is larger than {MAX} bytes"
+            )));
         }
         std::fs::read(path)
     });

@@ -116,7 +116,8 @@ pub fn parse_file(source: &Arc<Source>) -> FileContent {
         Err(problem) => {
             let (offset, message) = *problem;
             let place = Place::new(source, offset..offset + 1);
-            out.diagnostics.push(Diagnostic::error(codes::MALFORMED_XML, place, message));
+            out.diagnostics
+                .push(Diagnostic::error(codes::MALFORMED_XML, place, message));
             out.faulty.push(whole());
             return out;
         }
@@ -217,7 +218,11 @@ fn read_artifact(reader: &mut Reader, element: Element<'_, '_>) -> Read {
         ),
         name if IGNORED.contains(&name) => return Read::Ignored,
         name if LATER.contains(&name) => {
-            reader.unsupported(place, format!("<{name}> artifacts are not supported yet"), None);
+            reader.unsupported(
+                place,
+                format!("<{name}> artifacts are not supported yet"),
+                None,
+            );
             return Read::Failed(None);
         }
         name => {

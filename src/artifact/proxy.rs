@@ -40,7 +40,13 @@ pub enum SequenceRef {
 }
 
 const CHILDREN: &[&str] = &[
-    "target", "description", "parameter", "publishWSDL", "policy", "enableAddressing", "enableSec",
+    "target",
+    "description",
+    "parameter",
+    "publishWSDL",
+    "policy",
+    "enableAddressing",
+    "enableSec",
 ];
 
 /// Transports that a proxy can name but that have no listener yet.
@@ -53,7 +59,16 @@ impl ProxyDef {
     pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<ProxyDef> {
         reader.known_attributes(
             element,
-            &["name", "startOnLoad", "transports", "pinnedServers", "serviceGroup", "statistics", "trace", "description"],
+            &[
+                "name",
+                "startOnLoad",
+                "transports",
+                "pinnedServers",
+                "serviceGroup",
+                "statistics",
+                "trace",
+                "description",
+            ],
         );
         let name = reader.required(element, "name")?.to_owned();
         let (http, https) = transports(reader, element);
@@ -128,7 +143,10 @@ impl ProxyDef {
     }
 
     fn read_target(&mut self, reader: &mut Reader, target: Element<'_, '_>) {
-        reader.known_attributes(target, &["inSequence", "outSequence", "faultSequence", "endpoint"]);
+        reader.known_attributes(
+            target,
+            &["inSequence", "outSequence", "faultSequence", "endpoint"],
+        );
         let before = reader.errors();
         for child in reader.children(target) {
             match reader.name(child) {
@@ -157,7 +175,9 @@ impl ProxyDef {
             }
         }
         if target.has_attribute("endpoint") {
-            self.endpoint = Some(Arc::new(endpoint::parse::reference(reader, target, "endpoint")));
+            self.endpoint = Some(Arc::new(endpoint::parse::reference(
+                reader, target, "endpoint",
+            )));
         }
         if self.in_sequence.is_none() && self.endpoint.is_none() && reader.errors() == before {
             let place = reader.place(target);
@@ -188,7 +208,11 @@ fn transports(reader: &mut Reader, element: Element<'_, '_>) -> (bool, bool) {
     let has = |name: &str| names.iter().any(|n| n == name);
     let exposed = (has("http"), has("https"));
     let place = reader.attribute_place(element, "transports");
-    let other: Vec<&str> = OTHER_TRANSPORTS.iter().copied().filter(|t| has(t)).collect();
+    let other: Vec<&str> = OTHER_TRANSPORTS
+        .iter()
+        .copied()
+        .filter(|t| has(t))
+        .collect();
     if !other.is_empty() {
         let text = format!("the transport {} has no listener yet", other.join(", "));
         if exposed == (false, false) {
@@ -202,5 +226,8 @@ fn transports(reader: &mut Reader, element: Element<'_, '_>) -> (bool, bool) {
 
 fn inline(reader: &mut Reader, element: Element<'_, '_>) -> SequenceRef {
     reader.mediator_attributes(element, &["onError", "name"]);
-    SequenceRef::Inline(ListDef::parse(reader, element, &[]), on_error(reader, element))
+    SequenceRef::Inline(
+        ListDef::parse(reader, element, &[]),
+        on_error(reader, element),
+    )
 }

@@ -139,13 +139,21 @@ impl Deployer {
             && previous.hash == file.hash
         {
             // Only its time changed.
-            if let Some(previous) = self.files.insert(path.to_owned(), Loaded { hash: file.hash, ..take(previous) }) {
+            if let Some(previous) = self.files.insert(
+                path.to_owned(),
+                Loaded {
+                    hash: file.hash,
+                    ..take(previous)
+                },
+            ) {
                 drop(previous);
             }
             return;
         }
         let content = read_file(file);
-        report.diagnostics.extend(content.diagnostics.iter().cloned());
+        report
+            .diagnostics
+            .extend(content.diagnostics.iter().cloned());
         let kept = match &previous {
             None => Vec::new(),
             Some(previous) => keep(previous, &content),
@@ -186,7 +194,11 @@ impl Deployer {
             });
         }
         // A reference that was broken before and still is has been said already.
-        let texts: Vec<String> = linked.diagnostics.iter().map(crate::diag::to_text).collect();
+        let texts: Vec<String> = linked
+            .diagnostics
+            .iter()
+            .map(crate::diag::to_text)
+            .collect();
         for (diagnostic, text) in linked.diagnostics.iter().zip(&texts) {
             if !self.link_diagnostics.contains(text) {
                 report.diagnostics.push(diagnostic.clone());

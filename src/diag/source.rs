@@ -74,7 +74,11 @@ impl Source {
     /// The text of a line (from 1) without its line end.
     pub fn line(&self, line: usize) -> &str {
         let start = self.line_starts.get(line.saturating_sub(1)).copied();
-        let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
+        let end = self
+            .line_starts
+            .get(line)
+            .copied()
+            .unwrap_or(self.text.len());
         start
             .and_then(|start| self.text.get(start..end))
             .unwrap_or("")

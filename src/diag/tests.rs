@@ -3,7 +3,10 @@ use expect_test::expect;
 
 #[test]
 fn text_shows_the_line_and_a_caret() {
-    let source = Source::new("deployment/p.xml", "<a>\n\t<endpoint key=\"RealServcie\"/>\n</a>");
+    let source = Source::new(
+        "deployment/p.xml",
+        "<a>\n\t<endpoint key=\"RealServcie\"/>\n</a>",
+    );
     let start = source.text().find("RealServcie").unwrap();
     let d = Diagnostic::error(
         codes::UNDEFINED_ENDPOINT,

@@ -53,9 +53,8 @@ impl Address {
 /// # Errors
 /// The fault that the reference raises for it.
 pub fn find(text: &str) -> Result<Target, Fault> {
-    Target::parse(text).map_err(|e| {
-        Fault::mediation(format!("Malformed URL in the target EPR: {text}: {e}"))
-    })
+    Target::parse(text)
+        .map_err(|e| Fault::mediation(format!("Malformed URL in the target EPR: {text}: {e}")))
 }
 
 /// Replaces `${name}` by default-scope properties; unknown names stay as they are.
@@ -112,9 +111,14 @@ pub fn parse_address(reader: &mut Reader, element: Element<'_, '_>, name: &str) 
 /// lost, as in the reference.
 fn resolve_variable(text: &str) -> Result<String, String> {
     let Some(rest) = text.strip_prefix("$SYSTEM:") else {
-        for (prefix, what) in [("$FILE:", "file properties"), ("$CUSTOM_", "custom resolvers")] {
+        for (prefix, what) in [
+            ("$FILE:", "file properties"),
+            ("$CUSTOM_", "custom resolvers"),
+        ] {
             if text.starts_with(prefix) {
-                return Err(format!("\"{text}\": {what} are not supported yet; use $SYSTEM:NAME"));
+                return Err(format!(
+                    "\"{text}\": {what} are not supported yet; use $SYSTEM:NAME"
+                ));
             }
         }
         return Ok(text.to_owned());
@@ -181,6 +185,9 @@ impl Kind for AddressEndpoint {
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
-        out.push(self.leaf.described(self.kind, Some(self.address.text()), now));
+        out.push(
+            self.leaf
+                .described(self.kind, Some(self.address.text()), now),
+        );
     }
 }

@@ -73,7 +73,9 @@ struct Failover {
 impl Failover {
     fn pick(&self, cx: &SendContext<'_>) -> Option<&Arc<Endpoint>> {
         if !self.dynamic {
-            let current = self.children.get(self.state.current.load(Ordering::Relaxed));
+            let current = self
+                .children
+                .get(self.state.current.load(Ordering::Relaxed));
             if let Some(child) = current.filter(|c| c.kind.is_ready(cx)) {
                 return Some(child);
             }

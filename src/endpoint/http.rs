@@ -18,7 +18,12 @@ pub struct HttpDef {
 impl HttpDef {
     /// Reads the element.
     pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<HttpDef> {
-        let mut leaf = parse_leaf(reader, element, "HTTP", &["uri-template", "method", "version"]);
+        let mut leaf = parse_leaf(
+            reader,
+            element,
+            "HTTP",
+            &["uri-template", "method", "version"],
+        );
         if let Some(template) = element.attribute("uri-template")
             && (template.contains('{') || template.starts_with("legacy-encoding:"))
             && !template.starts_with("${")
@@ -36,7 +41,11 @@ impl HttpDef {
             && version != "1.1"
         {
             let place = reader.attribute_place(element, "version");
-            reader.unsupported(place, format!("HTTP version {version} is not supported yet"), Some("leave it out for 1.1"));
+            reader.unsupported(
+                place,
+                format!("HTTP version {version} is not supported yet"),
+                Some("leave it out for 1.1"),
+            );
         }
         if let (Some(leaf), Some(text)) = (&mut leaf, element.attribute("method")) {
             // An unknown method means "as it came in", as in the reference, but not in silence.

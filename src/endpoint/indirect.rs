@@ -69,7 +69,10 @@ impl Kind for Indirect {
                 ));
             };
             // The real endpoint has no parent, whatever the reference stands in.
-            endpoint.kind.send(cx.deeper()?, message, Parent::Root).await
+            endpoint
+                .kind
+                .send(cx.deeper()?, message, Parent::Root)
+                .await
         })
     }
 

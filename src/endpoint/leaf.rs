@@ -1,10 +1,10 @@
 //! What `address`, `http` and `default` endpoints share: quality-of-service block, state, sending
 //! one request, mapping its failures (spec 02 §3, §7, §8).
 
+use super::parse::Head;
 use super::property::EndpointProperty;
 use super::state::{Caps, Change, FailureConfig, Phase};
 use super::store::LeafState;
-use super::parse::Head;
 use super::{Described, Names, Parent, SendContext, Sent, count_attempt, own_fault};
 use crate::clock::iso;
 use crate::expr::Expr;
@@ -261,7 +261,8 @@ impl Leaf {
                 return Ok(Sent::OneWay);
             }
             Ready::InOut(request) => {
-                self.exchange(&cx, message, destination.target(), request).await
+                self.exchange(&cx, message, destination.target(), request)
+                    .await
             }
         };
         match outcome {
@@ -389,7 +390,10 @@ impl Leaf {
         if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
             message.build(&services.limits).await?;
             if message.envelope().is_some_and(|e| e.fault().is_some()) {
-                return Err(Fault::endpoint(codes::FORCED_SOAP_FAULT, "The response is a SOAP fault"));
+                return Err(Fault::endpoint(
+                    codes::FORCED_SOAP_FAULT,
+                    "The response is a SOAP fault",
+                ));
             }
         }
         Ok(())
@@ -440,7 +444,9 @@ impl Leaf {
         appended: Option<&str>,
     ) -> Result<PathAndQuery, Fault> {
         let base = target.path_and_query.as_str();
-        let postfix = if self.def.method.is_some() || !(self.def.format == Some(Format::Rest) || message.is_rest_request()) {
+        let postfix = if self.def.method.is_some()
+            || !(self.def.format == Some(Format::Rest) || message.is_rest_request())
+        {
             None
         } else {
             message.postfix()
@@ -477,7 +483,13 @@ impl Leaf {
             .store(state.phase != Phase::Active, Ordering::Release);
     }
 
-    fn failed(&self, cx: &SendContext<'_>, destination: &Destination<'_>, parent: Parent, code: u32) {
+    fn failed(
+        &self,
+        cx: &SendContext<'_>,
+        destination: &Destination<'_>,
+        parent: Parent,
+        code: u32,
+    ) {
         let clock = &cx.services.clock;
         let now = clock.now();
         let mut state = self
@@ -485,7 +497,13 @@ impl Leaf {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let change = state.on_failure(&self.failure, &self.caps, parent == Parent::Group, code, now);
+        let change = state.on_failure(
+            &self.failure,
+            &self.caps,
+            parent == Parent::Group,
+            code,
+            now,
+        );
         self.state.troubled.store(true, Ordering::Release);
         let next = iso(clock.wall(state.next_retry));
         drop(state);
@@ -496,7 +514,11 @@ impl Leaf {
                 target: "EndpointContext",
                 "Endpoint : {name}{address}is marked as TIMEOUT and will be retried : {remaining} more time/s after : {next} until its marked SUSPENDED for failure"
             ),
-            Change::Suspended { duration, last, no_retries_left } => {
+            Change::Suspended {
+                duration,
+                last,
+                no_retries_left,
+            } => {
                 if no_retries_left {
                     tracing::warn!(
                         target: "EndpointContext",

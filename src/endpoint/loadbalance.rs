@@ -28,7 +28,16 @@ const ALGORITHMS: &str = "org.apache.synapse.endpoints.algorithms.";
 impl LoadBalanceDef {
     /// Reads the element.
     pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<LoadBalanceDef> {
-        reader.known_attributes(element, &["algorithm", "policy", "failover", "buildMessage", "description"]);
+        reader.known_attributes(
+            element,
+            &[
+                "algorithm",
+                "policy",
+                "failover",
+                "buildMessage",
+                "description",
+            ],
+        );
         let before = reader.errors();
         check_algorithm(reader, element);
         let children = parse_children(reader, element);
@@ -110,7 +119,9 @@ fn check_algorithm(reader: &mut Reader, element: Element<'_, '_>) {
                 Diagnostic::error(
                     diag_codes::INVALID_VALUE,
                     place,
-                    format!("Cannot instantiate LoadbalanceAlgorithm implementation class {algorithm}"),
+                    format!(
+                        "Cannot instantiate LoadbalanceAlgorithm implementation class {algorithm}"
+                    ),
                 )
                 .help("use org.apache.synapse.endpoints.algorithms.RoundRobin"),
             ),
@@ -143,7 +154,8 @@ pub(super) struct Resend(Option<Replay>);
 
 impl Resend {
     pub(super) fn new(message: &mut Message, cx: &SendContext<'_>) -> Resend {
-        let limit = usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
+        let limit =
+            usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
         Resend(match std::mem::take(&mut message.body) {
             Body::Stream(stream) => Some(Replay::new(stream, limit)),
             other => {
@@ -203,7 +215,9 @@ pub(super) fn next_child(
     Err(own_fault(
         message,
         codes::NO_READY_CHILD,
-        format!("{kind} endpoint : {group} - one of the child endpoints encounterd a non-retry error, not sending message to another endpoint"),
+        format!(
+            "{kind} endpoint : {group} - one of the child endpoints encounterd a non-retry error, not sending message to another endpoint"
+        ),
     ))
 }
 
@@ -215,7 +229,8 @@ pub(super) fn cannot_resend(message: &mut Message) -> Fault {
         "The message cannot be sent to another endpoint: its body is larger than the replay limit and was already being sent",
     );
     fault.detail = Some(
-        "raise [myelin] replay_limit_bytes to let larger bodies fail over after a part was sent".to_owned(),
+        "raise [myelin] replay_limit_bytes to let larger bodies fail over after a part was sent"
+            .to_owned(),
     );
     fault
 }
@@ -277,7 +292,13 @@ impl Kind for LoadBalance {
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
-        describe_group("loadbalance", self.name.as_deref(), &self.children, now, out);
+        describe_group(
+            "loadbalance",
+            self.name.as_deref(),
+            &self.children,
+            now,
+            out,
+        );
     }
 }
 

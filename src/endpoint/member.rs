@@ -1,12 +1,10 @@
 //! `<member hostName httpPort httpsPort/>` of a load-balance group (spec 02 §9.5).
 
-use super::loadbalance::{Resend, cannot_resend};
 use super::leaf::{Destination, Leaf, LeafDef, Timeout, TimeoutAction};
+use super::loadbalance::{Resend, cannot_resend};
 use super::parse::EndpointDef;
 use super::state::{Caps, FailureConfig};
-use super::{
-    ANONYMOUS, Boxed, Described, Kind, Names, Parent, SendContext, Sent, own_fault,
-};
+use super::{ANONYMOUS, Boxed, Described, Kind, Names, Parent, SendContext, Sent, own_fault};
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
 use crate::message::{Fault, Message};
@@ -36,7 +34,10 @@ impl MembersDef {
                 continue;
             }
             reader.known_attributes(child, &["hostName", "httpPort", "httpsPort"]);
-            let host = reader.required(child, "hostName").unwrap_or_default().to_owned();
+            let host = reader
+                .required(child, "hostName")
+                .unwrap_or_default()
+                .to_owned();
             let mut port = |name: &str| {
                 let text = child.attribute(name)?;
                 match text.trim().parse::<i32>() {
@@ -162,7 +163,9 @@ impl Members {
 async fn probe(members: Weak<Members>) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     loop {
-        let Some(state) = members.upgrade() else { return };
+        let Some(state) = members.upgrade() else {
+            return;
+        };
         let waiting = state.lists(|lists| {
             if lists.inactive.is_empty() {
                 lists.probing = false;
@@ -176,7 +179,10 @@ async fn probe(members: Weak<Members>) {
             let mut alive = true;
             for port in [member.http, member.https].into_iter().flatten() {
                 let connect = tokio::net::TcpStream::connect((member.host.as_str(), port));
-                alive &= matches!(tokio::time::timeout(Duration::from_secs(2), connect).await, Ok(Ok(_)));
+                alive &= matches!(
+                    tokio::time::timeout(Duration::from_secs(2), connect).await,
+                    Ok(Ok(_))
+                );
             }
             if alive {
                 state.lists(|lists| {

@@ -79,16 +79,32 @@ pub enum KindDef {
 }
 
 const CHILDREN: &[&str] = &[
-    "address", "http", "default", "loadbalance", "failover", "session", "description", "property",
+    "address",
+    "http",
+    "default",
+    "loadbalance",
+    "failover",
+    "session",
+    "description",
+    "property",
 ];
 
 /// Kinds of the reference that are not there yet, and what to do meanwhile.
 const LATER: &[(&str, &str)] = &[
     ("wsdl", "use <address> with the address of the WSDL's port"),
     ("recipientlist", "use <clone> or several sends"),
-    ("dynamicLoadbalance", "it needs an Axis2 cluster; list the endpoints in <loadbalance>"),
-    ("serviceDynamicLoadbalance", "it needs an Axis2 cluster; list the endpoints in <loadbalance>"),
-    ("class", "Java classes cannot run here; use <address> or <http>"),
+    (
+        "dynamicLoadbalance",
+        "it needs an Axis2 cluster; list the endpoints in <loadbalance>",
+    ),
+    (
+        "serviceDynamicLoadbalance",
+        "it needs an Axis2 cluster; list the endpoints in <loadbalance>",
+    ),
+    (
+        "class",
+        "Java classes cannot run here; use <address> or <http>",
+    ),
 ];
 
 /// Reads an `<endpoint>` element.
@@ -99,7 +115,17 @@ pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointDe
 fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointDef> {
     reader.known_attributes(
         element,
-        &["name", "key", "key-expression", "template", "uri", "onError", "statistics", "trace", "description"],
+        &[
+            "name",
+            "key",
+            "key-expression",
+            "template",
+            "uri",
+            "onError",
+            "statistics",
+            "trace",
+            "description",
+        ],
     );
     let head = Head {
         name: element.attribute("name").map(str::to_owned),
@@ -123,7 +149,11 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
     if element.has_attribute("key") {
         let kind = KindDef::Indirect(IndirectDef::parse(reader, element));
         let properties = Arc::new(property::parse(reader, element));
-        return Some(EndpointDef { head, properties, kind });
+        return Some(EndpointDef {
+            head,
+            properties,
+            kind,
+        });
     }
     let children = reader.children(element);
     let mut kinds = Vec::new();
@@ -164,7 +194,10 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         reader.error(
             codes::CONFLICT,
             place,
-            format!("an endpoint is of one kind, and this one is already <{}>", first.tag_name().name()),
+            format!(
+                "an endpoint is of one kind, and this one is already <{}>",
+                first.tag_name().name()
+            ),
         );
     }
     let properties = Arc::new(property::parse(reader, element));
@@ -174,7 +207,9 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         ("default", None) => KindDef::Default(DefaultDef::parse(reader, first)?),
         ("failover", None) => KindDef::Failover(FailoverDef::parse(reader, first)?),
         ("loadbalance", None) => KindDef::LoadBalance(LoadBalanceDef::parse(reader, first)?),
-        ("loadbalance", Some(session)) => KindDef::Session(SessionDef::parse(reader, session, first)?),
+        ("loadbalance", Some(session)) => {
+            KindDef::Session(SessionDef::parse(reader, session, first)?)
+        }
         (name, Some(session)) => {
             let place = reader.place(session);
             reader.error(
@@ -186,7 +221,11 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         }
         _ => return None,
     };
-    Some(EndpointDef { head, properties, kind })
+    Some(EndpointDef {
+        head,
+        properties,
+        kind,
+    })
 }
 
 /// An endpoint reference that stands in an attribute, such as a proxy target's `endpoint`.
@@ -226,7 +265,9 @@ pub fn parse_children(reader: &mut Reader, group: Element<'_, '_>) -> Vec<Arc<En
         match reader.name(child) {
             Some("endpoint") => {
                 if let Some(key) = child.attribute("key")
-                    && out.iter().any(|e| matches!(&e.kind, KindDef::Indirect(i) if i.key == key))
+                    && out
+                        .iter()
+                        .any(|e| matches!(&e.kind, KindDef::Indirect(i) if i.key == key))
                 {
                     let place = reader.attribute_place(child, "key");
                     reader.error(
@@ -346,7 +387,11 @@ pub fn parse_leaf(
             }
             Some("enableRM") => {
                 let place = reader.place(child);
-                reader.warning(codes::UNKNOWN_ELEMENT, place, "<enableRM> has no effect, as in the reference");
+                reader.warning(
+                    codes::UNKNOWN_ELEMENT,
+                    place,
+                    "<enableRM> has no effect, as in the reference",
+                );
             }
             Some("timeout") => parse_timeout(reader, child, &mut def),
             Some("markForSuspension") => {
@@ -356,7 +401,9 @@ pub fn parse_leaf(
                         Some("retriesBeforeSuspension") => {
                             def.failure.retries = number(reader, part).unwrap_or(0);
                         }
-                        Some("retryDelay") => def.failure.retry_delay = number(reader, part).unwrap_or(0),
+                        Some("retryDelay") => {
+                            def.failure.retry_delay = number(reader, part).unwrap_or(0)
+                        }
                         _ => reader.unknown_element(
                             part,
                             "markForSuspension",
@@ -368,7 +415,9 @@ pub fn parse_leaf(
             Some("suspendOnFailure") => parse_suspend(reader, child, &mut def),
             Some("suspendDurationOnFailure") => {
                 // Legacy, in seconds; <suspendOnFailure> overrides it wherever it stands.
-                if !def.own_initial && let Some(seconds) = number(reader, child) {
+                if !def.own_initial
+                    && let Some(seconds) = number(reader, child)
+                {
                     def.failure.initial = seconds.saturating_mul(1000);
                     def.failure.factor = 1.0;
                     def.own_initial = true;
@@ -387,8 +436,12 @@ pub fn parse_leaf(
             Some("retryConfig") => {
                 for part in reader.children(child) {
                     match reader.name(part) {
-                        Some("disabledErrorCodes") => def.failure.retry_disabled = codes_of(reader, part),
-                        Some("enabledErrorCodes") => def.failure.retry_enabled = codes_of(reader, part),
+                        Some("disabledErrorCodes") => {
+                            def.failure.retry_disabled = codes_of(reader, part)
+                        }
+                        Some("enabledErrorCodes") => {
+                            def.failure.retry_enabled = codes_of(reader, part)
+                        }
                         _ => reader.unknown_element(
                             part,
                             "retryConfig",
@@ -409,7 +462,14 @@ pub fn parse_leaf(
             _ => reader.unknown_element(
                 child,
                 element.tag_name().name(),
-                &["enableAddressing", "enableSec", "timeout", "markForSuspension", "suspendOnFailure", "retryConfig"],
+                &[
+                    "enableAddressing",
+                    "enableSec",
+                    "timeout",
+                    "markForSuspension",
+                    "suspendOnFailure",
+                    "retryConfig",
+                ],
             ),
         }
     }
@@ -455,7 +515,8 @@ fn parse_timeout(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDe
                         }
                     }
                 } else if let Some(ms) = number(reader, part) {
-                    def.timeout = Timeout::Fixed(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+                    def.timeout =
+                        Timeout::Fixed(Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
                 }
             }
             Some("responseAction" | "action") => {
@@ -489,13 +550,15 @@ fn parse_suspend(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDe
                     def.own_initial = true;
                 }
             }
-            Some("progressionFactor") => match part.text().unwrap_or_default().trim().parse::<f32>() {
-                Ok(factor) => {
-                    def.failure.factor = factor;
-                    def.own_factor = true;
+            Some("progressionFactor") => {
+                match part.text().unwrap_or_default().trim().parse::<f32>() {
+                    Ok(factor) => {
+                        def.failure.factor = factor;
+                        def.own_factor = true;
+                    }
+                    Err(_) => not_a_number(reader, part),
                 }
-                Err(_) => not_a_number(reader, part),
-            },
+            }
             Some("maximumDuration") => {
                 if let Some(ms) = number(reader, part) {
                     def.failure.maximum = ms;
@@ -504,7 +567,12 @@ fn parse_suspend(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDe
             _ => reader.unknown_element(
                 part,
                 "suspendOnFailure",
-                &["errorCodes", "initialDuration", "progressionFactor", "maximumDuration"],
+                &[
+                    "errorCodes",
+                    "initialDuration",
+                    "progressionFactor",
+                    "maximumDuration",
+                ],
             ),
         }
     }
@@ -536,7 +604,10 @@ pub fn number(reader: &mut Reader, element: Element<'_, '_>) -> Option<i64> {
 fn codes_of(reader: &mut Reader, element: Element<'_, '_>) -> Vec<i64> {
     let text = element.text().unwrap_or_default();
     let mut out = Vec::new();
-    for word in text.split([',', ' ', '\n', '\t', '\r']).filter(|w| !w.is_empty()) {
+    for word in text
+        .split([',', ' ', '\n', '\t', '\r'])
+        .filter(|w| !w.is_empty())
+    {
         match word.parse() {
             Ok(code) => out.push(code),
             Err(_) => {

@@ -55,9 +55,9 @@ pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Vec<EndpointPrope
         };
         let value = match child.attribute("value") {
             Some(text) if !text.is_empty() => Some(PropertyValue::Literal(text.to_owned())),
-            _ if child.has_attribute("expression") => {
-                reader.expression(child, "expression").map(PropertyValue::Expr)
-            }
+            _ if child.has_attribute("expression") => reader
+                .expression(child, "expression")
+                .map(PropertyValue::Expr),
             _ => {
                 let place = reader.place(child);
                 reader.error(

@@ -5,7 +5,9 @@ use super::loadbalance::{
 };
 use super::parse::{EndpointDef, number};
 use super::store::GroupState;
-use super::{ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault};
+use super::{
+    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
+};
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::message::fault::codes;
 use crate::message::{Body, Fault, Message, header_text};
@@ -46,7 +48,9 @@ impl SessionDef {
         let text = reader.required(session, "type").map(str::to_owned);
         let kind = match text.as_deref().map(str::trim) {
             None => None,
-            Some(t) if t.eq_ignore_ascii_case("simpleClientSession") => Some(SessionType::SimpleClient),
+            Some(t) if t.eq_ignore_ascii_case("simpleClientSession") => {
+                Some(SessionType::SimpleClient)
+            }
             Some(t) if t.eq_ignore_ascii_case("http") => Some(SessionType::Http),
             Some(t) if t.eq_ignore_ascii_case("soap") => {
                 let place = reader.attribute_place(session, "type");
@@ -101,7 +105,9 @@ impl SessionDef {
     /// Makes the endpoint.
     pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
         let settings = names.settings();
-        let timeout = self.timeout.unwrap_or(settings.endpoint.sal_session_timeout);
+        let timeout = self
+            .timeout
+            .unwrap_or(settings.endpoint.sal_session_timeout);
         let max_sessions = settings.limits.max_sessions;
         Box::new(SessionGroup {
             children: EndpointDef::link_children(&self.group.children, names, path),
@@ -195,7 +201,12 @@ struct SessionGroup {
 }
 
 /// Cookies that mean a session (spec 02 §11.1).
-const COOKIES: [&str; 4] = ["JSESSIONID", "PHPSESSID", "phpMyAdmin", "wordpress_test_cookie"];
+const COOKIES: [&str; 4] = [
+    "JSESSIONID",
+    "PHPSESSID",
+    "phpMyAdmin",
+    "wordpress_test_cookie",
+];
 
 fn is_session_cookie(part: &str) -> bool {
     COOKIES.iter().any(|c| part.contains(c))
@@ -258,7 +269,10 @@ impl SessionGroup {
             return Err(own_fault(
                 message,
                 codes::SESSION_NOT_READY,
-                format!("The endpoint {} on the session with id {id} is not ready.", child.label()),
+                format!(
+                    "The endpoint {} on the session with id {id} is not ready.",
+                    child.label()
+                ),
             ));
         }
         child
@@ -293,24 +307,24 @@ async fn client_id(cx: &SendContext<'_>, message: &mut Message) -> Result<Option
         message.body.collect(cx.services.limits.max_bytes).await?;
     }
     let text = match &message.body {
-        Body::Bytes(bytes) if is_utf8(message) => match soap_header_child_text(bytes, SYNAPSE, "ClientID") {
-            Peek::Found(text) => Some(text),
-            Peek::Absent => None,
-            // Anything odd is decided by the real reader, which says what is wrong.
-            Peek::Incomplete | Peek::Malformed => {
-                message.build(&cx.services.limits).await?;
-                from_tree(message)
+        Body::Bytes(bytes) if is_utf8(message) => {
+            match soap_header_child_text(bytes, SYNAPSE, "ClientID") {
+                Peek::Found(text) => Some(text),
+                Peek::Absent => None,
+                // Anything odd is decided by the real reader, which says what is wrong.
+                Peek::Incomplete | Peek::Malformed => {
+                    message.build(&cx.services.limits).await?;
+                    from_tree(message)
+                }
             }
-        },
+        }
         Body::Bytes(_) => {
             message.build(&cx.services.limits).await?;
             from_tree(message)
         }
         _ => from_tree(message),
     };
-    Ok(text
-        .map(|t| t.trim().to_owned())
-        .filter(|t| !t.is_empty()))
+    Ok(text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()))
 }
 
 fn is_utf8(message: &Message) -> bool {
@@ -323,7 +337,9 @@ fn is_utf8(message: &Message) -> bool {
 fn from_tree(message: &Message) -> Option<String> {
     let envelope = message.envelope()?;
     let header = envelope.header()?;
-    let block = envelope.document.child_element(header, SYNAPSE, "ClientID")?;
+    let block = envelope
+        .document
+        .child_element(header, SYNAPSE, "ClientID")?;
     Some(envelope.document.string_value(block).into_owned())
 }
 
@@ -332,7 +348,9 @@ fn strip_cookies(message: &mut Message) {
     if !cookies(message).any(is_session_cookie) {
         return;
     }
-    let rest: Vec<&str> = cookies(message).filter(|part| !is_session_cookie(part)).collect();
+    let rest: Vec<&str> = cookies(message)
+        .filter(|part| !is_session_cookie(part))
+        .collect();
     let rest = rest.join("; ");
     if rest.is_empty() {
         message.headers.remove(COOKIE);
@@ -407,7 +425,9 @@ impl Kind for SessionGroup {
                         {
                             self.sessions.forget(id);
                         }
-                        if let Err(fault) = next_child(label, "SLALoadbalance", child, fault, message) {
+                        if let Err(fault) =
+                            next_child(label, "SLALoadbalance", child, fault, message)
+                        {
                             break Err(fault);
                         }
                     }

@@ -346,7 +346,8 @@ mod tests {
             ..FailureConfig::default()
         };
         let mut state = State::default();
-        let fail = |state: &mut State| state.on_failure(&config, &Caps::default(), false, 101_503, 0);
+        let fail =
+            |state: &mut State| state.on_failure(&config, &Caps::default(), false, 101_503, 0);
         assert_eq!(fail(&mut state), Change::Timeout { remaining: 2 });
         assert_eq!(fail(&mut state), Change::Timeout { remaining: 1 });
         assert_eq!(
@@ -404,11 +405,20 @@ mod tests {
             ..Caps::default()
         };
         let mut state = State::default();
-        assert_eq!(state.on_failure(&config, &caps, false, 101_503, 0), Change::None);
-        assert_eq!(state.on_failure(&config, &caps, false, 101_503, 0), Change::None);
+        assert_eq!(
+            state.on_failure(&config, &caps, false, 101_503, 0),
+            Change::None
+        );
+        assert_eq!(
+            state.on_failure(&config, &caps, false, 101_503, 0),
+            Change::None
+        );
         assert!(matches!(
             state.on_failure(&config, &caps, false, 101_503, 0),
-            Change::Suspended { duration: 30_000, .. }
+            Change::Suspended {
+                duration: 30_000,
+                ..
+            }
         ));
     }
 

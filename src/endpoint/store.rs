@@ -1,9 +1,9 @@
 //! Runtime state of endpoints that survives a reload, keyed by where the artifact is and by a
 //! fingerprint of its definition (design §1.3).
 
+use super::member::Members;
 use super::session::Sessions;
 use super::state::State;
-use super::member::Members;
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize};

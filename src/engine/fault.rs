@@ -43,14 +43,18 @@ pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), 
         }
     }
     if !cx.exchange.is_answered() {
-        cx.exchange.answer(fault_response(cx.exchange, json, &fault));
+        cx.exchange
+            .answer(fault_response(cx.exchange, json, &fault));
     }
 }
 
 /// One line per fault, with the place in the artifact where it was raised.
 fn log(cx: Context<'_>, fault: &Fault) {
     let label = &cx.route.label;
-    let place = fault.place.as_ref().map_or_else(String::new, |p| format!(" ({p})"));
+    let place = fault
+        .place
+        .as_ref()
+        .map_or_else(String::new, |p| format!(" ({p})"));
     let detail = fault
         .detail
         .as_deref()

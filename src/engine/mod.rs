@@ -63,7 +63,9 @@ async fn proxy_flow(cx: Context<'_>, proxy: &Proxy, message: &mut Message) -> Re
         Incoming::None => Flow::Continue,
         Incoming::Sequence(id) => run_sequence(cx, message, *id).await?,
         Incoming::Missing(name) => {
-            return Err(Fault::mediation(format!("Unable to find in-sequence : {name}")));
+            return Err(Fault::mediation(format!(
+                "Unable to find in-sequence : {name}"
+            )));
         }
     };
     // A flow that waited for a call has been on its second pass: nothing is forwarded then

@@ -64,7 +64,12 @@ fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exch
     if message.content_type.is_none() && matches!(message.body, Body::Stream(_)) {
         message.content_type = Some(HeaderValue::from_static("application/octet-stream"));
     }
-    let mut exchange = Exchange::new(peer.remote, peer.local, peer.secure, client_format(&message));
+    let mut exchange = Exchange::new(
+        peer.remote,
+        peer.local,
+        peer.secure,
+        client_format(&message),
+    );
     exchange.head = message.method == Method::HEAD;
     exchange.host = message.headers.get(HOST).cloned();
     if message.headers.contains_key(ACTIVITY_ID) {
@@ -93,11 +98,16 @@ fn check(
     let found = find_service(&plan.proxies, path, &settings.server.service_path);
     match found {
         Some(Found { proxy, .. }) => {
-            let exposed = if exchange.secure { proxy.https } else { proxy.http };
+            let exposed = if exchange.secure {
+                proxy.https
+            } else {
+                proxy.http
+            };
             let json = message.content_type().map(Media::of) == Some(Media::Json);
             if !exposed {
                 let to = message.to_address().unwrap_or_default();
-                let text = format!("The service cannot be found for the endpoint reference (EPR) {to}");
+                let text =
+                    format!("The service cannot be found for the endpoint reference (EPR) {to}");
                 return Some(engine::refuse(exchange, json, text));
             }
             if !proxy.started {
@@ -118,16 +128,27 @@ fn check(
     }
 }
 
-async fn mediate(plan: Arc<Plan>, services: Arc<Services>, exchange: Arc<Exchange>, mut message: Message) {
+async fn mediate(
+    plan: Arc<Plan>,
+    services: Arc<Services>,
+    exchange: Arc<Exchange>,
+    mut message: Message,
+) {
     let uri = message.uri.clone();
-    match find_service(&plan.proxies, uri.path(), &services.settings.server.service_path) {
+    match find_service(
+        &plan.proxies,
+        uri.path(),
+        &services.settings.server.service_path,
+    ) {
         Some(Found { proxy, postfix }) => {
             let postfix = postfix_of(postfix, message.uri.query());
             message.rest_postfix = postfix;
             engine::run_proxy(&services, &plan, proxy, &exchange, &mut message).await;
         }
         None => {
-            let Some(route) = plan.main_route.as_ref() else { return };
+            let Some(route) = plan.main_route.as_ref() else {
+                return;
+            };
             let whole = message.uri.path_and_query().map_or("", |p| p.as_str());
             let whole = whole.trim_start_matches('/').to_owned();
             message.rest_postfix = Some(whole).filter(|p| !p.is_empty());
@@ -159,11 +180,17 @@ fn body_of(body: Incoming, headers: &http::HeaderMap, idle: std::time::Duration)
 }
 
 fn content_length(message: &Message) -> Option<u64> {
-    header_text(message.headers.get(CONTENT_LENGTH)?).parse().ok()
+    header_text(message.headers.get(CONTENT_LENGTH)?)
+        .parse()
+        .ok()
 }
 
 fn client_format(message: &Message) -> ClientFormat {
-    match message.headers.get(CONTENT_TYPE).map(|v| Media::of(header_text(v))) {
+    match message
+        .headers
+        .get(CONTENT_TYPE)
+        .map(|v| Media::of(header_text(v)))
+    {
         Some(Media::TextXml) => ClientFormat::Soap11,
         Some(Media::SoapXml) => ClientFormat::Soap12,
         _ => ClientFormat::Rest,

@@ -114,7 +114,8 @@ impl Expr {
     pub fn boolean(&self, scope: &Scope<'_>) -> Result<bool, Fault> {
         match self {
             Expr::XPath(xpath) => xpath.boolean(scope).map_err(|e| {
-                let mut fault = Fault::mediation(format!("Error evaluating Expression : {}", self.text()));
+                let mut fault =
+                    Fault::mediation(format!("Error evaluating Expression : {}", self.text()));
                 fault.detail = Some(e.message);
                 fault
             }),
@@ -217,5 +218,8 @@ impl Dynamic {
 
 /// The property value that `get-property` of a default-scope name shows, as text.
 pub fn property_text(message: &Message, name: &str) -> Option<String> {
-    message.properties.get(name).map(|v| Value::text(v).into_owned())
+    message
+        .properties
+        .get(name)
+        .map(|v| Value::text(v).into_owned())
 }

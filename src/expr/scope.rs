@@ -72,12 +72,16 @@ impl<'a> Scope<'a> {
         if let Some(value) = message.axis2.get(name) {
             return show(value);
         }
-        let borrowed = |t: Option<&'a str>| t.map_or(PropertyValue::Null, |t| PropertyValue::String(Cow::Borrowed(t)));
+        let borrowed = |t: Option<&'a str>| {
+            t.map_or(PropertyValue::Null, |t| {
+                PropertyValue::String(Cow::Borrowed(t))
+            })
+        };
         match name {
             "HTTP_METHOD" if message.status.is_none() => borrowed(Some(message.method.as_str())),
-            "HTTP_SC" | "ORIGINAL_STATUS_CODE" => message
-                .status
-                .map_or(PropertyValue::Null, |s| PropertyValue::Integer(i64::from(s))),
+            "HTTP_SC" | "ORIGINAL_STATUS_CODE" => message.status.map_or(PropertyValue::Null, |s| {
+                PropertyValue::Integer(i64::from(s))
+            }),
             "HTTP_SC_DESC" | "HTTP_REASON_PHRASE" => match (&message.reason, message.status) {
                 (Some(reason), _) => text(String::from_utf8_lossy(reason.as_bytes())),
                 (None, Some(status)) => borrowed(
@@ -110,12 +114,15 @@ impl<'a> Scope<'a> {
     }
 
     fn service_prefix(&self) -> String {
-        let scheme = if self.exchange.secure { "https" } else { "http" };
-        let host = self
-            .exchange
-            .host
-            .as_ref()
-            .map_or_else(|| self.exchange.local.to_string(), |h| header_text(h).to_owned());
+        let scheme = if self.exchange.secure {
+            "https"
+        } else {
+            "http"
+        };
+        let host = self.exchange.host.as_ref().map_or_else(
+            || self.exchange.local.to_string(),
+            |h| header_text(h).to_owned(),
+        );
         let path = self.message.uri.path();
         let path = match &self.message.rest_postfix {
             Some(postfix) => {
@@ -149,22 +156,22 @@ impl xpath::Scope for Scope<'_> {
         let message = self.message;
         match scope {
             PropertyScope::Default => match name {
-                "RESPONSE" | "ERROR_CODE" => message.properties.get(name).map_or(PropertyValue::Null, show),
+                "RESPONSE" | "ERROR_CODE" => message
+                    .properties
+                    .get(name)
+                    .map_or(PropertyValue::Null, show),
                 _ => match message.properties.get(name) {
                     Some(value) => show(value),
                     None => PropertyValue::Null,
                 },
             },
             PropertyScope::Axis2 => self.axis2(name),
-            PropertyScope::Transport => message
-                .headers
-                .get(name)
-                .map_or(PropertyValue::Null, |v| {
+            PropertyScope::Transport => {
+                message.headers.get(name).map_or(PropertyValue::Null, |v| {
                     PropertyValue::String(Cow::Borrowed(header_text(v)))
-                }),
-            PropertyScope::Operation => {
-                owned(self.exchange.operation(|p| p.get(name).cloned()))
+                })
             }
+            PropertyScope::Operation => owned(self.exchange.operation(|p| p.get(name).cloned())),
             PropertyScope::Env => match std::env::var(name) {
                 Ok(value) => text(value),
                 Err(_) => text(""),
@@ -182,7 +189,8 @@ impl xpath::Scope for Scope<'_> {
 
     fn well_known(&self, name: &str) -> Option<PropertyValue<'_>> {
         let message = self.message;
-        let or_empty = |value: Option<Cow<'_, str>>| Some(text(value.unwrap_or_default().into_owned()));
+        let or_empty =
+            |value: Option<Cow<'_, str>>| Some(text(value.unwrap_or_default().into_owned()));
         let optional = |value: &Option<String>| Some(text(value.clone().unwrap_or_default()));
         match name {
             "To" => or_empty(message.to_address()),

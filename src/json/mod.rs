@@ -11,8 +11,8 @@ pub mod xml;
 pub use classify::{Kind, classify};
 pub use parse::{JsonError, JsonErrorKind, Limits, MAX_DEPTH, parse};
 pub use value::{Members, Value};
-pub use xml::{ConversionError, Options, from_xml, to_xml};
 pub use write::{to_text, write};
+pub use xml::{ConversionError, Options, from_xml, to_xml};
 
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,10 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             let place = reader.place(child);
             reader.unsupported(
                 place,
-                format!("<{}> of <call> is not supported yet", child.tag_name().name()),
+                format!(
+                    "<{}> of <call> is not supported yet",
+                    child.tag_name().name()
+                ),
                 Some("without it the call sends the body and replaces it by the response"),
             );
             return None;

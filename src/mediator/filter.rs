@@ -73,7 +73,11 @@ fn parse_condition(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<
 }
 
 /// The regular expression in an attribute, anchored: the reference matches the whole text.
-pub(super) fn whole_match(reader: &mut Reader, element: Element<'_, '_>, name: &str) -> Option<Regex> {
+pub(super) fn whole_match(
+    reader: &mut Reader,
+    element: Element<'_, '_>,
+    name: &str,
+) -> Option<Regex> {
     let text = element.attribute(name)?;
     match regex::RegexBuilder::new(&format!("^(?:{text})$"))
         .size_limit(1 << 20)
@@ -83,7 +87,12 @@ pub(super) fn whole_match(reader: &mut Reader, element: Element<'_, '_>, name: &
         Err(e) => {
             let place = reader.attribute_place(element, name);
             let cause = e.to_string();
-            let cause = cause.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let cause = cause
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
             reader.error(
                 codes::INVALID_VALUE,
                 place,
@@ -98,7 +107,9 @@ fn branch(reader: &mut Reader, element: Element<'_, '_>) -> BranchDef {
     reader.known_attributes(element, &["sequence", "description"]);
     let key = element.has_attribute("sequence").then(|| {
         let place = reader.attribute_place(element, "sequence");
-        reader.dynamic(element, "sequence").map(|d| (Arc::new(d), place))
+        reader
+            .dynamic(element, "sequence")
+            .map(|d| (Arc::new(d), place))
     });
     BranchDef {
         key: key.flatten(),

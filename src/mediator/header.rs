@@ -63,7 +63,10 @@ struct Header {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["name", "value", "expression", "action", "scope", "type"]);
+    reader.mediator_attributes(
+        element,
+        &["name", "value", "expression", "action", "scope", "type"],
+    );
     let before = reader.errors();
     let remove = reader
         .one_of(element, "action", &[("set", false), ("remove", true)])
@@ -71,7 +74,10 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     let transport = reader
         .one_of(element, "scope", &[("default", false), ("transport", true)])
         .unwrap_or(false);
-    let source = match (element.attribute("value"), element.has_attribute("expression")) {
+    let source = match (
+        element.attribute("value"),
+        element.has_attribute("expression"),
+    ) {
         (Some(_), true) => {
             let place = reader.attribute_place(element, "expression");
             reader.error(
@@ -82,7 +88,9 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             Source::None
         }
         (Some(value), false) => Source::Literal(value.to_owned()),
-        (None, true) => reader.expression(element, "expression").map_or(Source::None, Source::Expr),
+        (None, true) => reader
+            .expression(element, "expression")
+            .map_or(Source::None, Source::Expr),
         (None, false) => Source::None,
     };
     let subject = match element.attribute("name") {
@@ -107,7 +115,9 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             subject,
             remove,
             source,
-            xml: element.attribute("type").is_some_and(|t| t.eq_ignore_ascii_case("OM")),
+            xml: element
+                .attribute("type")
+                .is_some_and(|t| t.eq_ignore_ascii_case("OM")),
         }))) as Arc<dyn Definition>
     })
 }
@@ -178,7 +188,11 @@ fn subject(
         return None;
     };
     match element.lookup_namespace_uri(Some(prefix)) {
-        Some(uri) => Some(Subject::Block(prefix.to_owned(), uri.to_owned(), local.to_owned())),
+        Some(uri) => Some(Subject::Block(
+            prefix.to_owned(),
+            uri.to_owned(),
+            local.to_owned(),
+        )),
         None => {
             reader.error(
                 codes::INVALID_VALUE,
@@ -263,7 +277,12 @@ fn remove(subject: &Subject, message: &mut Message) -> Result<(), Fault> {
     Ok(())
 }
 
-fn set(header: &Header, message: &mut Message, value: String, cx: &Context<'_>) -> Result<(), Fault> {
+fn set(
+    header: &Header,
+    message: &mut Message,
+    value: String,
+    cx: &Context<'_>,
+) -> Result<(), Fault> {
     match &header.subject {
         Subject::Field(field) => match field {
             Field::To => message.to = To::Address(value),
@@ -289,7 +308,10 @@ fn set(header: &Header, message: &mut Message, value: String, cx: &Context<'_>) 
             document.declare_namespace(block, prefix, namespace);
             if header.xml {
                 let input = Bytes::from(value);
-                if document.parse_into(block, input, &cx.services.limits.xml).is_err() {
+                if document
+                    .parse_into(block, input, &cx.services.limits.xml)
+                    .is_err()
+                {
                     return Err(Fault::mediation(format!(
                         "The value of the header {local} is not well-formed XML"
                     )));
@@ -317,7 +339,10 @@ fn set(header: &Header, message: &mut Message, value: String, cx: &Context<'_>) 
 pub(super) fn set_transport(message: &mut Message, name: HeaderName, value: HeaderValue) {
     if name == http::header::CONTENT_TYPE {
         message.content_type = Some(value.clone());
-        message.axis2.set("ContentType", Value::from(crate::message::header_text(&value)));
+        message.axis2.set(
+            "ContentType",
+            Value::from(crate::message::header_text(&value)),
+        );
     }
     message.headers.insert(name, value);
 }

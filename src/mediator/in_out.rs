@@ -19,7 +19,11 @@ pub(super) const OUT: Spec = Spec {
     parse: |reader, element| parse(reader, element, true),
 };
 
-fn parse(reader: &mut Reader, element: Element<'_, '_>, response: bool) -> Option<Arc<dyn Definition>> {
+fn parse(
+    reader: &mut Reader,
+    element: Element<'_, '_>,
+    response: bool,
+) -> Option<Arc<dyn Definition>> {
     reader.mediator_attributes(element, &[]);
     Some(Arc::new(InOutDef {
         response,

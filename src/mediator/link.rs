@@ -134,7 +134,10 @@ impl<'a> Linker<'a> {
     /// All sequences, in the order of their ids.
     pub fn into_parts(self) -> (Vec<Sequence>, Vec<Diagnostic>) {
         (
-            self.sequences.into_iter().map(Option::unwrap_or_default).collect(),
+            self.sequences
+                .into_iter()
+                .map(Option::unwrap_or_default)
+                .collect(),
             self.diagnostics,
         )
     }
@@ -199,7 +202,11 @@ impl<'a> Linker<'a> {
 
     /// Links an inline endpoint.
     pub fn endpoint(&mut self, def: &EndpointDef) -> Arc<Endpoint> {
-        let step = def.head.name.clone().unwrap_or_else(|| "endpoint".to_owned());
+        let step = def
+            .head
+            .name
+            .clone()
+            .unwrap_or_else(|| "endpoint".to_owned());
         let path = format!("{}/{step}", self.path);
         let endpoint = def.link(self, &path);
         self.inline_endpoints.push(endpoint.clone());

@@ -27,7 +27,10 @@ impl ListDef {
                     reader.warning(
                         codes::UNREACHABLE,
                         mediator.place.clone(),
-                        format!("<{}> is never reached: <{}> before it ends the flow", mediator.name, last.name),
+                        format!(
+                            "<{}> is never reached: <{}> before it ends the flow",
+                            mediator.name, last.name
+                        ),
                     );
                 }
                 out.push(mediator);
@@ -48,7 +51,9 @@ impl ListDef {
                 .iter()
                 .enumerate()
                 .map(|(index, mediator)| Step {
-                    run: linker.within(&format!("{}{index}", mediator.name), |l| mediator.definition.link(l)),
+                    run: linker.within(&format!("{}{index}", mediator.name), |l| {
+                        mediator.definition.link(l)
+                    }),
                     place: mediator.place.clone(),
                 })
                 .collect(),

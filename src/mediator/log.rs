@@ -61,7 +61,13 @@ struct Log {
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
     reader.mediator_attributes(
         element,
-        &["level", "category", "separator", "logFullPayload", "logMessageID"],
+        &[
+            "level",
+            "category",
+            "separator",
+            "logFullPayload",
+            "logMessageID",
+        ],
     );
     let before = reader.errors();
     let message = parse_message(reader, element);
@@ -89,13 +95,18 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     if is_true("logFullPayload") {
         level = Level::Full;
     }
-    let category = reader.one_of(element, "category", CATEGORIES).unwrap_or(Category::Info);
+    let category = reader
+        .one_of(element, "category", CATEGORIES)
+        .unwrap_or(Category::Info);
     let mut properties = Vec::new();
     for child in reader.children(element) {
         match reader.name(child) {
             Some("property") => {
                 reader.known_attributes(child, &["name", "value", "expression", "type", "scope"]);
-                let name = reader.required(child, "name").unwrap_or_default().to_owned();
+                let name = reader
+                    .required(child, "name")
+                    .unwrap_or_default()
+                    .to_owned();
                 match (child.attribute("value"), child.has_attribute("expression")) {
                     (Some(value), _) => properties.push((name, Source::Literal(value.to_owned()))),
                     (None, true) => {
@@ -181,7 +192,10 @@ impl Mediate for LogDef {
             Category::Error => tracing::error!(target: "LogMediator", "{line}"),
         }
         if let Some(lines) = &cx.services.lines {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            lines
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
         }
         Ok(Flow::Continue)
     }
@@ -249,8 +263,14 @@ impl Log {
             }
             Level::Custom | Level::Template => {
                 if self.message_id {
-                    add(&format!("MessageID: {}", message.message_id().unwrap_or_default()));
-                    add(&format!("correlation_id: {}", message.correlation_id().unwrap_or_default()));
+                    add(&format!(
+                        "MessageID: {}",
+                        message.message_id().unwrap_or_default()
+                    ));
+                    add(&format!(
+                        "correlation_id: {}",
+                        message.correlation_id().unwrap_or_default()
+                    ));
                 }
                 if let Some(text) = &self.message {
                     add(text);

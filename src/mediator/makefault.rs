@@ -100,11 +100,18 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             Some("role") => out.role = Some(text),
             Some("detail") => out.detail = parse_detail(reader, child),
             Some("description") => {}
-            _ => reader.unknown_element(child, "makefault", &["code", "reason", "node", "role", "detail"]),
+            _ => reader.unknown_element(
+                child,
+                "makefault",
+                &["code", "reason", "node", "role", "detail"],
+            ),
         }
     }
     if version != Version::Pox && reader.errors() == before {
-        for (name, missing) in [("code", out.code.is_none()), ("reason", out.reason.is_none())] {
+        for (name, missing) in [
+            ("code", out.code.is_none()),
+            ("reason", out.reason.is_none()),
+        ] {
             if missing {
                 let place = reader.place(element);
                 reader.error(
@@ -115,7 +122,8 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             }
         }
     }
-    (reader.errors() == before).then(|| Arc::new(MakeFaultDef(Arc::new(out))) as Arc<dyn Definition>)
+    (reader.errors() == before)
+        .then(|| Arc::new(MakeFaultDef(Arc::new(out))) as Arc<dyn Definition>)
 }
 
 /// Expressions of a fault are XPath only.
@@ -200,7 +208,10 @@ fn required_value<'a>(reader: &mut Reader, element: Element<'a, '_>) -> Option<&
         reader.error(
             codes::MISSING_ATTRIBUTE,
             place,
-            format!("<{}> needs \"value\" or \"expression\"", element.tag_name().name()),
+            format!(
+                "<{}> needs \"value\" or \"expression\"",
+                element.tag_name().name()
+            ),
         );
     }
     value
@@ -219,9 +230,14 @@ fn parse_detail(reader: &mut Reader, element: Element<'_, '_>) -> Option<DetailS
     if element.has_attribute("expression") {
         return xpath(reader, element).map(DetailSource::Expr);
     }
-    let children: Vec<_> = element.children().filter(roxmltree::Node::is_element).collect();
+    let children: Vec<_> = element
+        .children()
+        .filter(roxmltree::Node::is_element)
+        .collect();
     if children.is_empty() {
-        return Some(DetailSource::Text(element.text().unwrap_or_default().to_owned()));
+        return Some(DetailSource::Text(
+            element.text().unwrap_or_default().to_owned(),
+        ));
     }
     let mut document = Document::new();
     let mut nodes = Vec::new();
@@ -254,7 +270,10 @@ impl Mediate for MakeFaultDef {
             Version::Pox => make.pox(cx, message)?,
         }
         message.relates_to = message.message_id().map(|id| id.into_owned());
-        let mut back = message.fault_to.clone().or_else(|| message.reply_to.clone());
+        let mut back = message
+            .fault_to
+            .clone()
+            .or_else(|| message.reply_to.clone());
         if make.response {
             message.direction = Direction::Response;
             back = message.reply_to.clone();
@@ -268,13 +287,23 @@ impl Mediate for MakeFaultDef {
 }
 
 impl MakeFault {
-    fn soap(&self, cx: &Context<'_>, message: &mut Message, version: SoapVersion) -> Result<(), Fault> {
+    fn soap(
+        &self,
+        cx: &Context<'_>,
+        message: &mut Message,
+        version: SoapVersion,
+    ) -> Result<(), Fault> {
         let scope = cx.scope(message);
         let code = match &self.code {
             Some(Code::Literal(prefix, local)) => (prefix.clone(), local.clone()),
             Some(Code::Expr(expr)) => {
                 let text = expr.string(&scope)?.unwrap_or_default();
-                let local = text.rsplit(':').next().unwrap_or_default().trim().to_owned();
+                let local = text
+                    .rsplit(':')
+                    .next()
+                    .unwrap_or_default()
+                    .trim()
+                    .to_owned();
                 ("axis2ns1".to_owned(), local)
             }
             None => ("soapenv".to_owned(), "Server".to_owned()),
@@ -374,7 +403,9 @@ fn evaluate_detail(expr: &Expr, scope: &crate::expr::Scope<'_>) -> Result<Detail
         let mut document = Document::new();
         let copies: Vec<_> = nodes
             .iter()
-            .filter(|n| n.attribute.is_none() && n.document.kind(n.node) == crate::xml::NodeKind::Element)
+            .filter(|n| {
+                n.attribute.is_none() && n.document.kind(n.node) == crate::xml::NodeKind::Element
+            })
             .map(|n| document.import(n.document, n.node))
             .collect();
         if !copies.is_empty() {

@@ -17,11 +17,11 @@ mod respond;
 mod send;
 pub mod sequence;
 
-pub use property::import as inline_xml;
 pub use library::{Library, Out, Route, run_sequence};
 pub use link::{Linker, Reference};
-pub use send::send_to_target;
 pub use list::{List, ListDef};
+pub use property::import as inline_xml;
+pub use send::send_to_target;
 pub use sequence::{OnError, Sequence, SequenceDef};
 
 use crate::diag::{Diagnostic, Place, codes, nearest};
@@ -155,26 +155,41 @@ pub const TABLE: &[Spec] = &[
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
     ("aggregate", ""),
-    ("annotatedCommand", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
-    ("bean", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
+    (
+        "annotatedCommand",
+        "Java classes cannot run here; rewrite it with built-in mediators or call a service",
+    ),
+    (
+        "bean",
+        "Java classes cannot run here; rewrite it with built-in mediators or call a service",
+    ),
     ("builder", ""),
     ("cache", ""),
     ("call-template", ""),
     ("callout", "use <call blocking=\"true\">"),
-    ("class", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
+    (
+        "class",
+        "Java classes cannot run here; rewrite it with built-in mediators or call a service",
+    ),
     ("clone", ""),
     ("conditionalRouter", "use <filter>"),
     ("datamapper", ""),
     ("dblookup", ""),
     ("dbreport", ""),
-    ("ejb", "Java classes cannot run here; call a service instead"),
+    (
+        "ejb",
+        "Java classes cannot run here; call a service instead",
+    ),
     ("enrich", ""),
     ("fastXSLT", ""),
     ("foreach", ""),
     ("iterate", ""),
     ("jsontransform", ""),
     ("payloadFactory", ""),
-    ("pojoCommand", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
+    (
+        "pojoCommand",
+        "Java classes cannot run here; rewrite it with built-in mediators or call a service",
+    ),
     ("propertyGroup", "write the properties one by one"),
     ("rewrite", ""),
     ("router", "it does not run on MI either; use <filter>"),
@@ -182,7 +197,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("scatter-gather", ""),
     ("script", ""),
     ("smooks", ""),
-    ("spring", "Java classes cannot run here; rewrite it with built-in mediators or call a service"),
+    (
+        "spring",
+        "Java classes cannot run here; rewrite it with built-in mediators or call a service",
+    ),
     ("store", ""),
     ("switch", "use <filter source=\"…\" regex=\"…\">"),
     ("throttle", ""),
@@ -209,7 +227,11 @@ pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<ParsedMedi
     }
     if known && let Some((_, help)) = REFUSED.iter().find(|(n, _)| *n == name) {
         let help = (!help.is_empty()).then_some(*help);
-        reader.unsupported(place, format!("the mediator <{name}> is not supported yet"), help);
+        reader.unsupported(
+            place,
+            format!("the mediator <{name}> is not supported yet"),
+            help,
+        );
         return None;
     }
     let full = match element.tag_name().namespace() {

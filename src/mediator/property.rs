@@ -60,7 +60,16 @@ struct Property {
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
     reader.mediator_attributes(
         element,
-        &["name", "value", "expression", "type", "scope", "action", "pattern", "group"],
+        &[
+            "name",
+            "value",
+            "expression",
+            "type",
+            "scope",
+            "action",
+            "pattern",
+            "group",
+        ],
     );
     let before = reader.errors();
     reader.required(element, "name");
@@ -69,7 +78,9 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         .one_of(element, "action", &[("set", false), ("remove", true)])
         .unwrap_or(false);
     let scope = parse_scope(reader, element);
-    let kind = reader.one_of(element, "type", ValueType::NAMES).unwrap_or(ValueType::String);
+    let kind = reader
+        .one_of(element, "type", ValueType::NAMES)
+        .unwrap_or(ValueType::String);
     let pattern = parse_pattern(reader, element);
     let source = if remove {
         None
@@ -101,7 +112,9 @@ fn parse_scope(reader: &mut Reader, element: Element<'_, '_>) -> Scope {
             Scope::Default
         }
         Some("") | None => Scope::Default,
-        Some(_) => reader.one_of(element, "scope", SCOPES).unwrap_or(Scope::Default),
+        Some(_) => reader
+            .one_of(element, "scope", SCOPES)
+            .unwrap_or(Scope::Default),
     }
 }
 
@@ -153,7 +166,10 @@ fn parse_source(reader: &mut Reader, element: Element<'_, '_>, kind: ValueType) 
     if let Some(child) = child {
         let document = import(reader, child)?;
         let node = document.root_element()?;
-        return Some(Source::Value(Value::Xml(Arc::new(XmlValue { document, node }))));
+        return Some(Source::Value(Value::Xml(Arc::new(XmlValue {
+            document,
+            node,
+        }))));
     }
     let text = element.attribute("value")?;
     match Value::convert(kind, text, &crate::xml::Limits::default()) {
@@ -179,7 +195,11 @@ fn type_name(kind: ValueType) -> &'static str {
 
 /// Copies an element of the artifact into a message tree, with the namespaces it inherits.
 pub fn import(reader: &mut Reader, element: Element<'_, '_>) -> Option<Document> {
-    let text = reader.source.text().get(element.range()).unwrap_or_default();
+    let text = reader
+        .source
+        .text()
+        .get(element.range())
+        .unwrap_or_default();
     let mut inherited = String::new();
     for namespace in element.namespaces() {
         let declared = element
@@ -194,7 +214,10 @@ pub fn import(reader: &mut Reader, element: Element<'_, '_>) -> Option<Document>
             continue;
         }
         match namespace.name() {
-            Some(prefix) => inherited.push_str(&format!(" xmlns:{prefix}=\"{}\"", attribute(namespace.uri()))),
+            Some(prefix) => inherited.push_str(&format!(
+                " xmlns:{prefix}=\"{}\"",
+                attribute(namespace.uri())
+            )),
             None => inherited.push_str(&format!(" xmlns=\"{}\"", attribute(namespace.uri()))),
         }
     }
@@ -246,7 +269,10 @@ impl Mediate for PropertyDef {
         // These decide how the body is written, so the body must be there (spec 01 §1.7).
         match (&property.name, property.scope, property.remove) {
             (Dynamic::Static(name), Scope::Axis2, false) => {
-                matches!(name.as_str(), "messageType" | "DISABLE_CHUNKING" | "FORCE_HTTP_1.0")
+                matches!(
+                    name.as_str(),
+                    "messageType" | "DISABLE_CHUNKING" | "FORCE_HTTP_1.0"
+                )
             }
             _ => false,
         }

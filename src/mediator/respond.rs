@@ -54,7 +54,9 @@ pub(super) async fn answer(cx: Context<'_>, message: &mut Message) -> Result<(),
         );
         return Ok(());
     }
-    let response = message.to_response(cx.exchange, &cx.services.limits).await?;
+    let response = message
+        .to_response(cx.exchange, &cx.services.limits)
+        .await?;
     cx.exchange.announce();
     cx.exchange.answer(response);
     Ok(())

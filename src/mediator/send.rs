@@ -23,7 +23,9 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     let before = reader.errors();
     let receive = element.has_attribute("receive").then(|| {
         let place = reader.attribute_place(element, "receive");
-        reader.dynamic(element, "receive").map(|d| (Arc::new(d), place))
+        reader
+            .dynamic(element, "receive")
+            .map(|d| (Arc::new(d), place))
     });
     let endpoint = parse_endpoint(reader, element, &["endpoint"]);
     (reader.errors() == before).then(|| {
@@ -198,7 +200,9 @@ pub(super) async fn out_path(
         && fault.status.is_none()
     {
         // The reference sets 500 before the fault handlers of a response run (spec 01 §9.2).
-        message.axis2.set("HTTP_SC", crate::message::Value::Integer(500));
+        message
+            .axis2
+            .set("HTTP_SC", crate::message::Value::Integer(500));
     }
     outcome
 }

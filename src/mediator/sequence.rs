@@ -1,6 +1,8 @@
 //! `<sequence>`: a named definition, a reference by key, or an inline list (spec 01 §4).
 
-use super::{Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsync, Run, Spec, run_sequence};
+use super::{
+    Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsync, Run, Spec, run_sequence,
+};
 use crate::diag::{Place, codes};
 use crate::expr::Dynamic;
 use crate::message::{Fault, Message, SequenceId};
@@ -116,7 +118,11 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     let key = reader.dynamic(element, "key")?;
     for child in reader.children(element) {
         let at = reader.place(child);
-        reader.warning(codes::UNREACHABLE, at, "a sequence with a key runs no mediators of its own");
+        reader.warning(
+            codes::UNREACHABLE,
+            at,
+            "a sequence with a key runs no mediators of its own",
+        );
     }
     Some(Arc::new(CallDef {
         key: Arc::new(key),

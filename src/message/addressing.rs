@@ -32,7 +32,9 @@ impl Version {
     pub fn anonymous(self) -> &'static str {
         match self {
             Version::Final => ANONYMOUS,
-            Version::Submission => "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous",
+            Version::Submission => {
+                "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous"
+            }
         }
     }
 }
@@ -58,11 +60,15 @@ impl Message {
         let found: Vec<(String, String)> = blocks(envelope)
             .into_iter()
             .map(|block| {
-                let text = match document.child_element(block, document.namespace(block), "Address") {
+                let text = match document.child_element(block, document.namespace(block), "Address")
+                {
                     Some(address) => document.string_value(address),
                     None => document.string_value(block),
                 };
-                (document.local_name(block).to_owned(), text.trim().to_owned())
+                (
+                    document.local_name(block).to_owned(),
+                    text.trim().to_owned(),
+                )
             })
             .collect();
         for (name, text) in found {

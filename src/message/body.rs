@@ -350,7 +350,10 @@ pub fn form_fields(raw: &[u8]) -> impl Iterator<Item = (String, String)> {
         .map(|part| {
             let at = memchr::memchr(b'=', part).unwrap_or(part.len());
             let (name, value) = part.split_at(at);
-            (percent_decode(name), percent_decode(value.get(1..).unwrap_or_default()))
+            (
+                percent_decode(name),
+                percent_decode(value.get(1..).unwrap_or_default()),
+            )
         })
 }
 

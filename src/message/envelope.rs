@@ -273,12 +273,8 @@ impl FaultParts {
                 child(fault, "", "detail"),
             ),
             SoapVersion::V12 => (
-                text(
-                    child(fault, namespace, "Code").and_then(|c| child(c, namespace, "Value")),
-                ),
-                text(
-                    child(fault, namespace, "Reason").and_then(|r| child(r, namespace, "Text")),
-                ),
+                text(child(fault, namespace, "Code").and_then(|c| child(c, namespace, "Value"))),
+                text(child(fault, namespace, "Reason").and_then(|r| child(r, namespace, "Text"))),
                 text(child(fault, namespace, "Node")),
                 text(child(fault, namespace, "Role")),
                 child(fault, namespace, "Detail"),

@@ -45,7 +45,12 @@ pub struct Exchange {
 
 impl Exchange {
     /// An exchange that waits for its answer.
-    pub fn new(remote: SocketAddr, local: SocketAddr, secure: bool, format: ClientFormat) -> Exchange {
+    pub fn new(
+        remote: SocketAddr,
+        local: SocketAddr,
+        secure: bool,
+        format: ClientFormat,
+    ) -> Exchange {
         Exchange {
             remote,
             local,

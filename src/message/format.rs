@@ -125,7 +125,10 @@ fn write(built: &mut Built, formatter: Formatter, converted: bool) -> Result<Byt
     }
     // A body of a type without an own formatter goes on as it came, until somebody converts it.
     if !converted
-        && matches!(built.kind, PayloadKind::Text | PayloadKind::Binary | PayloadKind::Form)
+        && matches!(
+            built.kind,
+            PayloadKind::Text | PayloadKind::Binary | PayloadKind::Form
+        )
         && let Some(raw) = built.unchanged()
     {
         return Ok(raw.clone());
@@ -162,10 +165,13 @@ fn write(built: &mut Built, formatter: Formatter, converted: bool) -> Result<Byt
                 if formatter == Formatter::Text {
                     out.extend_from_slice(text.as_bytes());
                 } else {
-                    let packed: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+                    let packed: Vec<u8> =
+                        text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
                     out = base64::engine::general_purpose::STANDARD
                         .decode(packed)
-                        .map_err(|e| Fault::mediation(format!("The binary payload is not base64: {e}")))?;
+                        .map_err(|e| {
+                            Fault::mediation(format!("The binary payload is not base64: {e}"))
+                        })?;
                 }
             }
         }

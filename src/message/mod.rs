@@ -175,7 +175,11 @@ impl Message {
         self.action = Some(None);
         self.rest_postfix = None;
         self.addressing_read = false;
-        match self.content_type.as_ref().map(|v| Media::of(header_text(v))) {
+        match self
+            .content_type
+            .as_ref()
+            .map(|v| Media::of(header_text(v)))
+        {
             Some(Media::TextXml) => self.version = SoapVersion::V11,
             Some(Media::SoapXml) => self.version = SoapVersion::V12,
             None if !matches!(self.body, Body::Empty) => {
@@ -367,7 +371,12 @@ impl Message {
 
     /// Removes the four error properties.
     pub fn clear_error(&mut self) {
-        for name in ["ERROR_CODE", "ERROR_MESSAGE", "ERROR_DETAIL", "ERROR_EXCEPTION"] {
+        for name in [
+            "ERROR_CODE",
+            "ERROR_MESSAGE",
+            "ERROR_DETAIL",
+            "ERROR_EXCEPTION",
+        ] {
             self.properties.remove(name);
         }
     }

@@ -7,9 +7,7 @@ use super::exchange::ClientFormat;
 use super::format::Formatter;
 use super::media::{self, Media};
 use super::stream::BodyStream;
-use super::{
-    Exchange, Fault, Message, SOAP_ACTION, SoapVersion, Value, addressing, header_text,
-};
+use super::{Exchange, Fault, Message, SOAP_ACTION, SoapVersion, Value, addressing, header_text};
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE,
@@ -38,7 +36,13 @@ const HOP: [HeaderName; 8] = [
 
 /// Request headers that a response made from the request never carries back: they are credentials
 /// or describe the request's own connection and body.
-const NOT_ECHOED: [HeaderName; 5] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, EXPECT, CONTENT_ENCODING];
+const NOT_ECHOED: [HeaderName; 5] = [
+    AUTHORIZATION,
+    PROXY_AUTHORIZATION,
+    COOKIE,
+    EXPECT,
+    CONTENT_ENCODING,
+];
 
 /// Removes connection headers, including those that `Connection` names.
 pub fn strip_hop(headers: &mut HeaderMap) {
@@ -98,8 +102,15 @@ impl Message {
     /// Whether `REST_URL_POSTFIX` is appended (spec 01 §15.5).
     pub fn is_rest_request(&self) -> bool {
         let method = self.request_method();
-        if [Method::GET, Method::DELETE, Method::PUT, Method::PATCH, Method::OPTIONS, Method::HEAD]
-            .contains(&method)
+        if [
+            Method::GET,
+            Method::DELETE,
+            Method::PUT,
+            Method::PATCH,
+            Method::OPTIONS,
+            Method::HEAD,
+        ]
+        .contains(&method)
         {
             return true;
         }
@@ -223,7 +234,9 @@ impl Message {
         let rewritten = built.unchanged().is_none();
         let formatter = self.formatter();
         let text = match self.content_type() {
-            Some(text) if !text.trim().is_empty() && !text.starts_with("multipart/") => text.to_owned(),
+            Some(text) if !text.trim().is_empty() && !text.starts_with("multipart/") => {
+                text.to_owned()
+            }
             _ => formatter.content_type(self.version).to_owned(),
         };
         let charset = media::parameter(&text, "charset").map(str::to_owned);
@@ -256,7 +269,12 @@ impl Message {
         }
         if let Some(value) = self.axis2.get("HTTP_SC") {
             let text = value.text();
-            match text.trim().parse::<u16>().ok().and_then(|c| StatusCode::from_u16(c).ok()) {
+            match text
+                .trim()
+                .parse::<u16>()
+                .ok()
+                .and_then(|c| StatusCode::from_u16(c).ok())
+            {
                 Some(code) if code.as_u16() >= 200 => return code,
                 _ => tracing::warn!(
                     target: "HTTP",
@@ -388,7 +406,10 @@ impl Message {
             self.content_type = Some(header);
         }
         self.rest = match Media::of(value) {
-            Media::TextXml | Media::SoapXml => self.rest && !matches!(&self.body, Body::Built(b) if b.kind == super::PayloadKind::Soap),
+            Media::TextXml | Media::SoapXml => {
+                self.rest
+                    && !matches!(&self.body, Body::Built(b) if b.kind == super::PayloadKind::Soap)
+            }
             _ => self.rest,
         };
     }
@@ -410,14 +431,21 @@ pub fn accepted() -> http::Response<BodyStream> {
 }
 
 /// The answer to a fault that no handler answered, in the client's form (spec 01 §15.10).
-pub fn fault_response(exchange: &Exchange, json: bool, fault: &Fault) -> http::Response<BodyStream> {
+pub fn fault_response(
+    exchange: &Exchange,
+    json: bool,
+    fault: &Fault,
+) -> http::Response<BodyStream> {
     let reason = if fault.message.is_empty() {
         "Internal error"
     } else {
         &fault.message
     };
     let (body, content_type) = match exchange.format {
-        ClientFormat::Soap11 => (soap_fault(SoapVersion::V11, reason), "text/xml; charset=UTF-8"),
+        ClientFormat::Soap11 => (
+            soap_fault(SoapVersion::V11, reason),
+            "text/xml; charset=UTF-8",
+        ),
         ClientFormat::Soap12 => (
             soap_fault(SoapVersion::V12, reason),
             "application/soap+xml; charset=UTF-8",
@@ -594,7 +622,9 @@ pub fn addressing_version(text: Option<&str>) -> Option<addressing::Version> {
     match text {
         None => Some(addressing::Version::Final),
         Some(text) if text.eq_ignore_ascii_case("final") => Some(addressing::Version::Final),
-        Some(text) if text.eq_ignore_ascii_case("submission") => Some(addressing::Version::Submission),
+        Some(text) if text.eq_ignore_ascii_case("submission") => {
+            Some(addressing::Version::Submission)
+        }
         Some(_) => None,
     }
 }

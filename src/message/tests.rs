@@ -5,14 +5,22 @@ use http::header::{CONNECTION, HOST};
 fn message(content_type: Option<&str>, body: &'static str) -> Message {
     let mut headers = HeaderMap::new();
     if let Some(text) = content_type {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(Box::leak(text.to_owned().into_boxed_str())));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(Box::leak(text.to_owned().into_boxed_str())),
+        );
     }
     let body = if body.is_empty() {
         Body::Empty
     } else {
         Body::Bytes(bytes::Bytes::from_static(body.as_bytes()))
     };
-    Message::request(Method::POST, Uri::from_static("/services/P/x?y=1"), headers, body)
+    Message::request(
+        Method::POST,
+        Uri::from_static("/services/P/x?y=1"),
+        headers,
+        body,
+    )
 }
 
 const SOAP: &str = r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><a/></s:Body></s:Envelope>"#;
@@ -59,30 +67,68 @@ async fn a_broken_body_faults_once_and_leaves_an_empty_envelope() {
 #[tokio::test]
 async fn payloads_convert_between_forms() {
     for (from, body, to, expected) in [
-        ("application/json", "{\"a\":{\"b\":1}}", "application/xml", "<jsonObject><a><b>1</b></a></jsonObject>"),
-        ("application/xml", "<a><b>1</b></a>", "application/json", "{\"a\":{\"b\":1}}"),
-        ("text/plain", "x<y", "application/json", "{\"text\":\"x<y\"}"),
-        ("application/x-www-form-urlencoded", "a=b+c&1=d", "application/xml", "<xformValues><a>b c</a><_JsonReader_PD_1>d</_JsonReader_PD_1></xformValues>"),
-        ("application/xml", "<f><a>b c</a><d>&amp;</d></f>", "application/x-www-form-urlencoded", "a=b%20c&d=%26"),
+        (
+            "application/json",
+            "{\"a\":{\"b\":1}}",
+            "application/xml",
+            "<jsonObject><a><b>1</b></a></jsonObject>",
+        ),
+        (
+            "application/xml",
+            "<a><b>1</b></a>",
+            "application/json",
+            "{\"a\":{\"b\":1}}",
+        ),
+        (
+            "text/plain",
+            "x<y",
+            "application/json",
+            "{\"text\":\"x<y\"}",
+        ),
+        (
+            "application/x-www-form-urlencoded",
+            "a=b+c&1=d",
+            "application/xml",
+            "<xformValues><a>b c</a><_JsonReader_PD_1>d</_JsonReader_PD_1></xformValues>",
+        ),
+        (
+            "application/xml",
+            "<f><a>b c</a><d>&amp;</d></f>",
+            "application/x-www-form-urlencoded",
+            "a=b%20c&d=%26",
+        ),
     ] {
         let mut message = message(Some(from), body);
         message.build(&BodyLimits::default()).await.unwrap();
         message.set_message_type(to);
         let written = message.write_body().unwrap();
-        assert_eq!(String::from_utf8_lossy(&written), expected, "{from} to {to}");
+        assert_eq!(
+            String::from_utf8_lossy(&written),
+            expected,
+            "{from} to {to}"
+        );
     }
 }
 
 #[test]
 fn soap_versions_convert_with_headers_and_faults() {
     let text = r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header><h xmlns="u" s:actor="a" s:mustUnderstand="1"/></s:Header><s:Body><s:Fault><faultcode>s:Client</faultcode><faultstring>R</faultstring><detail><d/></detail></s:Fault></s:Body></s:Envelope>"#;
-    let parsed = Envelope::parse(bytes::Bytes::from_static(text.as_bytes()), &crate::xml::Limits::default()).unwrap();
+    let parsed = Envelope::parse(
+        bytes::Bytes::from_static(text.as_bytes()),
+        &crate::xml::Limits::default(),
+    )
+    .unwrap();
     let converted = parsed.convert(SoapVersion::V12);
     let shown = converted.document.to_xml(converted.root);
     expect_test::expect![[r#"<soapenv:Envelope xmlns:soapenv="http://www.w3.org/2003/05/soap-envelope"><soapenv:Header><h xmlns="u" soapenv:role="a" soapenv:mustUnderstand="1"/></soapenv:Header><soapenv:Body><soapenv:Fault><soapenv:Code><soapenv:Value>soapenv:Sender</soapenv:Value></soapenv:Code><soapenv:Reason><soapenv:Text xml:lang="en">R</soapenv:Text></soapenv:Reason><soapenv:Detail><d/></soapenv:Detail></soapenv:Fault></soapenv:Body></soapenv:Envelope>"#]].assert_eq(&shown);
     let back = converted.convert(SoapVersion::V11);
     let shown = back.document.to_xml(back.root);
-    assert!(shown.contains("<faultcode>soapenv:Client</faultcode><faultstring>R</faultstring><detail><d/></detail>"), "{shown}");
+    assert!(
+        shown.contains(
+            "<faultcode>soapenv:Client</faultcode><faultstring>R</faultstring><detail><d/></detail>"
+        ),
+        "{shown}"
+    );
     assert!(shown.contains("soapenv:actor=\"a\""), "{shown}");
 }
 
@@ -97,7 +143,10 @@ fn connection_headers_never_travel() {
         ("x-kept", "2"),
         ("host", "h"),
     ] {
-        headers.append(http::HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.append(
+            http::HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     strip_hop(&mut headers);
     let left: Vec<_> = headers.keys().map(http::HeaderName::as_str).collect();
@@ -139,8 +188,14 @@ fn error_properties_follow_the_fault() {
     // A later exception leaves the old values, a transport error replaces them.
     message.report(&Fault::mediation("other"));
     assert_eq!(message.properties.str("ERROR_MESSAGE"), Some("first"));
-    message.report(&Fault::endpoint(101_503, "Error connecting to the back end"));
-    assert_eq!(message.properties.get("ERROR_CODE").unwrap().text(), "101503");
+    message.report(&Fault::endpoint(
+        101_503,
+        "Error connecting to the back end",
+    ));
+    assert_eq!(
+        message.properties.get("ERROR_CODE").unwrap().text(),
+        "101503"
+    );
 }
 
 #[test]

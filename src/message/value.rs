@@ -92,7 +92,9 @@ impl Value {
         Some(match kind {
             ValueType::String => Value::String(text.to_owned()),
             ValueType::Boolean => Value::Boolean(
-                text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("yes") || text == "1",
+                text.eq_ignore_ascii_case("true")
+                    || text.eq_ignore_ascii_case("yes")
+                    || text == "1",
             ),
             ValueType::Integer => Value::Integer(i32::try_from(whole(text)?).ok()?),
             ValueType::Short => Value::Short(i16::try_from(whole(text)?).ok()?),
@@ -176,7 +178,11 @@ pub fn java_double(d: f64) -> String {
     let magnitude = d.abs();
     if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
         let text = d.to_string();
-        return if text.contains('.') { text } else { text + ".0" };
+        return if text.contains('.') {
+            text
+        } else {
+            text + ".0"
+        };
     }
     let text = format!("{d:E}");
     match text.split_once('E') {

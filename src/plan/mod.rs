@@ -41,7 +41,8 @@ pub struct Counts {
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let word = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        let word =
+            |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
         write!(
             f,
             "{}, {}, {}, {}",
@@ -87,7 +88,13 @@ impl Plan {
     /// The states of all endpoints.
     pub fn describe_endpoints(&self, now: u64) -> Vec<Described> {
         let mut out = Vec::new();
-        for endpoint in self.library.endpoints.list.iter().chain(&self.inline_endpoints) {
+        for endpoint in self
+            .library
+            .endpoints
+            .list
+            .iter()
+            .chain(&self.inline_endpoints)
+        {
             endpoint.kind.describe(now, &mut out);
         }
         out
@@ -181,7 +188,10 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         .collect();
     let counts = Counts {
         proxies: proxies.len(),
-        sequences: artifacts.iter().filter(|a| a.kind == ArtifactKind::Sequence).count(),
+        sequences: artifacts
+            .iter()
+            .filter(|a| a.kind == ArtifactKind::Sequence)
+            .count(),
         endpoints: endpoint_names.len(),
         local_entries: entries.len(),
     };
@@ -236,9 +246,16 @@ fn unique(
                     Diagnostic::error(
                         codes::DUPLICATE_NAME,
                         artifact.place.clone(),
-                        format!("the {} \"{}\" is already defined", artifact.kind.word(), artifact.name),
+                        format!(
+                            "the {} \"{}\" is already defined",
+                            artifact.kind.word(),
+                            artifact.name
+                        ),
                     )
-                    .help(format!("the first one is at {}; rename one of them", first.place)),
+                    .help(format!(
+                        "the first one is at {}; rename one of them",
+                        first.place
+                    )),
                 );
                 duplicates.push(artifact.clone());
             }

@@ -119,10 +119,12 @@ impl Server {
         let watching = start_watch(&options.deployment, &settings);
         let mut deployer = Deployer::new(&options.deployment, settings.clone());
         let started = tokio::time::Instant::now();
-        let report = deployer.deploy(&engine).map_err(|source| StartError::Deployment {
-            path: options.deployment.clone(),
-            source,
-        })?;
+        let report = deployer
+            .deploy(&engine)
+            .map_err(|source| StartError::Deployment {
+                path: options.deployment.clone(),
+                source,
+            })?;
         let report = Arc::new(report.unwrap_or_default());
         log_report(&report);
         tracing::info!(
@@ -164,7 +166,10 @@ impl Server {
             workers_wanted,
         )?;
         let internal_host = host.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        let internal = one("internal", SocketAddr::new(internal_host, options.internal_port))?;
+        let internal = one(
+            "internal",
+            SocketAddr::new(internal_host, options.internal_port),
+        )?;
         let management = one(
             "management",
             SocketAddr::new(Ipv4Addr::LOCALHOST.into(), options.management_port),
@@ -390,13 +395,17 @@ fn client_tls(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, TlsError
     if let Some(path) = &tls.backend_ca_file {
         client = client.trust_file(path)?;
     }
-    if let (Some(chain), Some(key)) = (&tls.backend_certificate_file, &tls.backend_private_key_file) {
+    if let (Some(chain), Some(key)) = (&tls.backend_certificate_file, &tls.backend_private_key_file)
+    {
         client.identity = Some(Identity::from_files(chain, key)?);
     }
     client_config(client)
 }
 
-fn start_watch(root: &std::path::Path, settings: &Settings) -> Option<(Watch, mpsc::Receiver<Changed>)> {
+fn start_watch(
+    root: &std::path::Path,
+    settings: &Settings,
+) -> Option<(Watch, mpsc::Receiver<Changed>)> {
     if !settings.deploy.hot_deployment {
         return None;
     }
@@ -428,7 +437,9 @@ async fn redeploy(
         if shutdown.is_stopping() {
             return;
         }
-        let Some(mut deployer) = slot.take() else { return };
+        let Some(mut deployer) = slot.take() else {
+            return;
+        };
         let engine = engine.clone();
         let started = tokio::time::Instant::now();
         let done = tokio::task::spawn_blocking(move || {

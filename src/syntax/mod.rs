@@ -157,7 +157,11 @@ impl Reader {
     }
 
     /// The first Synapse child of a name.
-    pub fn child<'a, 'i>(&mut self, element: Element<'a, 'i>, name: &str) -> Option<Element<'a, 'i>> {
+    pub fn child<'a, 'i>(
+        &mut self,
+        element: Element<'a, 'i>,
+        name: &str,
+    ) -> Option<Element<'a, 'i>> {
         element
             .children()
             .find(|c| c.is_element() && c.tag_name().name() == name && self.is_synapse(*c))
@@ -222,7 +226,10 @@ impl Reader {
             self.error(
                 codes::MISSING_ATTRIBUTE,
                 place,
-                format!("<{}> needs the attribute \"{name}\"", element.tag_name().name()),
+                format!(
+                    "<{}> needs the attribute \"{name}\"",
+                    element.tag_name().name()
+                ),
             );
         }
         value
@@ -243,7 +250,9 @@ impl Reader {
             // roxmltree lists all bindings in scope; declared here = not the same in the parent.
             let parent = ancestor.parent_element();
             for namespace in ancestor.namespaces() {
-                let Some(prefix) = namespace.name() else { continue };
+                let Some(prefix) = namespace.name() else {
+                    continue;
+                };
                 if prefix == "xml" {
                     continue;
                 }
@@ -328,13 +337,18 @@ impl Reader {
         words: &[(&str, T)],
     ) -> Option<T> {
         let text = element.attribute(name)?;
-        if let Some((_, value)) = words.iter().find(|(w, _)| w.eq_ignore_ascii_case(text.trim())) {
+        if let Some((_, value)) = words
+            .iter()
+            .find(|(w, _)| w.eq_ignore_ascii_case(text.trim()))
+        {
             return Some(*value);
         }
         let place = self.attribute_place(element, name);
         let list: Vec<&str> = words.iter().map(|(w, _)| *w).collect();
-        let hint = nearest(text, list.iter().copied())
-            .map_or_else(|| format!("allowed values: {}", list.join(", ")), |n| format!("did you mean \"{n}\"?"));
+        let hint = nearest(text, list.iter().copied()).map_or_else(
+            || format!("allowed values: {}", list.join(", ")),
+            |n| format!("did you mean \"{n}\"?"),
+        );
         self.report(
             Diagnostic::error(
                 codes::INVALID_VALUE,
@@ -376,9 +390,7 @@ pub fn parse(source: &Source) -> Result<roxmltree::Document<'_>, Box<(usize, Str
         let at = e.pos();
         let offset = offset_of(source.text(), at.row as usize, at.col as usize);
         let message = match e {
-            roxmltree::Error::DtdDetected => {
-                "a DOCTYPE is not allowed in an artifact".to_owned()
-            }
+            roxmltree::Error::DtdDetected => "a DOCTYPE is not allowed in an artifact".to_owned(),
             other => {
                 let text = other.to_string();
                 // The position is shown by the diagnostic itself.
