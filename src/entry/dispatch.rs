@@ -50,18 +50,13 @@ pub fn find_service<'a>(
     None
 }
 
-/// Where the service name starts.
+/// Where the service name starts: behind the last `/services/`.
 fn last_service(path: &str, service_path: &str) -> Option<usize> {
-    let mut end = path.len();
-    while let Some(at) = path.get(..end)?.rfind(service_path) {
-        let after = at + service_path.len();
-        let before_ok = at > 0 && path.as_bytes().get(at - 1) == Some(&b'/');
-        if before_ok && path.as_bytes().get(after) == Some(&b'/') {
-            return Some(after + 1);
-        }
-        end = at;
-    }
-    None
+    let bytes = path.as_bytes();
+    memchr::memrchr_iter(b'/', bytes).find_map(|slash| {
+        let rest = path.get(slash + 1..)?.strip_prefix(service_path)?;
+        rest.starts_with('/').then(|| path.len() - rest.len() + 1)
+    })
 }
 
 #[cfg(test)]

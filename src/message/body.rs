@@ -309,6 +309,8 @@ impl Built {
             }
             PayloadKind::Soap | PayloadKind::Xml | PayloadKind::Empty => {}
         }
+        // The view shows the bytes; only what is edited from here on replaces them.
+        envelope.document.settle();
         Ok(envelope)
     }
 }

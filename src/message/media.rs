@@ -2,11 +2,11 @@
 
 /// The media type of a `Content-Type` value: without parameters and blanks.
 pub fn media_type(content_type: &str) -> &str {
-    content_type
-        .split([';', ','])
-        .next()
-        .unwrap_or_default()
-        .trim()
+    let end = content_type
+        .bytes()
+        .position(|b| b == b';' || b == b',')
+        .unwrap_or(content_type.len());
+    content_type.get(..end).unwrap_or_default().trim_ascii()
 }
 
 /// A parameter of a `Content-Type` value, without quotes.
@@ -44,6 +44,14 @@ impl Media {
     /// Classifies a media type or a whole `Content-Type` value.
     pub fn of(content_type: &str) -> Media {
         let media = media_type(content_type);
+        // What nearly every message has, as it is nearly always written.
+        match media {
+            "text/xml" => return Media::TextXml,
+            "application/json" => return Media::Json,
+            "application/xml" => return Media::Xml,
+            "application/soap+xml" => return Media::SoapXml,
+            _ => {}
+        }
         let is = |name: &str| media.eq_ignore_ascii_case(name);
         let ends = |suffix: &str| {
             media.len() > suffix.len()

@@ -61,9 +61,31 @@ pub fn strip_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in HOP {
-        headers.remove(name);
+    // Looking at the names once is cheaper than asking the map for each one.
+    let present = headers
+        .keys()
+        .fold(0_u16, |found, name| found | hop_bit(name));
+    for (bit, name) in HOP.iter().enumerate() {
+        if present & (1 << bit) != 0 {
+            headers.remove(name);
+        }
     }
+}
+
+/// The place of a name in [`HOP`], as a bit.
+fn hop_bit(name: &HeaderName) -> u16 {
+    let bit = match name.as_str() {
+        "connection" => 0,
+        "keep-alive" => 1,
+        "proxy-connection" => 2,
+        "transfer-encoding" => 3,
+        "content-length" => 4,
+        "te" => 5,
+        "trailer" => 6,
+        "upgrade" => 7,
+        _ => return 0,
+    };
+    1 << bit
 }
 
 /// A new `urn:uuid:…`.
@@ -73,15 +95,16 @@ pub fn new_message_id() -> String {
 
 /// A random version 4 UUID.
 pub fn new_uuid() -> String {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let bits = fastrand::u128(..);
     let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{bits:032x}");
     let mut out = String::with_capacity(36);
-    for (index, digit) in hex.char_indices() {
-        if matches!(index, 8 | 12 | 16 | 20) {
+    for (index, byte) in bits.to_be_bytes().into_iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
             out.push('-');
         }
-        out.push(digit);
+        out.push(char::from(HEX[usize::from(byte >> 4)]));
+        out.push(char::from(HEX[usize::from(byte & 15)]));
     }
     out
 }

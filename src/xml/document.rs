@@ -229,6 +229,11 @@ impl Document {
         self.modified
     }
 
+    /// Takes the tree as it is now for its first state: what was built so far is no edit.
+    pub fn settle(&mut self) {
+        self.modified = false;
+    }
+
     /// The XML declaration, when the parsed document had one.
     pub fn declaration(&self) -> Option<&Declaration> {
         self.declaration.as_ref()
