@@ -1,0 +1,10 @@
+//! Tests of the whole program: real files, real sockets, the real binary.
+
+/// Runs every folder of `tests/cases` against a server in this process.
+mod cases;
+/// Snapshots of what the command line prints.
+mod help;
+/// What the cases are made of: their format, scripted back-ends, an HTTP client, the runner.
+mod support;
+/// Rules about the source text that no compiler checks.
+mod tidy;
