@@ -186,16 +186,37 @@ mod bad {
             ("about = 'x'", "no [[step]]"),
             ("about = 'x'\nabuot = 'y'\n[[step]]\nreload = true", "abuot"),
             ("about = 'x'\n[[step]]\nnote = 'y'", "does nothing"),
-            ("about = 'x'\n[[step]]\nstop = 'A'\nstart = 'B'", "one action"),
-            ("about = 'x'\n[[step]]\nstop = 'A'\nexpect = { status = 200 }", "need a request"),
-            ("about = 'x'\n[[step]]\nrequest = { path = '/', hedaers = {} }", "hedaers"),
+            (
+                "about = 'x'\n[[step]]\nstop = 'A'\nstart = 'B'",
+                "one action",
+            ),
+            (
+                "about = 'x'\n[[step]]\nstop = 'A'\nexpect = { status = 200 }",
+                "need a request",
+            ),
+            (
+                "about = 'x'\n[[step]]\nrequest = { path = '/', hedaers = {} }",
+                "hedaers",
+            ),
             ("about = 'x'\n[[step]]\nadvance = '3 weeks'", "not a time"),
-            (&format!("about = 'x'\nbackends = ['A', 'A']\n{step}"), "two back-ends"),
-            (&format!("about = 'x'\n[[backend]]\nname = 'A'\nbdoy = 'x'\n{step}"), "bdoy"),
-            (&format!("about = 'x'\n[[backend]]\nname = 'A'\nstatus = 1\nscript = []\n{step}"), "not both"),
+            (
+                &format!("about = 'x'\nbackends = ['A', 'A']\n{step}"),
+                "two back-ends",
+            ),
+            (
+                &format!("about = 'x'\n[[backend]]\nname = 'A'\nbdoy = 'x'\n{step}"),
+                "bdoy",
+            ),
+            (
+                &format!("about = 'x'\n[[backend]]\nname = 'A'\nstatus = 1\nscript = []\n{step}"),
+                "not both",
+            ),
         ] {
             let problem = refused(text);
-            assert!(problem.contains(part), "{text}\nshould say {part:?} but says {problem:?}");
+            assert!(
+                problem.contains(part),
+                "{text}\nshould say {part:?} but says {problem:?}"
+            );
         }
     }
 
@@ -212,7 +233,15 @@ mod bad {
             "about = 'x'\n[[step]]\nnote = 'nothing there'\nrequest = { path = '/none', body = 'hello' }\n\
              expect = { status = 200, body = 'x', headers = { X-Y = 'z' } }",
         );
-        for part in ["step 1 (nothing there)", "POST /none", "hello", "HTTP/1.1 404", "header X-Y", "should be 200", "the body"] {
+        for part in [
+            "step 1 (nothing there)",
+            "POST /none",
+            "hello",
+            "HTTP/1.1 404",
+            "header X-Y",
+            "should be 200",
+            "the body",
+        ] {
             assert!(story.contains(part), "{part:?} is missing in\n{story}");
         }
     }
@@ -220,7 +249,10 @@ mod bad {
     #[test]
     fn wrong_traffic_logs_diagnostics_and_names() {
         for (step, part) in [
-            ("traffic = { A = 0 }\nlog_none = true\nexpect_counts = { proxies = 1 }", "1 proxies"),
+            (
+                "traffic = { A = 0 }\nlog_none = true\nexpect_counts = { proxies = 1 }",
+                "1 proxies",
+            ),
             ("connections = { A = 1 }", "accepted 0"),
             ("traffic = { B = 1 }", "no back-end B"),
             ("request = { path = '/{{NOPE}}' }", "{{NOPE}} is not known"),
@@ -231,7 +263,10 @@ mod bad {
             ("request = { path = '/' }\nbackground = 'x'", "not joined"),
         ] {
             let story = story(&format!("about = 'x'\nbackends = ['A']\n[[step]]\n{step}"));
-            assert!(story.contains(part), "{step}: {part:?} is missing in\n{story}");
+            assert!(
+                story.contains(part),
+                "{step}: {part:?} is missing in\n{story}"
+            );
         }
     }
 }

@@ -24,9 +24,15 @@ fn run(folder: &Path, arguments: &[&str]) -> String {
     }
     out.push_str(&String::from_utf8_lossy(&output.stdout));
     if !output.stderr.is_empty() {
-        let _ = write!(out, "on standard error:\n{}", String::from_utf8_lossy(&output.stderr));
+        let _ = write!(
+            out,
+            "on standard error:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
-    out.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    out.lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
 }
 
 fn help(arguments: &[&str], expected: &Expect) {
@@ -60,7 +66,9 @@ const GOOD: (&str, &[u8]) = (
 
 #[test]
 fn help_of_the_program() {
-    help(&["--help"], &expect![[r#"
+    help(
+        &["--help"],
+        &expect![[r#"
         A native runtime for Apache Synapse and WSO2 Micro Integrator configurations
 
         Usage: myelin <COMMAND>
@@ -75,12 +83,15 @@ fn help_of_the_program() {
         Options:
           -h, --help     Print help
           -V, --version  Print version
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn help_of_run() {
-    help(&["run", "--help"], &expect![[r#"
+    help(
+        &["run", "--help"],
+        &expect![[r#"
         Deploy a directory and serve it
 
         Usage: myelin run [OPTIONS]
@@ -97,12 +108,15 @@ fn help_of_run() {
                                         9201]
               --sample-backends         Also start three sample back-ends on 9001, 9002 and 9003
           -h, --help                    Print help
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn help_of_check() {
-    help(&["check", "--help"], &expect![[r#"
+    help(
+        &["check", "--help"],
+        &expect![[r#"
         Load and link artifacts without running them
 
         Usage: myelin check [OPTIONS] <PATH>...
@@ -126,12 +140,15 @@ fn help_of_check() {
 
           -h, --help
                   Print help (see a summary with '-h')
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn help_of_backend() {
-    help(&["backend", "--help"], &expect![[r#"
+    help(
+        &["backend", "--help"],
+        &expect![[r#"
         Serve the SimpleStockQuote sample back-end
 
         Usage: myelin backend [OPTIONS]
@@ -148,12 +165,15 @@ fn help_of_backend() {
               --status <CODE>     Answer every request with this status; from 400 on with a fault, and
                                   without doing anything
           -h, --help              Print help
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn help_of_tap() {
-    help(&["tap", "--help"], &expect![[r#"
+    help(
+        &["tap", "--help"],
+        &expect![[r#"
         Forward HTTP to a target and print what goes through
 
         Usage: myelin tap --listen <[HOST:]PORT> --target <HOST:PORT>
@@ -164,12 +184,15 @@ fn help_of_tap() {
               --target <HOST:PORT>    Where to forward to: once for all listeners, or once for each, in the
                                       same order
           -h, --help                  Print help
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_unknown_command() {
-    help(&["chekc"], &expect![[r#"
+    help(
+        &["chekc"],
+        &expect![[r#"
         exit code 2
         on standard error:
         error: unrecognized subcommand 'chekc'
@@ -179,19 +202,27 @@ fn an_unknown_command() {
         Usage: myelin <COMMAND>
 
         For more information, try '--help'.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn check_of_good_artifacts() {
-    check(&[GOOD], &["good.xml"], &expect![[r#"
+    check(
+        &[GOOD],
+        &["good.xml"],
+        &expect![[r#"
         0 errors, 0 warnings
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn check_of_xml_that_is_not_well_formed() {
-    check(&[BROKEN], &["broken.xml"], &expect![[r#"
+    check(
+        &[BROKEN],
+        &["broken.xml"],
+        &expect![[r#"
         exit code 1
         error[M0001]: invalid name token
          --> broken.xml:2:3
@@ -199,12 +230,16 @@ fn check_of_xml_that_is_not_well_formed() {
         2 |   <target/>
           |   ^
         1 error, 0 warnings
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn check_of_slips() {
-    check(&[TYPO], &["typo.xml"], &expect![[r#"
+    check(
+        &[TYPO],
+        &["typo.xml"],
+        &expect![[r#"
         exit code 1
         error[M0101]: Unknown mediator referenced by configuration element : {http://ws.apache.org/ns/synapse}respnd
          --> typo.xml:2:5
@@ -219,12 +254,16 @@ fn check_of_slips() {
           |          ^^^^^
           = help: did you mean "level"?
         1 error, 1 warning
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn check_of_references() {
-    check(&[DANGLING], &["dangling.xml"], &expect![[r#"
+    check(
+        &[DANGLING],
+        &["dangling.xml"],
+        &expect![[r#"
         exit code 1
         error[M0102]: endpoint "Nowhere" is not defined
          --> dangling.xml:2:23
@@ -232,20 +271,28 @@ fn check_of_references() {
         2 |     <target endpoint="Nowhere">
           |                       ^^^^^^^
         1 error, 0 warnings
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn check_without_references() {
-    check(&[DANGLING], &["--syntax-only", "dangling.xml"], &expect![[r#"
+    check(
+        &[DANGLING],
+        &["--syntax-only", "dangling.xml"],
+        &expect![[r#"
         0 errors, 0 warnings
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn check_of_several_files_as_json() {
     let files = [BROKEN, TYPO, DANGLING, GOOD];
-    check(&files, &["--format", "json", "."], &expect![[r#"
+    check(
+        &files,
+        &["--format", "json", "."],
+        &expect![[r#"
         exit code 1
         {
           "diagnostics": [
@@ -287,26 +334,35 @@ fn check_of_several_files_as_json() {
             }
           ]
         }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn check_of_what_is_not_there() {
-    check(&[], &["missing.xml"], &expect![[r#"
+    check(
+        &[],
+        &["missing.xml"],
+        &expect![[r#"
         exit code 2
         on standard error:
         myelin: cannot read missing.xml: No such file or directory (os error 2)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn check_of_what_is_not_there_as_json() {
-    check(&[], &["--format", "json", "missing.xml"], &expect![[r#"
+    check(
+        &[],
+        &["--format", "json", "missing.xml"],
+        &expect![[r#"
         exit code 2
         {
           "diagnostics": []
         }
         on standard error:
         myelin: cannot read missing.xml: No such file or directory (os error 2)
-    "#]]);
+    "#]],
+    );
 }

@@ -1,5 +1,11 @@
 //! Tests of the whole program: real files, real sockets, the real binary.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "failing is what tests are for; clippy.toml allows it in test functions, not in their helpers"
+)]
+
 /// Runs every folder of `tests/cases` against a server in this process.
 mod cases;
 /// Snapshots of what the command line prints.

@@ -6,8 +6,25 @@ use std::path::{Path, PathBuf};
 
 /// The folders of `src` from the top down: each imports only itself and those after it.
 const LAYERS: &[&str] = &[
-    "cli", "server", "admin", "deploy", "entry", "engine", "plan", "artifact", "mediator", "endpoint",
-    "syntax", "transport", "expr", "message", "json", "xml", "settings", "clock", "diag",
+    "cli",
+    "server",
+    "admin",
+    "deploy",
+    "entry",
+    "engine",
+    "plan",
+    "artifact",
+    "mediator",
+    "endpoint",
+    "syntax",
+    "transport",
+    "expr",
+    "message",
+    "json",
+    "xml",
+    "settings",
+    "clock",
+    "diag",
 ];
 
 /// Imports against the direction that are there on purpose, each with its reason.
@@ -71,7 +88,11 @@ fn skip_item<'a>(lines: &mut impl Iterator<Item = (usize, &'a str)>) {
             None if trimmed.starts_with('#') || trimmed.starts_with("//") => {}
             None if trimmed.ends_with(';') || trimmed.ends_with('}') => return,
             None => indent = Some(here),
-            Some(start) if here == start && (trimmed.starts_with('}') || trimmed.ends_with(';')) => return,
+            Some(start)
+                if here == start && (trimmed.starts_with('}') || trimmed.ends_with(';')) =>
+            {
+                return;
+            }
             Some(_) => {}
         }
     }
@@ -83,10 +104,16 @@ fn finding(file: &File, line: usize, rule: &str) -> String {
 
 /// A folder imports only itself and folders below it.
 fn layers(file: &File) -> Vec<String> {
-    let Some(own) = file.layer() else { return Vec::new() };
+    let Some(own) = file.layer() else {
+        return Vec::new();
+    };
     let place = |name: &str| LAYERS.iter().position(|l| *l == name);
     let Some(here) = place(own) else {
-        return vec![finding(file, 1, &format!("the folder {own} is not in the list of layers"))];
+        return vec![finding(
+            file,
+            1,
+            &format!("the folder {own} is not in the list of layers"),
+        )];
     };
     let code = file.code();
     let mut findings = Vec::new();
@@ -96,7 +123,11 @@ fn layers(file: &File) -> Vec<String> {
             continue;
         };
         if there < here && !UPWARD.contains(&(own, name.as_str())) {
-            findings.push(finding(file, number, &format!("{own} may not import {name}, which is above it")));
+            findings.push(finding(
+                file,
+                number,
+                &format!("{own} may not import {name}, which is above it"),
+            ));
         }
     }
     findings
@@ -135,7 +166,10 @@ fn imports(code: &[(usize, &str)]) -> Vec<(usize, String)> {
                 _ => {}
             }
             if !word.is_empty() {
-                out.push((line_of(at + prefix.len() + offset - 1), std::mem::take(&mut word)));
+                out.push((
+                    line_of(at + prefix.len() + offset - 1),
+                    std::mem::take(&mut word),
+                ));
                 first = false;
             }
             match c {
@@ -155,7 +189,13 @@ fn imports(code: &[(usize, &str)]) -> Vec<(usize, String)> {
 /// Nothing unfinished, and nothing that ends the process because of a message.
 fn no_panics(file: &File) -> Vec<String> {
     const WORDS: &[&str] = &[
-        "todo!(", "unimplemented!(", "dbg!(", ".unwrap()", ".expect(\"", "panic!(", "unreachable!(",
+        "todo!(",
+        "unimplemented!(",
+        "dbg!(",
+        ".unwrap()",
+        ".expect(\"",
+        "panic!(",
+        "unreachable!(",
     ];
     let mut findings = Vec::new();
     for (number, line) in file.code() {
@@ -176,18 +216,33 @@ fn short(file: &File) -> Vec<String> {
     if lines <= MOST_LINES || file.is_test() && lines <= MOST_LINES * 3 / 2 {
         return Vec::new();
     }
-    vec![finding(file, MOST_LINES + 1, &format!("a file has at most {MOST_LINES} lines; this has {lines}"))]
+    vec![finding(
+        file,
+        MOST_LINES + 1,
+        &format!("a file has at most {MOST_LINES} lines; this has {lines}"),
+    )]
 }
 
 /// Paths that exist only on the machine of a developer.
 fn no_machine_paths(file: &File) -> Vec<String> {
-    const PATHS: &[&str] = &["\"/work/", "\"/home/", "\"/tmp/", "file:///work/", "file:///home/", "(/work/"];
+    const PATHS: &[&str] = &[
+        "\"/work/",
+        "\"/home/",
+        "\"/tmp/",
+        "file:///work/",
+        "file:///home/",
+        "(/work/",
+    ];
     let mut findings = Vec::new();
     for (number, line) in file.text.lines().enumerate() {
         for path in PATHS {
             if line.contains(path) {
                 let path = path.trim_start_matches(['"', '(']);
-                findings.push(finding(file, number + 1, &format!("no paths of one machine: {path}")));
+                findings.push(finding(
+                    file,
+                    number + 1,
+                    &format!("no paths of one machine: {path}"),
+                ));
             }
         }
     }
@@ -197,15 +252,25 @@ fn no_machine_paths(file: &File) -> Vec<String> {
 /// Every registered diagnostic code is raised somewhere.
 fn codes_are_used(registry: &File, others: &[File]) -> Vec<String> {
     let mut findings = Vec::new();
-    let Ok(entry) = Regex::new(r"^\s+([A-Z_]+) = \d+,") else { return findings };
+    let Ok(entry) = Regex::new(r"^\s+([A-Z_]+) = \d+,") else {
+        return findings;
+    };
     for (number, line) in registry.text.lines().enumerate() {
-        let Some(name) = entry.captures(line).and_then(|c| c.get(1)) else { continue };
-        let Ok(word) = Regex::new(&format!(r"\b{}\b", name.as_str())) else { continue };
+        let Some(name) = entry.captures(line).and_then(|c| c.get(1)) else {
+            continue;
+        };
+        let Ok(word) = Regex::new(&format!(r"\b{}\b", name.as_str())) else {
+            continue;
+        };
         let used = others
             .iter()
             .any(|f| f.code().iter().any(|(_, line)| word.is_match(line)));
         if !used {
-            findings.push(finding(registry, number + 1, &format!("the code {} is never raised", name.as_str())));
+            findings.push(finding(
+                registry,
+                number + 1,
+                &format!("the code {} is never raised", name.as_str()),
+            ));
         }
     }
     findings
@@ -215,7 +280,11 @@ fn codes_are_used(registry: &File, others: &[File]) -> Vec<String> {
 fn about(file: &File) -> Vec<String> {
     let about = toml::from_str::<toml::Table>(&file.text)
         .ok()
-        .and_then(|t| t.get("about").and_then(toml::Value::as_str).map(str::to_owned));
+        .and_then(|t| {
+            t.get("about")
+                .and_then(toml::Value::as_str)
+                .map(str::to_owned)
+        });
     match about {
         Some(about) if !about.trim().is_empty() => Vec::new(),
         _ => vec![finding(file, 1, "a case says in `about` what it shows")],
@@ -228,7 +297,11 @@ fn root() -> &'static Path {
 
 fn read(path: &Path) -> File {
     File {
-        path: path.strip_prefix(root()).unwrap_or(path).display().to_string(),
+        path: path
+            .strip_prefix(root())
+            .unwrap_or(path)
+            .display()
+            .to_string(),
         text: std::fs::read_to_string(path).unwrap_or_default(),
     }
 }
@@ -236,7 +309,9 @@ fn read(path: &Path) -> File {
 /// The files of `src`.
 fn sources() -> Vec<File> {
     fn collect(folder: &Path, out: &mut Vec<PathBuf>) {
-        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return;
+        };
         for path in entries.flatten().map(|e| e.path()) {
             if path.is_dir() {
                 collect(&path, out);
@@ -252,7 +327,12 @@ fn sources() -> Vec<File> {
 }
 
 fn assert_none(findings: Vec<String>) {
-    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+    assert!(
+        findings.is_empty(),
+        "{} findings:\n{}",
+        findings.len(),
+        findings.join("\n")
+    );
 }
 
 fn every(rule: fn(&File) -> Vec<String>) {
@@ -283,17 +363,28 @@ fn no_paths_of_one_machine() {
 
 #[test]
 fn every_code_is_raised() {
-    let (registry, others): (Vec<File>, Vec<File>) =
-        sources().into_iter().partition(|f| f.path == "src/diag/codes.rs");
+    let (registry, others): (Vec<File>, Vec<File>) = sources()
+        .into_iter()
+        .partition(|f| f.path == "src/diag/codes.rs");
     assert_eq!(registry.len(), 1);
-    assert_none(registry.iter().flat_map(|r| codes_are_used(r, &others)).collect());
+    assert_none(
+        registry
+            .iter()
+            .flat_map(|r| codes_are_used(r, &others))
+            .collect(),
+    );
 }
 
 #[test]
 fn every_case_says_what_it_shows() {
     let mut folders = Vec::new();
     cases::folders(&cases::root(), &mut folders);
-    assert_none(folders.iter().flat_map(|f| about(&read(&f.join("case.toml")))).collect());
+    assert_none(
+        folders
+            .iter()
+            .flat_map(|f| about(&read(&f.join("case.toml"))))
+            .collect(),
+    );
 }
 
 #[test]
@@ -304,7 +395,10 @@ fn upward_imports_are_still_needed() {
             .iter()
             .filter(|f| f.layer() == Some(from))
             .any(|f| imports(&f.code()).iter().any(|(_, name)| name == to));
-        assert!(used, "{from} does not import {to} any more: remove the exception");
+        assert!(
+            used,
+            "{from} does not import {to} any more: remove the exception"
+        );
     }
 }
 
@@ -337,17 +431,26 @@ mod bad {
         ] {
             assert_none(layers(&file("src/xml/parse.rs", text)));
         }
-        assert_eq!(layers(&file("src/xml/parse.rs", "\n\nuse crate::engine;")), [
-            "src/xml/parse.rs:3: xml may not import engine, which is above it"
-        ]);
+        assert_eq!(
+            layers(&file("src/xml/parse.rs", "\n\nuse crate::engine;")),
+            ["src/xml/parse.rs:3: xml may not import engine, which is above it"]
+        );
         assert_eq!(layers(&file("src/new/mod.rs", "")).len(), 1);
     }
 
     #[test]
     fn panics() {
-        for text in ["todo!()", "dbg!(x)", "x.unwrap()", "x.expect(\"y\")", "panic!(\"y\")"] {
+        for text in [
+            "todo!()",
+            "dbg!(x)",
+            "x.unwrap()",
+            "x.expect(\"y\")",
+            "panic!(\"y\")",
+        ] {
             assert_eq!(no_panics(&file("src/a.rs", text)).len(), 1, "{text}");
-            let test = format!("#[cfg(test)]\nmod tests {{\n    {text}\n}}\n#[cfg(test)]\nmod more;\nfn good() {{}}");
+            let test = format!(
+                "#[cfg(test)]\nmod tests {{\n    {text}\n}}\n#[cfg(test)]\nmod more;\nfn good() {{}}"
+            );
             assert_none(no_panics(&file("src/a.rs", &test)));
             assert_none(no_panics(&file("src/a/tests.rs", text)));
         }
@@ -358,23 +461,33 @@ mod bad {
 
     #[test]
     fn long_files() {
-        assert_eq!(short(&file("src/a.rs", &"x\n".repeat(MOST_LINES + 1))).len(), 1);
+        assert_eq!(
+            short(&file("src/a.rs", &"x\n".repeat(MOST_LINES + 1))).len(),
+            1
+        );
         assert_none(short(&file("src/a.rs", &"x\n".repeat(MOST_LINES))));
     }
 
     #[test]
     fn machine_paths() {
-        assert_eq!(no_machine_paths(&file("src/a.rs", "\n  open(\"/work/x\")")), [
-            "src/a.rs:2: no paths of one machine: /work/"
-        ]);
+        assert_eq!(
+            no_machine_paths(&file("src/a.rs", "\n  open(\"/work/x\")")),
+            ["src/a.rs:2: no paths of one machine: /work/"]
+        );
         assert_none(no_machine_paths(&file("src/a.rs", "get(\"/homepage\")")));
     }
 
     #[test]
     fn unused_codes() {
-        let registry = file("src/diag/codes.rs", "codes! {\n    OLD = 1, \"x\";\n    NEW = 2, \"y\";\n}");
+        let registry = file(
+            "src/diag/codes.rs",
+            "codes! {\n    OLD = 1, \"x\";\n    NEW = 2, \"y\";\n}",
+        );
         let others = [file("src/a.rs", "codes::NEW\n// codes::OLD")];
-        assert_eq!(codes_are_used(&registry, &others), ["src/diag/codes.rs:2: the code OLD is never raised"]);
+        assert_eq!(
+            codes_are_used(&registry, &others),
+            ["src/diag/codes.rs:2: the code OLD is never raised"]
+        );
     }
 
     #[test]

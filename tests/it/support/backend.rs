@@ -232,7 +232,7 @@ where
                 break;
             }
             Mode::Silent => {
-                wire.to_end().await;
+                wire.read_to_end().await;
                 break;
             }
             Mode::Good | Mode::Half | Mode::Drip => {}

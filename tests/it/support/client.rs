@@ -252,7 +252,7 @@ async fn receive<S: AsyncRead + Unpin>(
         (answer.body, answer.complete) = wire.body(framing).await;
         answer.status = status;
         if to_end {
-            wire.to_end().await;
+            wire.read_to_end().await;
         }
         break;
     }

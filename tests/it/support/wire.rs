@@ -98,7 +98,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     }
 
     /// Reads until the other side closes.
-    pub(crate) async fn to_end(&mut self) {
+    pub(crate) async fn read_to_end(&mut self) {
         while self.more().await {}
     }
 
@@ -152,7 +152,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         let complete = match framing {
             Framing::Length(length) => self.take(length, &mut out).await,
             Framing::ToEnd => {
-                self.to_end().await;
+                self.read_to_end().await;
                 out.extend_from_slice(&self.raw[self.at..]);
                 self.at = self.raw.len();
                 !self.reset
