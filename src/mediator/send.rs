@@ -49,10 +49,7 @@ pub(super) fn parse_endpoint(
     for child in reader.children(element) {
         match reader.name(child) {
             Some("endpoint") if out.is_none() => {
-                out = endpoint::parse(reader, child).map(Arc::new);
-                if out.is_none() {
-                    return None;
-                }
+                out = Some(Arc::new(endpoint::parse(reader, child)?));
             }
             Some("endpoint") => {
                 let place = reader.place(child);

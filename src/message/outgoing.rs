@@ -193,15 +193,16 @@ impl Message {
         } else if let Some(content_type) = &self.content_type {
             headers.insert(CONTENT_TYPE, content_type.clone());
         }
-        if self.action_is_set() && self.version == SoapVersion::V11 {
-            if let Some(action) = self.action() {
-                let quoted = match self.formatter() {
-                    Formatter::Soap => format!("\"{action}\""),
-                    _ => action.into_owned(),
-                };
-                if let Ok(value) = HeaderValue::from_str(&quoted) {
-                    headers.insert(SOAP_ACTION, value);
-                }
+        if self.action_is_set()
+            && self.version == SoapVersion::V11
+            && let Some(action) = self.action()
+        {
+            let quoted = match self.formatter() {
+                Formatter::Soap => format!("\"{action}\""),
+                _ => action.into_owned(),
+            };
+            if let Ok(value) = HeaderValue::from_str(&quoted) {
+                headers.insert(SOAP_ACTION, value);
             }
         }
         let mut request = http::Request::new(if method == Method::GET {
