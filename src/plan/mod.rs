@@ -18,13 +18,13 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Sequences, endpoints and local entries.
-    pub library: Library,
+    pub library: Arc<Library>,
     /// Proxy services by name.
     pub proxies: HashMap<String, Arc<Proxy>>,
     /// Inline endpoints, for the endpoint list.
     pub inline_endpoints: Vec<Arc<Endpoint>>,
     /// The route of messages that no service claims.
-    pub main_route: Option<Route>,
+    pub main_route: Option<Arc<Route>>,
     /// Counts of what is deployed.
     pub counts: Counts,
 }
@@ -70,7 +70,7 @@ pub struct Proxy {
     /// The target endpoint.
     pub endpoint: Option<Arc<Endpoint>>,
     /// Out and fault path.
-    pub route: Route,
+    pub route: Arc<Route>,
 }
 
 /// The in path of a proxy service.
@@ -199,16 +199,16 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
     let plan = Plan {
         proxies,
         inline_endpoints,
-        main_route: Some(Route {
+        main_route: Some(Arc::new(Route {
             label: Arc::from(""),
             out: Out::Main,
             fault: default_fault,
             own_fault: artifacts
                 .iter()
                 .any(|a| a.kind == ArtifactKind::Sequence && a.name == "fault"),
-        }),
+        })),
         counts,
-        library: Library {
+        library: Arc::new(Library {
             main: named("main"),
             fault: default_fault,
             pre_mediate: named("pre-mediate"),
@@ -219,7 +219,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
                 by_name: endpoint_names.clone(),
             },
             entries,
-        },
+        }),
     };
     Linked {
         plan,
@@ -304,12 +304,12 @@ fn link_proxy(def: &ProxyDef, linker: &mut Linker<'_>, default_fault: Option<Seq
             started: def.started,
             in_sequence,
             endpoint: def.endpoint.as_ref().map(|e| linker.endpoint(e)),
-            route: Route {
+            route: Arc::new(Route {
                 label: format!("{{proxy:{}}} ", def.name).into(),
                 out,
                 fault: own.or(default_fault),
                 own_fault: own.is_some(),
-            },
+            }),
         }
     })
 }

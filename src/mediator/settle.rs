@@ -1,7 +1,7 @@
 //! Fault routing: handlers are popped from the message's stack until one completes
 //! (spec 01 §9.2–§9.4).
 
-use crate::mediator::{Context, run_sequence};
+use super::{Context, run_sequence};
 use crate::message::fault::Origin;
 use crate::message::media::Media;
 use crate::message::outgoing::fault_response;
@@ -42,10 +42,9 @@ pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), 
             Err(next) => fault = next,
         }
     }
-    if !cx.exchange.is_answered() {
-        cx.exchange
-            .answer(fault_response(cx.exchange, json, &fault));
-    }
+    // A branch that still runs may answer better.
+    cx.exchange
+        .answer_at_last(fault_response(cx.exchange, json, &fault));
 }
 
 /// One line per fault, with the place in the artifact where it was raised.
