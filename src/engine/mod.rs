@@ -70,6 +70,11 @@ async fn proxy_flow(cx: Context<'_>, proxy: &Proxy, message: &mut Message) -> Re
         && message.status.is_none()
         && let Some(endpoint) = &proxy.endpoint
     {
+        if let Some(key) = &proxy.missing_endpoint {
+            return Err(Fault::mediation(format!(
+                "Unable to find the endpoint specified : {key}"
+            )));
+        }
         let kind: &dyn Kind = &*endpoint.kind;
         crate::mediator::send_to_target(cx, message, kind).await?;
     }
@@ -126,5 +131,5 @@ pub fn conclude(exchange: &Exchange) -> http::Response<BodyStream> {
 
 /// The answer to a request that is refused before mediation (spec 01 §15.2).
 pub fn refuse(exchange: &Exchange, json: bool, text: String) -> http::Response<BodyStream> {
-    fault_response(exchange, json, &Fault::mediation(text))
+    fault_response(exchange, exchange.format, json, &Fault::mediation(text))
 }

@@ -76,6 +76,7 @@ mod tests {
                     started: true,
                     in_sequence: Incoming::None,
                     endpoint: None,
+                    missing_endpoint: None,
                     route: Arc::new(Route {
                         label: Arc::from(""),
                         out: Out::Client,

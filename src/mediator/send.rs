@@ -191,24 +191,6 @@ pub(super) async fn out_path(
     message: &mut Message,
     receive: Option<Receive>,
 ) -> Result<(), Fault> {
-    let outcome = out_here(cx, message, receive).await;
-    if let Err(fault) = &outcome
-        && message.status.is_some()
-        && fault.status.is_none()
-    {
-        // The reference sets 500 before the fault handlers of a response run (spec 01 §9.2).
-        message
-            .axis2
-            .set("HTTP_SC", crate::message::Value::Integer(500));
-    }
-    outcome
-}
-
-async fn out_here(
-    cx: Context<'_>,
-    message: &mut Message,
-    receive: Option<Receive>,
-) -> Result<(), Fault> {
     if let Some(id) = cx.library.pre_mediate
         && run_sequence(cx, message, id).await? == Flow::Stop
     {

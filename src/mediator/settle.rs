@@ -5,13 +5,19 @@ use super::{Context, run_sequence};
 use crate::message::fault::Origin;
 use crate::message::media::Media;
 use crate::message::outgoing::fault_response;
-use crate::message::{Fault, Message};
+use crate::message::{Fault, Message, Value};
 
 /// Ends a flow: runs fault handlers if it faulted, and makes sure that the client gets an answer
 /// where the reference leaves it hanging (differences.md).
 pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), Fault>) {
     let Err(mut fault) = outcome else { return };
     let json = message.effective_message_type().map(Media::of) == Some(Media::Json);
+    let form = message.client_form(cx.exchange);
+    // An exception while a response is mediated: 500 before the handlers run (spec 01 §9.2). The
+    // fault of a send or call comes with the request as it was sent.
+    if message.status.is_some() && fault.status.is_none() && fault.origin != Origin::Backend {
+        message.axis2.set("HTTP_SC", Value::Integer(500));
+    }
     loop {
         log(cx, &fault);
         message.report(&fault);
@@ -44,7 +50,7 @@ pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), 
     }
     // A branch that still runs may answer better.
     cx.exchange
-        .answer_at_last(fault_response(cx.exchange, json, &fault));
+        .answer_at_last(fault_response(cx.exchange, form, json, &fault));
 }
 
 /// One line per fault, with the place in the artifact where it was raised.

@@ -69,6 +69,9 @@ pub struct Proxy {
     pub in_sequence: Incoming,
     /// The target endpoint.
     pub endpoint: Option<Arc<Endpoint>>,
+    /// The key of the target's `endpoint` attribute when no endpoint has this name: messages that
+    /// reach it fault (spec 01 §6.2).
+    pub missing_endpoint: Option<String>,
     /// Out and fault path.
     pub route: Arc<Route>,
 }
@@ -304,6 +307,10 @@ fn link_proxy(def: &ProxyDef, linker: &mut Linker<'_>, default_fault: Option<Seq
             started: def.started,
             in_sequence,
             endpoint: def.endpoint.as_ref().map(|e| linker.endpoint(e)),
+            missing_endpoint: def
+                .endpoint_key
+                .clone()
+                .filter(|key| !linker.endpoint_names.contains_key(key)),
             route: Arc::new(Route {
                 label: format!("{{proxy:{}}} ", def.name).into(),
                 out,
