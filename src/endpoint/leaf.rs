@@ -15,7 +15,7 @@ use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::BodyStream;
 use crate::message::{Body, Fault, Message, SequenceId};
 use crate::settings::Settings;
-use crate::transport::http::{SendError, Target};
+use crate::transport::http::{SendError, Target, beside};
 use http::Method;
 use http::uri::PathAndQuery;
 use std::sync::atomic::Ordering;
@@ -257,7 +257,7 @@ impl Leaf {
             .inspect_err(|fault| message.report(fault))?;
         let outcome = match ready {
             Ready::OneWay(request) => {
-                self.send_one_way(&cx, message, &destination, request);
+                self.send_one_way(&cx, message, &destination, request)?;
                 return Ok(Sent::OneWay);
             }
             Ready::InOut(request) => {
@@ -333,18 +333,24 @@ impl Leaf {
     }
 
     /// Nobody waits for the answer; it is read so that the connection can be used again.
+    ///
+    /// # Errors
+    /// When as many flows run beside their requests as may be.
     fn send_one_way(
         &self,
         cx: &SendContext<'_>,
         message: &Message,
         destination: &Destination<'_>,
         request: http::Request<BodyStream>,
-    ) {
+    ) -> Result<(), Fault> {
         const MOST: usize = 16 << 20;
+        let beside = beside().ok_or_else(|| {
+            Fault::mediation("Too many OUT_ONLY messages are on their way; try again later")
+        })?;
         let wait = self.wait(cx, message);
         let client = cx.services.client.clone();
         let target = destination.target().clone();
-        tokio::spawn(async move {
+        beside.spawn(async move {
             match tokio::time::timeout(wait, client.send(&target, request)).await {
                 Ok(Ok(response)) => {
                     if let Err(error) = response.into_body().collect(MOST).await {
@@ -361,6 +367,7 @@ impl Leaf {
                 ),
             }
         });
+        Ok(())
     }
 
     /// One request and its response, within the timeout.
