@@ -62,7 +62,7 @@ impl DefaultEndpoint {
                     own_initial: true,
                     own_factor: true,
                     timeout: Timeout::Global,
-                    timeout_action: TimeoutAction::Fault,
+                    timeout_action: TimeoutAction::None,
                     method: None,
                 }),
                 failure,

@@ -9,7 +9,7 @@ use super::{Described, Names, Parent, SendContext, Sent, count_attempt, own_faul
 use crate::clock::iso;
 use crate::expr::Expr;
 use crate::message::addressing::Version;
-use crate::message::fault::codes;
+use crate::message::fault::{Origin, codes};
 use crate::message::format::Formatter;
 use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::BodyStream;
@@ -25,8 +25,10 @@ use std::time::Duration;
 /// `timeout/responseAction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeoutAction {
-    /// Absent or `fault`: the fault handlers run. (The reference forgets the request when it is
-    /// absent; see differences.md.)
+    /// Absent: the fault handlers of the flow run, but the endpoint stays as it is and no other
+    /// child is tried. (The reference forgets the request; see differences.md.)
+    None,
+    /// `fault`: a failure like any other.
     Fault,
     /// `discard`: no fault sequence, no failover.
     Discard,
@@ -270,10 +272,20 @@ impl Leaf {
                 self.succeeded(&destination);
                 Ok(Sent::Response)
             }
+            Err(fault) if fault.origin == Origin::Client => {
+                // The client's body broke off on its way: nothing against the back-end, and nobody
+                // else can get it whole either.
+                message.report(&fault);
+                Err(fault)
+            }
             Err(mut fault) => {
                 message.report(&fault);
-                self.failed(&cx, &destination, parent, fault.code);
-                fault.retry = !fault.discard;
+                let forgotten = fault.code == codes::SEND_TIMEOUT
+                    && self.def.timeout_action == TimeoutAction::None;
+                if !forgotten {
+                    self.failed(&cx, &destination, parent, fault.code);
+                }
+                fault.retry = !fault.discard && !forgotten;
                 Err(self.escalate(fault))
             }
         }
@@ -381,7 +393,11 @@ impl Leaf {
         let services = cx.services;
         let wait = self.wait(cx, message);
         cx.exchange.mark_sent();
-        let outcome = tokio::time::timeout(wait, services.client.send(target, request)).await;
+        // Only a socket timeout that comes first needs a timer of its own.
+        let socket = services.settings.http.socket_timeout;
+        let silence = (!socket.is_zero() && socket < wait).then_some(socket);
+        let sending = services.client.send_unless_silent(target, request, silence);
+        let outcome = tokio::time::timeout(wait, sending).await;
         let response = match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(send_fault(message, error)),
@@ -395,7 +411,10 @@ impl Leaf {
         };
         message.become_response(head, body);
         if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
-            message.build(&services.limits).await?;
+            message.build(&services.limits).await.map_err(|mut fault| {
+                fault.origin = Origin::Backend;
+                fault
+            })?;
             if message.envelope().is_some_and(|e| e.fault().is_some()) {
                 return Err(Fault::endpoint(
                     codes::FORCED_SOAP_FAULT,

@@ -4,7 +4,8 @@ use super::member::MembersDef;
 use super::parse::{EndpointDef, parse_children};
 use super::store::GroupState;
 use super::{
-    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
+    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, may_attempt,
+    own_fault,
 };
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::message::fault::codes;
@@ -228,10 +229,11 @@ pub(super) fn cannot_resend(message: &mut Message) -> Fault {
         codes::NO_READY_CHILD,
         "The message cannot be sent to another endpoint: its body is larger than the replay limit and was already being sent",
     );
-    fault.detail = Some(
-        "raise [myelin] replay_limit_bytes to let larger bodies fail over after a part was sent"
-            .to_owned(),
-    );
+    fault.retry = false;
+    // Code and message stay those of the child that failed (spec 02 §13.1).
+    let detail = "no other endpoint was tried: the body is larger than the replay limit and a part of it was sent; raise [myelin] replay_limit_bytes to let larger bodies fail over";
+    message.properties.set("ERROR_DETAIL", detail);
+    fault.detail = Some(detail.to_owned());
     fault
 }
 
@@ -267,6 +269,9 @@ impl Kind for LoadBalance {
                 };
                 if !resend.prepare(message) {
                     break Err(cannot_resend(message));
+                }
+                if let Err(fault) = may_attempt(&cx, message) {
+                    break Err(fault);
                 }
                 message.clear_error();
                 match child.kind.send(cx, message, Parent::Group).await {

@@ -4,7 +4,9 @@ use super::leaf::{Destination, Leaf, LeafDef, Timeout, TimeoutAction};
 use super::loadbalance::{Resend, cannot_resend};
 use super::parse::EndpointDef;
 use super::state::{Caps, FailureConfig};
-use super::{ANONYMOUS, Boxed, Described, Kind, Names, Parent, SendContext, Sent, own_fault};
+use super::{
+    ANONYMOUS, Boxed, Described, Kind, Names, Parent, SendContext, Sent, may_attempt, own_fault,
+};
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
 use crate::message::{Fault, Message};
@@ -87,7 +89,7 @@ impl MembersDef {
                 own_initial: true,
                 own_factor: true,
                 timeout: Timeout::Global,
-                timeout_action: TimeoutAction::Fault,
+                timeout_action: TimeoutAction::None,
                 method: None,
             }),
             failure,
@@ -259,6 +261,9 @@ impl Kind for MemberGroup {
                 };
                 if !resend.prepare(message) {
                     break Err(cannot_resend(message));
+                }
+                if let Err(fault) = may_attempt(&cx, message) {
+                    break Err(fault);
                 }
                 message.clear_error();
                 let sent = self

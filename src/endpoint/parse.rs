@@ -370,7 +370,7 @@ pub fn parse_leaf(
         own_initial: false,
         own_factor: false,
         timeout: Timeout::Global,
-        timeout_action: TimeoutAction::Fault,
+        timeout_action: TimeoutAction::None,
         method: None,
     };
     let before = reader.errors();
@@ -523,7 +523,9 @@ fn parse_timeout(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDe
                 let text = part.text().unwrap_or_default().trim();
                 if text.eq_ignore_ascii_case("discard") {
                     def.timeout_action = TimeoutAction::Discard;
-                } else if !text.eq_ignore_ascii_case("fault") {
+                } else if text.eq_ignore_ascii_case("fault") {
+                    def.timeout_action = TimeoutAction::Fault;
+                } else {
                     let place = reader.place(part);
                     reader.report(
                         Diagnostic::error(

@@ -422,6 +422,7 @@ impl Kind for SessionGroup {
                     Err(fault) => {
                         if let Some(id) = &id
                             && fault.retry
+                            && child.kind.retryable(fault.code)
                         {
                             self.sessions.forget(id);
                         }
