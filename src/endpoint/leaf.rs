@@ -165,6 +165,12 @@ impl Leaf {
         self.name.as_deref().unwrap_or(super::ANONYMOUS)
     }
 
+    /// Whether it converts the message. Addressing headers do not count: each attempt takes those of
+    /// the one before away.
+    pub fn reshapes(&self) -> bool {
+        self.def.format.is_some()
+    }
+
     /// Whether a message may be sent now.
     pub fn is_ready(&self, now: u64) -> bool {
         !self.state.troubled.load(Ordering::Acquire)

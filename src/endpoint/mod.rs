@@ -156,6 +156,12 @@ pub trait Kind: Send + Sync + Debug {
         true
     }
 
+    /// Whether an attempt leaves the message in another form than it had: another child must get it
+    /// as it was.
+    fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
+        false
+    }
+
     /// Its runtime state, as the internal port lists it.
     fn describe(&self, now: u64, out: &mut Vec<Described>);
 }
