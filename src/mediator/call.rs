@@ -4,7 +4,7 @@
 use super::send::parse_endpoint;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::endpoint::default::DefaultEndpoint;
-use crate::endpoint::{Endpoint, EndpointDef, Kind, Parent};
+use crate::endpoint::{Endpoint, EndpointDef, Kind, Parent, Sent};
 use crate::message::fault::{Report, codes};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
@@ -35,12 +35,17 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         }
     }
     let endpoint = parse_endpoint(reader, element, &["endpoint"]);
-    (reader.errors() == before).then(|| Arc::new(CallDef { endpoint }) as Arc<dyn Definition>)
+    let blocking = element
+        .attribute("blocking")
+        .is_some_and(|v| v.trim().eq_ignore_ascii_case("true"));
+    (reader.errors() == before)
+        .then(|| Arc::new(CallDef { endpoint, blocking }) as Arc<dyn Definition>)
 }
 
 #[derive(Debug)]
 struct CallDef {
     endpoint: Option<Arc<EndpointDef>>,
+    blocking: bool,
 }
 
 impl Definition for CallDef {
@@ -48,6 +53,7 @@ impl Definition for CallDef {
         Run::Wait(Box::new(Call {
             endpoint: self.endpoint.as_ref().map(|e| linker.endpoint(e)),
             implicit: DefaultEndpoint::implicit(linker),
+            blocking: self.blocking,
         }))
     }
 }
@@ -56,6 +62,7 @@ impl Definition for CallDef {
 struct Call {
     endpoint: Option<Arc<Endpoint>>,
     implicit: DefaultEndpoint,
+    blocking: bool,
 }
 
 impl MediateAsync for Call {
@@ -72,9 +79,12 @@ impl MediateAsync for Call {
             message.last_endpoint = false;
             super::send::acknowledge(cx, message);
             // The direction stays what it was: the flow goes on behind the call (spec 01 §7.2).
-            kind.send(cx.sending(), message, Parent::Root)
+            let sent = kind
+                .send(cx.sending(), message, Parent::Root)
                 .await
                 .map_err(thrown)?;
+            // A blocking call keeps its place in the reference; others come back to it.
+            message.resumed |= sent == Sent::Response && !self.blocking;
             Ok(Flow::Continue)
         })
     }

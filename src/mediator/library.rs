@@ -1,6 +1,7 @@
 //! What a flow can refer to, and running sequences with their fault handlers.
 
-use super::{Context, Flow, List, OnError, Sequence};
+use super::rest::Leave;
+use super::{Context, Flow, OnError, Sequence};
 use crate::endpoint::Endpoints;
 use crate::expr::LocalEntries;
 use crate::message::{Fault, Message, SequenceId};
@@ -77,27 +78,49 @@ pub async fn run_sequence(
     let Some(sequence) = cx.library.sequence(id) else {
         return Err(Fault::mediation("the sequence is not part of this plan"));
     };
+    deeper(cx, message, sequence.label(), async |cx, message| {
+        let pushed = push_handler(message, &sequence.on_error, sequence.label());
+        let leave = match pushed {
+            true => Leave::Handler,
+            false => Leave::Nothing,
+        };
+        let flow = sequence.list.run_from(cx, message, 0, leave).await?;
+        if flow == Flow::Continue {
+            leave.apply(message);
+        }
+        Ok(flow)
+    })
+    .await
+}
+
+/// Runs something one level deeper in the nesting of sequences and templates.
+///
+/// # Errors
+/// Its fault, or the nesting limit.
+pub(super) async fn deeper(
+    cx: Context<'_>,
+    message: &mut Message,
+    label: &str,
+    run: impl AsyncFnOnce(Context<'_>, &mut Message) -> Result<Flow, Fault>,
+) -> Result<Flow, Fault> {
     let limit = cx.services.settings.limits.max_sequence_depth;
+    let before = message.depth;
     message.depth += 1;
     let outcome = if message.depth as usize > limit {
         Err(Fault::mediation(format!(
-            "Sequences call each other more than {limit} levels deep (at {})",
-            sequence.label()
+            "Sequences call each other more than {limit} levels deep (at {label})"
         )))
     } else {
-        run_here(cx, message, sequence, &sequence.list).await
+        run(cx, message).await
     };
-    message.depth -= 1;
+    message.depth = before;
     outcome
 }
 
-async fn run_here(
-    cx: Context<'_>,
-    message: &mut Message,
-    sequence: &Sequence,
-    list: &List,
-) -> Result<Flow, Fault> {
-    let pushed = match &sequence.on_error {
+/// Puts an `onError` handler on the stack; whether there is one. One that is not defined leaves the
+/// enclosing handler in charge.
+pub(super) fn push_handler(message: &mut Message, on_error: &OnError, label: &str) -> bool {
+    match on_error {
         OnError::None => false,
         OnError::Sequence(handler) => {
             message.fault_stack.push(*handler);
@@ -106,14 +129,9 @@ async fn run_here(
         OnError::Missing(name) => {
             tracing::warn!(
                 target: "SequenceMediator",
-                "onError handler : {name} for sequence : {} cannot be found", sequence.label()
+                "onError handler : {name} for sequence : {label} cannot be found"
             );
             false
         }
-    };
-    let flow = list.run(cx, message).await?;
-    if pushed && flow == Flow::Continue {
-        message.fault_stack.pop();
     }
-    Ok(flow)
 }

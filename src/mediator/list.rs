@@ -1,5 +1,6 @@
 //! A list of mediators: the body of every sequence and branch (spec 01 §2.1, §3).
 
+use super::rest::{Frame, Leave, Rest};
 use super::{Context, Flow, Linker, ParsedMediator, Run};
 use crate::diag::{Place, codes};
 use crate::message::{Fault, Message};
@@ -44,6 +45,16 @@ impl ListDef {
         self.0.is_empty()
     }
 
+    /// Whether nothing that stands behind the list can run.
+    pub fn ends_flow(&self) -> bool {
+        self.0.last().is_some_and(|m| m.definition.ends_flow())
+    }
+
+    /// The mediators with one of these names that stand directly in the list.
+    pub fn named<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = &'a ParsedMediator> + 'a {
+        self.0.iter().filter(|m| names.contains(&m.name))
+    }
+
     /// Links every mediator.
     pub fn link(&self, linker: &mut Linker<'_>) -> List {
         List(
@@ -67,9 +78,9 @@ struct Step {
     place: Place,
 }
 
-/// A linked list.
-#[derive(Debug, Default)]
-pub struct List(Vec<Step>);
+/// A linked list. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct List(Arc<[Step]>);
 
 impl List {
     /// Runs the steps in order until one stops or faults.
@@ -77,7 +88,21 @@ impl List {
     /// # Errors
     /// The fault of a step, with its place.
     pub async fn run(&self, cx: Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
-        for step in &self.0 {
+        self.run_from(cx, message, 0, Leave::Nothing).await
+    }
+
+    /// Runs the steps from `start` on. `leave` is what whoever runs the list does when it has ended.
+    ///
+    /// # Errors
+    /// As [`List::run`].
+    pub(super) async fn run_from(
+        &self,
+        cx: Context<'_>,
+        message: &mut Message,
+        start: usize,
+        leave: Leave,
+    ) -> Result<Flow, Fault> {
+        for (index, step) in self.0.iter().enumerate().skip(start) {
             let flow = match &step.run {
                 Run::Now(mediator) => {
                     if mediator.needs_body() && !message.is_built() {
@@ -85,7 +110,19 @@ impl List {
                     }
                     mediator.mediate(&cx, message)
                 }
-                Run::Wait(mediator) => mediator.mediate(cx, message).await,
+                Run::Wait(mediator) => {
+                    let frame = Frame {
+                        list: self,
+                        next: index + 1,
+                        leave,
+                        up: cx.rest,
+                    };
+                    let cx = Context {
+                        rest: Rest::Within(&frame),
+                        ..cx
+                    };
+                    mediator.mediate(cx, message).await
+                }
             };
             match flow {
                 Ok(Flow::Continue) => {}

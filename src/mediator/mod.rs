@@ -1,29 +1,37 @@
 //! Mediators: the steps of a flow. One mediator, one file: description, parse, link, run, tests.
 //! A new one is a copy of a neighbour and a row in [`TABLE`].
 
+mod aggregate;
 mod branch;
 mod call;
+mod clone;
 mod drop;
 mod filter;
 mod header;
 mod in_out;
+mod iterate;
 mod library;
 mod link;
 mod list;
 mod log;
 mod loopback;
 mod makefault;
+mod payload;
 mod property;
 mod respond;
+mod rest;
 mod send;
 pub mod sequence;
 mod settle;
+mod split;
+mod target;
 
 pub use branch::Detached;
 pub use library::{Library, Out, Route, run_sequence};
 pub use link::{Linker, Reference};
 pub use list::{List, ListDef};
 pub use property::import as inline_xml;
+pub use rest::Rest;
 pub use send::send_to_target;
 pub use sequence::{OnError, Sequence, SequenceDef};
 pub use settle::settle;
@@ -56,9 +64,20 @@ pub struct Context<'a> {
     pub exchange: &'a Arc<Exchange>,
     /// Where responses and faults of this flow go.
     pub route: &'a Arc<Route>,
+    /// What stands behind the mediator that runs.
+    pub rest: Rest<'a>,
 }
 
 impl<'a> Context<'a> {
+    /// The same for a part of the flow behind which nothing stands.
+    #[must_use]
+    pub fn apart(self) -> Context<'a> {
+        Context {
+            rest: Rest::Nothing,
+            ..self
+        }
+    }
+
     /// What expressions see.
     pub fn scope(&self, message: &'a Message) -> Scope<'a> {
         Scope {
@@ -141,11 +160,14 @@ pub struct Spec {
 
 /// All mediators, by name.
 pub const TABLE: &[Spec] = &[
+    aggregate::SPEC,
     call::SPEC,
+    clone::SPEC,
     drop::SPEC,
     filter::SPEC,
     header::SPEC,
     in_out::IN,
+    iterate::SPEC,
     log::SPEC,
     loopback::SPEC,
     makefault::SPEC,
@@ -158,7 +180,6 @@ pub const TABLE: &[Spec] = &[
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    ("aggregate", ""),
     (
         "annotatedCommand",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
@@ -175,7 +196,6 @@ const REFUSED: &[(&str, &str)] = &[
         "class",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
-    ("clone", ""),
     ("conditionalRouter", "use <filter>"),
     ("datamapper", ""),
     ("dblookup", ""),
@@ -187,7 +207,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("enrich", ""),
     ("fastXSLT", ""),
     ("foreach", ""),
-    ("iterate", ""),
     ("jsontransform", ""),
     ("payloadFactory", ""),
     (

@@ -191,6 +191,7 @@ pub(super) async fn out_path(
     message: &mut Message,
     receive: Option<Receive>,
 ) -> Result<(), Fault> {
+    let cx = cx.apart();
     if let Some(id) = cx.library.pre_mediate
         && run_sequence(cx, message, id).await? == Flow::Stop
     {

@@ -11,6 +11,7 @@ use crate::message::{Fault, Message, Value};
 /// where the reference leaves it hanging (differences.md).
 pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), Fault>) {
     let Err(mut fault) = outcome else { return };
+    let cx = cx.apart();
     let json = message.effective_message_type().map(Media::of) == Some(Media::Json);
     let form = message.client_form(cx.exchange);
     // An exception while a response is mediated: 500 before the handlers run (spec 01 §9.2). The

@@ -158,6 +158,11 @@ impl Built {
         }
     }
 
+    /// A body that consists of JSON text made here.
+    pub fn from_json(raw: Bytes) -> Built {
+        Built::lazy(PayloadKind::Json, raw)
+    }
+
     fn lazy(kind: PayloadKind, raw: Bytes) -> Built {
         Built {
             kind,

@@ -12,7 +12,9 @@ pub mod handler;
 pub mod media;
 pub mod outgoing;
 pub mod props;
+pub mod split;
 pub mod stream;
+pub mod template;
 pub mod value;
 
 pub use body::{Body, BodyLimits, Built, PayloadKind};
@@ -21,12 +23,15 @@ pub use exchange::{ClientFormat, Exchange};
 pub use fault::Fault;
 pub use handler::{EndpointId, Handler, SequenceId};
 pub use props::Props;
+pub use split::{Split, SplitMark};
+pub use template::{Parameter, TemplateCall};
 pub use value::{Value, ValueType};
 
 use crate::message::media::Media;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// `SOAPAction` of SOAP 1.1.
 pub const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
@@ -115,6 +120,13 @@ pub struct Message {
     pub attempts: u32,
     /// How many sequences are running inside each other.
     pub depth: u32,
+    /// It has waited for a response since its part of the flow began: what stands behind that part
+    /// runs for it too (spec 01 §8.3).
+    pub resumed: bool,
+    /// The splits that it is a copy of, outermost first.
+    pub splits: Vec<SplitMark>,
+    /// Parameters of the templates that are running, innermost last.
+    pub templates: Vec<Arc<TemplateCall>>,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
     pub addressing_read: bool,
 }
@@ -157,6 +169,9 @@ impl Message {
             last_endpoint: false,
             attempts: 0,
             depth: 0,
+            resumed: false,
+            splits: Vec::new(),
+            templates: Vec::new(),
             addressing_read: false,
         }
     }
@@ -199,7 +214,23 @@ impl Message {
     /// When the body cannot be read to its end.
     pub async fn copy(&mut self, limits: &BodyLimits) -> Result<Message, Fault> {
         self.body.collect(limits.max_bytes).await?;
-        Ok(Message {
+        Ok(self.duplicate())
+    }
+
+    /// As [`Message::copy`] for a body that is in memory; one that is still on its way is empty in
+    /// the copy.
+    pub fn duplicate(&self) -> Message {
+        self.with_body(self.body.copy())
+    }
+
+    /// A copy that takes the body along: this message has none then.
+    pub fn hand_over(&mut self) -> Message {
+        let body = std::mem::take(&mut self.body);
+        self.with_body(body)
+    }
+
+    fn with_body(&self, body: Body) -> Message {
+        Message {
             direction: self.direction,
             method: self.method.clone(),
             uri: self.uri.clone(),
@@ -212,7 +243,7 @@ impl Message {
             message_id: self.message_id.clone(),
             action: self.action.clone(),
             headers: self.headers.clone(),
-            body: self.body.copy(),
+            body,
             content_type: self.content_type.clone(),
             message_type: self.message_type.clone(),
             status: self.status,
@@ -227,8 +258,11 @@ impl Message {
             last_endpoint: self.last_endpoint,
             attempts: self.attempts,
             depth: self.depth,
+            resumed: self.resumed,
+            splits: self.splits.clone(),
+            templates: self.templates.clone(),
             addressing_read: self.addressing_read,
-        })
+        }
     }
 
     /// Whether it counts as a response: the string property `RESPONSE` wins (spec 01 §1.1).
