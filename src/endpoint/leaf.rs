@@ -13,11 +13,12 @@ use crate::message::fault::codes;
 use crate::message::format::Formatter;
 use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::BodyStream;
-use crate::message::{Body, Fault, Message, SequenceId};
+use crate::message::{Body, Exchange, Fault, Message, SequenceId, header_text};
 use crate::settings::Settings;
 use crate::transport::http::{SendError, Target};
-use http::Method;
+use http::header::LOCATION;
 use http::uri::PathAndQuery;
+use http::{HeaderValue, Method};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -298,10 +299,14 @@ impl Leaf {
         let has_body = !matches!(message.body, Body::Empty);
         if self.def.format.is_some_and(|f| f != Format::Rest)
             || (self.def.addressing.is_some() && has_body)
-            || message.wants_built_body()
+            || message.wants_parsed_body()
         {
             message.build(&services.limits).await?;
+        } else if message.wants_built_body() {
+            // A length up front needs the bytes, not their meaning.
+            message.body.collect(services.limits.max_bytes).await?;
         }
+        message.sent_as_rest = false;
         if let Some(format) = self.def.format {
             let (method, suffix) = message.apply_format(format, self.def.encoding.as_deref())?;
             forced = forced.or(method);
@@ -316,14 +321,15 @@ impl Leaf {
             let address = format!("{}{}", target.key, target.path_and_query);
             message.write_addressing(version, &address)?;
         }
-        message.settle_request();
+        message.settle_request(&services.rules)?;
         let path = self.path(message, target, appended.as_deref())?;
         let body = message.take_wire_body()?;
         let plan = RequestPlan {
             host: &target.host_header,
             path,
             method: forced,
-            keep_user_agent: services.settings.http.preserve_user_agent,
+            scheme: target.scheme.as_str(),
+            rules: &services.rules,
         };
         let request = message.to_request(plan, body)?;
         if message.properties.str("OUT_ONLY") == Some("true") {
@@ -387,6 +393,9 @@ impl Leaf {
             Body::Stream(body)
         };
         message.become_response(head, body);
+        if !services.rules.location {
+            rewrite_location(cx.exchange, message);
+        }
         if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
             message.build(&services.limits).await?;
             if message.envelope().is_some_and(|e| e.fault().is_some()) {
@@ -444,12 +453,16 @@ impl Leaf {
         appended: Option<&str>,
     ) -> Result<PathAndQuery, Fault> {
         let base = target.path_and_query.as_str();
-        let postfix = if self.def.method.is_some()
-            || !(self.def.format == Some(Format::Rest) || message.is_rest_request())
-        {
-            None
-        } else {
+        let rest = match self.def.format {
+            Some(Format::Soap11 | Format::Soap12) => false,
+            Some(Format::Rest) => true,
+            _ => message.is_rest_request(),
+        };
+        // HTTP endpoints never append.
+        let postfix = if rest && self.def.word != "HTTP" {
             message.postfix()
+        } else {
+            None
         };
         if postfix.is_none() && appended.is_none() {
             return Ok(target.path_and_query.clone());
@@ -542,6 +555,28 @@ impl Leaf {
 
 fn address_text(target: &Target) -> String {
     format!(" with address {}{} ", target.key, target.path_and_query)
+}
+
+/// `Location` of a response that is no redirect and creates nothing points to the service, not to
+/// the back-end (spec 01 §15.7).
+fn rewrite_location(exchange: &Exchange, message: &mut Message) {
+    let Some(location) = message.headers.get(LOCATION) else {
+        return;
+    };
+    if matches!(message.status, Some(201 | 301 | 302 | 303 | 307)) {
+        return;
+    }
+    let location = header_text(location);
+    let path = match location.split_once("://") {
+        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or(""),
+        None => location,
+    };
+    let mut text = message.service_prefix(exchange);
+    text.push_str(path.strip_prefix('/').unwrap_or(path));
+    match HeaderValue::from_str(&text) {
+        Ok(value) => message.headers.insert(LOCATION, value),
+        Err(_) => message.headers.remove(LOCATION),
+    };
 }
 
 /// The fault of a failed send. The unsent request gives its body back.

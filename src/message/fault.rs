@@ -108,6 +108,13 @@ impl Fault {
         Fault::new(code, message.into(), Origin::Backend, Report::Always)
     }
 
+    /// The client's message is to blame, not the configuration.
+    #[must_use]
+    pub fn of_client(mut self) -> Fault {
+        self.origin = Origin::Client;
+        self
+    }
+
     /// Remembers where the mediator is written, if nobody nearer did.
     #[must_use]
     pub fn at(mut self, place: &Place) -> Fault {

@@ -390,6 +390,10 @@ fn http(r: &Reader<'_>, s: &mut Settings) {
         "passthru_properties.message.size.validation.enabled",
     ];
     http.max_message_size = (r.bool(&check) == Some(true)).then_some(size);
+    set(
+        &mut http.content_negotiation,
+        r.bool(&["myelin.content_negotiation"]),
+    );
     let xml = [
         "transport.http.force_xml_validation",
         "passthru_properties.force.xml.message.validation",
@@ -766,6 +770,14 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
     set(
         &mut limits.max_xml_attributes,
         r.size(&["myelin.max_xml_attributes"], 1),
+    );
+    set(
+        &mut limits.max_multipart_parts,
+        r.size(&["myelin.max_multipart_parts"], 1),
+    );
+    set(
+        &mut limits.max_part_header_bytes,
+        r.size(&["myelin.max_part_header_bytes"], 256),
     );
     set(
         &mut limits.max_xml_nodes,

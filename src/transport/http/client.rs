@@ -124,8 +124,8 @@ impl Client {
     /// Sends `request` to `target` and waits for the head of the response; there is no limit of
     /// time. Dropping the future closes the connection in use.
     ///
-    /// The request line carries the target's path and query, or the request's own URI if that has
-    /// an authority (absolute form, `POST_TO_URI`). `Host` is set from the target unless the request
+    /// The request line carries the request's path and query (the target's where that is `/`), or
+    /// the request's whole URI if that has an authority (absolute form, `POST_TO_URI`). `Host` is set from the target unless the request
     /// has one. Length or chunked framing follows from the body; hop-by-hop headers are the
     /// caller's to remove. A request that could not be written to a pooled connection is sent once
     /// more on a new one; nothing that was written in part is ever repeated.
@@ -134,7 +134,7 @@ impl Client {
         target: &Target,
         mut request: Request<BodyStream>,
     ) -> Result<Response<BodyStream>, SendError> {
-        if request.uri().authority().is_none() {
+        if request.uri().authority().is_none() && request.uri() == "/" {
             *request.uri_mut() = Uri::from(target.path_and_query.clone());
         }
         if !request.headers().contains_key(HOST) {
