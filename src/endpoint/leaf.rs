@@ -15,7 +15,7 @@ use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::BodyStream;
 use crate::message::{Body, Exchange, Fault, Message, SequenceId, header_text};
 use crate::settings::Settings;
-use crate::transport::http::{SendError, Target};
+use crate::transport::http::{SendError, Target, beside};
 use http::header::LOCATION;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
@@ -258,7 +258,7 @@ impl Leaf {
             .inspect_err(|fault| message.report(fault))?;
         let outcome = match ready {
             Ready::OneWay(request) => {
-                self.send_one_way(&cx, message, &destination, request);
+                self.send_one_way(&cx, message, &destination, request)?;
                 return Ok(Sent::OneWay);
             }
             Ready::InOut(request) => {
@@ -339,18 +339,24 @@ impl Leaf {
     }
 
     /// Nobody waits for the answer; it is read so that the connection can be used again.
+    ///
+    /// # Errors
+    /// When as many flows run beside their requests as may be.
     fn send_one_way(
         &self,
         cx: &SendContext<'_>,
         message: &Message,
         destination: &Destination<'_>,
         request: http::Request<BodyStream>,
-    ) {
+    ) -> Result<(), Fault> {
         const MOST: usize = 16 << 20;
+        let beside = beside().ok_or_else(|| {
+            Fault::mediation("Too many OUT_ONLY messages are on their way; try again later")
+        })?;
         let wait = self.wait(cx, message);
         let client = cx.services.client.clone();
         let target = destination.target().clone();
-        tokio::spawn(async move {
+        beside.spawn(async move {
             match tokio::time::timeout(wait, client.send(&target, request)).await {
                 Ok(Ok(response)) => {
                     if let Err(error) = response.into_body().collect(MOST).await {
@@ -367,6 +373,7 @@ impl Leaf {
                 ),
             }
         });
+        Ok(())
     }
 
     /// One request and its response, within the timeout.

@@ -80,6 +80,16 @@ impl Body {
         }
     }
 
+    /// The same body once more. A stream cannot be in two places and is empty in the copy: collect
+    /// it first.
+    pub(super) fn copy(&self) -> Body {
+        match self {
+            Body::Empty | Body::Stream(_) => Body::Empty,
+            Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
+            Body::Built(built) => Body::Built(built.clone()),
+        }
+    }
+
     /// Collects a stream into bytes; other states stay.
     pub async fn collect(&mut self, limit: usize) -> Result<(), Fault> {
         if let Body::Stream(_) = self
@@ -126,7 +136,7 @@ pub enum PayloadKind {
 }
 
 /// A parsed body. The bytes that came in stay until somebody edits the tree.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Built {
     /// What it was.
     pub kind: PayloadKind,
@@ -146,7 +156,7 @@ pub struct Built {
 }
 
 /// What a body in parts keeps beside its tree.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Parts {
     /// The parts of a form, for the files' names and types, and the boundary for a changed form.
     Form(Vec<Part>, String),

@@ -417,13 +417,7 @@ impl Message {
         rules: &HeaderRules,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let is_fault = self.envelope().is_some_and(|e| e.fault().is_some());
-        let client_rest = match exchange.format {
-            ClientFormat::Rest => true,
-            // A text/xml client whose document was not SOAP is a REST client.
-            ClientFormat::Soap11 => self.rest && self.status.is_none(),
-            ClientFormat::Soap12 => false,
-        };
-        if client_rest {
+        if self.client_form(exchange) == ClientFormat::Rest {
             if is_fault {
                 self.fault_to_rest();
             }
@@ -574,6 +568,15 @@ impl Message {
         response
     }
 
+    /// How the client speaks, as far as this message tells: a `text/xml` client whose document was
+    /// not SOAP is a REST client.
+    pub fn client_form(&self, exchange: &Exchange) -> ClientFormat {
+        match exchange.format {
+            ClientFormat::Soap11 if self.rest && self.status.is_none() => ClientFormat::Rest,
+            other => other,
+        }
+    }
+
     fn reason_phrase(&self, status: StatusCode) -> Option<hyper::ext::ReasonPhrase> {
         if let Some(text) = self.axis2.str("HTTP_SC_DESC") {
             return hyper::ext::ReasonPhrase::try_from(text.as_bytes().to_vec()).ok();
@@ -654,6 +657,7 @@ pub fn accepted() -> http::Response<BodyStream> {
 /// The answer to a fault that no handler answered, in the client's form (spec 01 §15.10).
 pub fn fault_response(
     exchange: &Exchange,
+    form: ClientFormat,
     json: bool,
     fault: &Fault,
 ) -> http::Response<BodyStream> {
@@ -662,7 +666,7 @@ pub fn fault_response(
     } else {
         &fault.message
     };
-    let (body, content_type) = match exchange.format {
+    let (body, content_type) = match form {
         ClientFormat::Soap11 => (
             soap_fault(SoapVersion::V11, reason),
             "text/xml; charset=UTF-8",

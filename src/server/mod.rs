@@ -9,11 +9,11 @@ use crate::deploy::watch::{Changed, Watch, WatchOptions};
 use crate::deploy::{Deployer, Report};
 use crate::diag;
 use crate::engine::Engine;
-use crate::settings::{Settings, VerifyClient};
+use crate::settings::{HostnameVerifier, Settings, VerifyClient};
 use crate::transport::http::{ListenerSettings, Shutdown};
 use crate::transport::tcp::{bind, bind_shared};
 use crate::transport::tls::{
-    ClientCertificates, ClientTls, Identity, TlsError, client_config, server_config,
+    ClientCertificates, ClientTls, HostNames, Identity, TlsError, client_config, server_config,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -388,8 +388,19 @@ fn read_pem(path: &std::path::Path) -> Result<Vec<u8>, TlsError> {
 
 fn client_tls(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, TlsError> {
     let tls = &settings.tls;
+    if tls.insecure_skip_verify {
+        tracing::warn!(
+            target: "Server",
+            "certificates of back-ends are not verified: insecure_skip_verify is set in [myelin]"
+        );
+    }
     let mut client = ClientTls {
-        verify: tls.hostname_verifier != crate::settings::HostnameVerifier::AllowAll,
+        verify: !tls.insecure_skip_verify,
+        names: match tls.hostname_verifier {
+            HostnameVerifier::Strict => HostNames::Strict,
+            HostnameVerifier::StrictExceptLocalhost => HostNames::StrictExceptLocalhost,
+            HostnameVerifier::AllowAll => HostNames::Any,
+        },
         ..ClientTls::default()
     };
     if let Some(path) = &tls.backend_ca_file {

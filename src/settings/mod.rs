@@ -279,6 +279,9 @@ pub struct TlsSettings {
     /// How the host name in a back-end's certificate is checked. Default
     /// [`HostnameVerifier::Strict`]. TOML `transport.http.sender.hostname_verifier`.
     pub hostname_verifier: HostnameVerifier,
+    /// Accept any certificate of a back-end; for tests only, a warning is logged. Default false.
+    /// TOML `myelin.insecure_skip_verify`.
+    pub insecure_skip_verify: bool,
 }
 
 /// Whether clients must show a certificate.

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -124,9 +124,8 @@ impl Client {
     /// Sends `request` to `target` and waits for the head of the response; there is no limit of
     /// time. Dropping the future closes the connection in use.
     ///
-    /// The request line carries the request's path and query (the target's where that is `/`), or
-    /// the request's whole URI if that has an authority (absolute form, `POST_TO_URI`). `Host` is set from the target unless the request
-    /// has one. Length or chunked framing follows from the body; hop-by-hop headers are the
+    /// The request line carries the request's own URI: path and query, or with an authority the
+    /// absolute form (`POST_TO_URI`). `Host` is set from the target unless the request has one. Length or chunked framing follows from the body; hop-by-hop headers are the
     /// caller's to remove. A request that could not be written to a pooled connection is sent once
     /// more on a new one; nothing that was written in part is ever repeated.
     pub async fn send(
@@ -134,9 +133,6 @@ impl Client {
         target: &Target,
         mut request: Request<BodyStream>,
     ) -> Result<Response<BodyStream>, SendError> {
-        if request.uri().authority().is_none() && request.uri() == "/" {
-            *request.uri_mut() = Uri::from(target.path_and_query.clone());
-        }
         if !request.headers().contains_key(HOST) {
             let host = target.host_header.clone();
             request.headers_mut().insert(HOST, host);

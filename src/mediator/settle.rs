@@ -1,11 +1,11 @@
 //! Fault routing: handlers are popped from the message's stack until one completes
 //! (spec 01 §9.2–§9.4).
 
-use crate::mediator::{Context, run_sequence};
+use super::{Context, run_sequence};
 use crate::message::fault::Origin;
 use crate::message::media::Media;
 use crate::message::outgoing::fault_response;
-use crate::message::{Fault, Message};
+use crate::message::{Fault, Message, Value};
 
 /// Ends a flow: runs fault handlers if it faulted, and makes sure that the client gets an answer
 /// where the reference leaves it hanging (differences.md).
@@ -17,6 +17,12 @@ pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), 
         return;
     };
     let json = message.effective_message_type().map(Media::of) == Some(Media::Json);
+    let form = message.client_form(cx.exchange);
+    // An exception while a response is mediated: 500 before the handlers run (spec 01 §9.2). The
+    // fault of a send or call comes with the request as it was sent.
+    if message.status.is_some() && fault.status.is_none() && fault.origin != Origin::Backend {
+        message.axis2.set("HTTP_SC", Value::Integer(500));
+    }
     loop {
         log(cx, &fault);
         message.report(&fault);
@@ -47,10 +53,9 @@ pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), 
             Err(next) => fault = next,
         }
     }
-    if !cx.exchange.is_answered() {
-        cx.exchange
-            .answer(fault_response(cx.exchange, json, &fault));
-    }
+    // A branch that still runs may answer better.
+    cx.exchange
+        .answer_at_last(fault_response(cx.exchange, form, json, &fault));
 }
 
 /// One line per fault, with the place in the artifact where it was raised.
