@@ -101,6 +101,7 @@ impl<'a> SendContext<'a> {
             exchange: self.exchange,
             entries: self.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 

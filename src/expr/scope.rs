@@ -4,6 +4,7 @@ use super::xpath::{self, PropertyScope, PropertyValue};
 use crate::clock::Clock;
 use crate::message::media::Media;
 use crate::message::{Envelope, Exchange, Message, Value, header_text};
+use crate::settings::Settings;
 use crate::xml::{Document, NodeId};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ pub struct Scope<'a> {
     pub entries: &'a LocalEntries,
     /// The clock.
     pub clock: &'a Clock,
+    /// Settings, for the scopes `system` and `file`.
+    pub settings: &'a Settings,
 }
 
 fn show(value: &Value) -> PropertyValue<'_> {
@@ -168,7 +171,13 @@ impl xpath::Scope for Scope<'_> {
                 Ok(value) => text(value),
                 Err(_) => text(""),
             },
-            PropertyScope::System | PropertyScope::File | PropertyScope::Registry => text(""),
+            PropertyScope::System => PropertyValue::String(Cow::Borrowed(
+                self.settings.system_properties.get(name).unwrap_or(""),
+            )),
+            PropertyScope::File => PropertyValue::String(Cow::Borrowed(
+                self.settings.file_properties.get(name).unwrap_or(""),
+            )),
+            PropertyScope::Registry => text(""),
             PropertyScope::Axis2Client | PropertyScope::Func | PropertyScope::Variable => {
                 PropertyValue::Null
             }

@@ -122,7 +122,7 @@ impl Message {
             .get("XML_DECLARATION_STANDALONE")
             .map(|v| v.text().into_owned())
             .filter(|v| matches!(v.as_str(), "yes" | "no"));
-        let same_form = fits(built, formatter)
+        let same_form = fits(built, formatter, self.axis2.is_true("enableMTOM"))
             // A body of a type without an own formatter goes on as it came, until somebody
             // converts it.
             || (self.message_type.is_none()
@@ -305,17 +305,21 @@ fn with_charset(text: &str, charset: &str) -> String {
 }
 
 /// Whether the bytes that came in are what this formatter would write.
-fn fits(built: &Built, formatter: Formatter) -> bool {
-    let in_parts = matches!(built.parts(), Some(Parts::Related(_)));
-    match (built.kind, formatter) {
-        (PayloadKind::Soap, Formatter::Soap) => !in_parts,
-        (PayloadKind::Soap, Formatter::Related) => in_parts,
-        (PayloadKind::Xml, Formatter::Xml)
-        | (PayloadKind::Json, Formatter::Json)
-        | (PayloadKind::Text, Formatter::Text)
-        | (PayloadKind::Binary, Formatter::Binary)
-        | (PayloadKind::Form, Formatter::Form)
-        | (PayloadKind::MultipartForm, Formatter::MultipartForm) => true,
+fn fits(built: &Built, formatter: Formatter, xop: bool) -> bool {
+    match (built.kind, formatter, built.parts()) {
+        (PayloadKind::Soap, Formatter::Related, Some(Parts::Related(related))) => {
+            related.came().is_some_and(|had| had || !xop)
+        }
+        (PayloadKind::Soap, Formatter::Soap, Some(Parts::Related(related))) => {
+            related.came().is_none()
+        }
+        (PayloadKind::Soap, Formatter::Soap, None)
+        | (PayloadKind::Xml, Formatter::Xml, _)
+        | (PayloadKind::Json, Formatter::Json, _)
+        | (PayloadKind::Text, Formatter::Text, _)
+        | (PayloadKind::Binary, Formatter::Binary, _)
+        | (PayloadKind::Form, Formatter::Form, _)
+        | (PayloadKind::MultipartForm, Formatter::MultipartForm, _) => true,
         _ => false,
     }
 }

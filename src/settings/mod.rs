@@ -45,6 +45,9 @@ pub struct Settings {
     /// `[system.parameter]` of the file, overlaid with what the command line gave as `-Dname=value`.
     /// Default: empty.
     pub system_properties: Properties,
+    /// `file.properties` next to `deployment.toml`, for the scope `file` of expressions. Default:
+    /// empty.
+    pub file_properties: Properties,
     /// `[synapse_properties]` of the file as written, for features that read a property by name.
     /// Default: empty. Keys which have a field of their own are in both places.
     pub synapse_properties: Properties,

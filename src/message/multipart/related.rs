@@ -25,6 +25,8 @@ pub(in crate::message) struct Related {
     root: String,
     /// The root part refers to others by `xop:Include` (MTOM).
     xop: bool,
+    /// It came in parts: as MTOM or not.
+    came: Option<bool>,
     attachments: Vec<Part>,
     max_bytes: usize,
 }
@@ -52,7 +54,7 @@ impl Related {
         let xop = media::media_type(&own).eq_ignore_ascii_case(XOP_TYPE);
         let related = Related {
             root: root.id().map_or_else(new_root, str::to_owned),
-            xop,
+            came: Some(xop),
             attachments: parts,
             ..Related::new(xop, limits.max_bytes)
         };
@@ -65,9 +67,15 @@ impl Related {
             boundary: new_boundary(),
             root: new_root(),
             xop,
+            came: None,
             attachments: Vec::new(),
             max_bytes,
         }
+    }
+
+    /// Whether it came in parts: as MTOM or not.
+    pub(in crate::message) fn came(&self) -> Option<bool> {
+        self.came
     }
 
     /// Makes it MTOM; a message that came as MTOM stays so.
