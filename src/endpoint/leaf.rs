@@ -321,7 +321,7 @@ impl Leaf {
             let address = format!("{}{}", target.key, target.path_and_query);
             message.write_addressing(version, &address)?;
         }
-        message.settle_request(&services.rules)?;
+        message.settle_request(&services.rules, &services.limits)?;
         let path = self.path(message, target, appended.as_deref())?;
         let body = message.take_wire_body()?;
         let plan = RequestPlan {

@@ -13,7 +13,7 @@ use crate::message::stream::{BodyStream, StreamError};
 use crate::xml;
 use base64::Engine;
 use bytes::Bytes;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Namespace of the wrapper elements around text and binary bodies.
 pub const PAYLOAD_NAMESPACE: &str = "http://ws.apache.org/commons/ns/payload";
@@ -27,6 +27,8 @@ pub struct BodyLimits {
     pub xml: xml::Limits,
     /// Limits of JSON values.
     pub json: json::Limits,
+    /// How JSON and XML are converted into each other.
+    pub conversion: Arc<json::Options>,
     /// Limits of bodies in parts.
     pub multipart: multipart::Limits,
     /// `Accept` of a request chooses what its body is written as (spec 01 §2.4).
@@ -39,6 +41,7 @@ impl Default for BodyLimits {
             max_bytes: 64 << 20,
             xml: xml::Limits::default(),
             json: json::Limits::default(),
+            conversion: Arc::default(),
             multipart: multipart::Limits::default(),
             negotiate: true,
         }
@@ -153,6 +156,8 @@ pub struct Built {
     parts: Option<Box<Parts>>,
     envelope: OnceLock<Envelope>,
     replaced: bool,
+    /// The server's options for conversions; the default's until they are known.
+    conversion: Option<Arc<json::Options>>,
 }
 
 /// What a body in parts keeps beside its tree.
@@ -191,6 +196,7 @@ impl Built {
             parts: None,
             envelope: OnceLock::new(),
             replaced: false,
+            conversion: None,
         }
     }
 
@@ -326,6 +332,34 @@ impl Built {
         Ok(built)
     }
 
+    /// Sets how JSON and XML are converted into each other.
+    pub(super) fn set_conversion(&mut self, options: &Arc<json::Options>) {
+        if self.conversion.is_none() {
+            self.conversion = Some(options.clone());
+        }
+    }
+
+    /// The payload as JSON text, made from its XML.
+    ///
+    /// # Errors
+    /// Content that JSON cannot have, such as text beside elements.
+    pub fn convert_to_json(&self) -> Result<Vec<u8>, Fault> {
+        let envelope = self.envelope()?;
+        let Some(payload) = envelope.payload() else {
+            return Ok(Vec::new());
+        };
+        let default;
+        let options = match &self.conversion {
+            Some(options) => options,
+            None => {
+                default = json::Options::default();
+                &default
+            }
+        };
+        json::from_xml(&envelope.document, payload, options)
+            .map_err(|e| Fault::mediation(e.to_string()))
+    }
+
     /// What the bytes that came are written in.
     pub(super) fn charset(&self) -> Charset {
         self.charset
@@ -437,7 +471,9 @@ impl Built {
                     self.text.as_ref().unwrap_or(raw),
                     document,
                     body,
-                    &json::Options::default(),
+                    self.conversion
+                        .as_deref()
+                        .unwrap_or(&json::Options::default()),
                     &json::Limits::default(),
                 )
                 .map_err(|e| Fault::malformed(e.to_string()))?;

@@ -1,12 +1,11 @@
 //! Writing a built body as its message type says (spec 01 §16.3–§16.4, §18.2).
 
-use super::body::{Body, Built, PAYLOAD_NAMESPACE, Parts, PayloadKind};
+use super::body::{Body, BodyLimits, Built, PAYLOAD_NAMESPACE, Parts, PayloadKind};
 use super::charset::{Charset, Escape};
 use super::envelope::FaultParts;
 use super::media::{self, Media};
 use super::multipart;
 use super::{Fault, Message, SoapVersion, form};
-use crate::json;
 use crate::xml::{Document, NodeId};
 use bytes::Bytes;
 
@@ -182,7 +181,14 @@ impl Message {
     ///
     /// # Errors
     /// When the character set is not known.
-    pub(super) fn settle_content_type(&mut self, add_charset: bool) -> Result<(), Fault> {
+    pub(super) fn settle_content_type(
+        &mut self,
+        add_charset: bool,
+        limits: &BodyLimits,
+    ) -> Result<(), Fault> {
+        if let Body::Built(built) = &mut self.body {
+            built.set_conversion(&limits.conversion);
+        }
         let writing = match &self.body {
             Body::Built(built) => self.writing(built)?,
             _ => return Ok(()),
@@ -358,9 +364,8 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
         Formatter::Json => {
             if let Some(text) = built.json() {
                 out.extend_from_slice(text);
-            } else if let Some((document, payload)) = payload(built)? {
-                out = json::from_xml(document, payload, &json::Options::default())
-                    .map_err(|e| Fault::mediation(e.to_string()))?;
+            } else {
+                out = built.convert_to_json()?;
             }
             return charset.write(out, Escape::Json);
         }

@@ -408,6 +408,7 @@ impl Message {
             version: self.version,
         };
         let mut built = Built::parse(source, limits)?;
+        built.set_conversion(&limits.conversion);
         if !codings.is_identity() {
             built.set_coded(codings, came);
         }

@@ -199,10 +199,7 @@ fn read_part(raw: &Bytes, start: usize, end: usize, limits: Limits) -> Result<Pa
     let content = raw.slice(start.min(end)..end);
     let mut headers: Vec<(String, String)> = Vec::new();
     let mut at = 0;
-    loop {
-        let Some(rest) = content.get(at..).filter(|r| !r.is_empty()) else {
-            break;
-        };
+    while let Some(rest) = content.get(at..).filter(|r| !r.is_empty()) {
         let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |n| n + 1);
         let line = rest.get(..length).unwrap_or_default().trim_ascii_end();
         at += length;

@@ -363,12 +363,16 @@ impl Message {
     ///
     /// # Errors
     /// When the character set is not known.
-    pub fn settle_request(&mut self, rules: &HeaderRules) -> Result<(), Fault> {
+    pub fn settle_request(
+        &mut self,
+        rules: &HeaderRules,
+        limits: &BodyLimits,
+    ) -> Result<(), Fault> {
         if self.is_built() {
             if !rules.content_type {
                 self.content_type = None;
             }
-            self.settle_content_type(false)?;
+            self.settle_content_type(false, limits)?;
         }
         Ok(())
     }
@@ -443,7 +447,7 @@ impl Message {
             self.body.collect(limits.max_bytes).await?;
         }
         if self.is_built() {
-            self.settle_content_type(true)?;
+            self.settle_content_type(true, limits)?;
         }
         let length = self.headers.get(CONTENT_LENGTH).cloned();
         if tagged {

@@ -112,6 +112,11 @@ fn limits(settings: &Settings) -> BodyLimits {
             max_bytes,
             ..json::Limits::default()
         },
+        conversion: Arc::new(json::Options::of(&settings.json).unwrap_or_else(|error| {
+            // Loading the settings has checked the expressions.
+            tracing::error!(target: "Server", "{error}");
+            json::Options::default()
+        })),
         multipart: multipart::Limits {
             max_parts: limits.max_multipart_parts,
             max_header_bytes: limits.max_part_header_bytes,

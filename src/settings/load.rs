@@ -712,6 +712,22 @@ fn json(r: &Reader<'_>, s: &mut Settings) {
         "disable_custom_replace_regex",
         "json.json.output.disableAutoPrimitive.customReplaceRegex",
     );
+    let expressions = [
+        (&json.no_primitive_regex, "disable_auto_primitive_regex"),
+        (
+            &json.no_primitive_replace_regex,
+            "disable_custom_replace_regex",
+        ),
+    ];
+    for (pattern, key) in expressions {
+        if let Some(Err(error)) = pattern.as_ref().map(|p| regex::Regex::new(p)) {
+            let key = format!("mediation.synapse.{key}");
+            r.error(
+                &key,
+                format!("\"{key}\" is not a usable regular expression: {error}"),
+            );
+        }
+    }
     set(
         &mut json.auto_array,
         bool("json_out_auto_array", "json.output.jsonoutAutoArray"),

@@ -28,7 +28,9 @@ fn written(message: &mut Message) -> String {
 
 /// Settles the content type and writes; what differs in every run is replaced.
 fn settled(message: &mut Message) -> String {
-    message.settle_content_type(true).unwrap();
+    message
+        .settle_content_type(true, &BodyLimits::default())
+        .unwrap();
     let content_type = message.content_type().unwrap_or_default().to_owned();
     let text = format!("{content_type}\n\n{}", written(message)).replace("\r\n", "\n");
     let boundary = regex::Regex::new("MIMEBoundary_[0-9a-f]{32}").unwrap();
@@ -45,7 +47,9 @@ async fn form_data_keeps_its_files_when_it_is_changed() {
     );
     // Not changed: the bytes that came, and their boundary.
     assert_eq!(written(&mut message), FORM);
-    message.settle_content_type(true).unwrap();
+    message
+        .settle_content_type(true, &BodyLimits::default())
+        .unwrap();
     assert_eq!(
         message.content_type(),
         Some("multipart/form-data; boundary=b")
@@ -168,7 +172,9 @@ async fn a_changed_body_is_written_in_the_character_set_that_is_asked_for() {
     )
     .await;
     edit(&mut message);
-    message.settle_content_type(true).unwrap();
+    message
+        .settle_content_type(true, &BodyLimits::default())
+        .unwrap();
     assert_eq!(message.write_body().unwrap(), &b"<a>\xe9<new/></a>"[..]);
     assert_eq!(
         message.content_type(),
@@ -182,7 +188,9 @@ async fn a_changed_body_is_written_in_the_character_set_that_is_asked_for() {
     )
     .await;
     message.set_message_type("application/json");
-    message.settle_content_type(true).unwrap();
+    message
+        .settle_content_type(true, &BodyLimits::default())
+        .unwrap();
     assert_eq!(
         message.write_body().unwrap(),
         &b"{\"a\":\"\xe9\x80\\u20ac\"}"[..]
@@ -192,7 +200,9 @@ async fn a_changed_body_is_written_in_the_character_set_that_is_asked_for() {
         Some("application/json; charset=ISO-8859-1")
     );
     message.axis2.set("CHARACTER_SET_ENCODING", "UTF-8");
-    message.settle_content_type(true).unwrap();
+    message
+        .settle_content_type(true, &BodyLimits::default())
+        .unwrap();
     assert_eq!(written(&mut message), "{\"a\":\"é\u{80}€\"}");
     assert_eq!(
         message.content_type(),
@@ -202,7 +212,9 @@ async fn a_changed_body_is_written_in_the_character_set_that_is_asked_for() {
     // An unchanged body is written anew only when the set differs.
     let mut message = built("application/json", "{\"a\": \"é\"}").await;
     message.axis2.set("CHARACTER_SET_ENCODING", "US-ASCII");
-    message.settle_content_type(false).unwrap();
+    message
+        .settle_content_type(false, &BodyLimits::default())
+        .unwrap();
     assert_eq!(written(&mut message), "{\"a\": \"\\u00e9\"}");
     assert_eq!(
         message.content_type(),
@@ -221,11 +233,15 @@ async fn the_charset_parameter_is_left_away_on_request() {
     for value in [Value::from("false"), Value::Boolean(false)] {
         let mut message = built("application/xml", "<a/>").await;
         message.axis2.set("setCharacterEncoding", value);
-        message.settle_content_type(true).unwrap();
+        message
+            .settle_content_type(true, &BodyLimits::default())
+            .unwrap();
         assert_eq!(message.content_type(), Some("application/xml"));
     }
     let mut message = built("application/xml", "<a/>").await;
-    message.settle_content_type(true).unwrap();
+    message
+        .settle_content_type(true, &BodyLimits::default())
+        .unwrap();
     assert_eq!(
         message.content_type(),
         Some("application/xml; charset=UTF-8")
