@@ -11,6 +11,7 @@ use crate::expr::Expr;
 use crate::message::addressing::Version;
 use crate::message::fault::codes;
 use crate::message::format::Formatter;
+use crate::message::limited::limited;
 use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::BodyStream;
 use crate::message::{Body, Exchange, Fault, Message, SequenceId, header_text};
@@ -273,8 +274,11 @@ impl Leaf {
             }
             Err(mut fault) => {
                 message.report(&fault);
-                self.failed(&cx, &destination, parent, fault.code);
-                fault.retry = !fault.discard;
+                // A response that is too large says nothing about the next one.
+                if fault.code != codes::RESPONSE_TOO_LARGE {
+                    self.failed(&cx, &destination, parent, fault.code);
+                    fault.retry = !fault.discard;
+                }
                 Err(self.escalate(fault))
             }
         }
@@ -398,6 +402,10 @@ impl Leaf {
             Body::Empty
         } else {
             Body::Stream(body)
+        };
+        let body = match services.settings.http.max_message_size {
+            Some(limit) => bounded(body, limit)?,
+            None => body,
         };
         message.become_response(head, body);
         if !services.rules.location {
@@ -562,6 +570,22 @@ impl Leaf {
 
 fn address_text(target: &Target) -> String {
     format!(" with address {}{} ", target.key, target.path_and_query)
+}
+
+/// A response body within the validated message size.
+fn bounded(body: Body, limit: u64) -> Result<Body, Fault> {
+    match body {
+        Body::Stream(stream) if stream.exact_len().is_some_and(|length| length > limit) => {
+            let mut fault = Fault::endpoint(
+                codes::RESPONSE_TOO_LARGE,
+                format!("Response Entity Too Large: the limit is {limit} bytes"),
+            );
+            fault.status = Some(502);
+            Err(fault)
+        }
+        Body::Stream(stream) => Ok(Body::Stream(limited(stream, limit))),
+        other => Ok(other),
+    }
 }
 
 /// `Location` of a response that is no redirect and creates nothing points to the service, not to

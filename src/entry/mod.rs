@@ -7,6 +7,7 @@ pub use dispatch::{Found, find_service};
 
 use crate::endpoint::Services;
 use crate::engine::{self, Engine};
+use crate::message::limited::limited;
 use crate::message::media::Media;
 use crate::message::outgoing::{PRODUCT, new_message_id, new_uuid};
 use crate::message::stream::BodyStream;
@@ -61,7 +62,12 @@ impl Handler for HttpEntry {
 /// Makes the message and its exchange from a request.
 fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exchange, Message) {
     let (parts, body) = request.into_parts();
-    let body = body_of(body, &parts.headers, services.settings.http.socket_timeout);
+    let mut body = body_of(body, &parts.headers, services.settings.http.socket_timeout);
+    if let Some(limit) = services.settings.http.max_message_size
+        && let Body::Stream(stream) = body
+    {
+        body = Body::Stream(limited(stream, limit));
+    }
     let mut message = Message::request(parts.method, parts.uri, parts.headers, body);
     if message.content_type.is_none() && matches!(message.body, Body::Stream(_)) {
         message.content_type = Some(HeaderValue::from_static("application/octet-stream"));

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod form;
 pub mod format;
 pub mod handler;
+pub mod limited;
 pub mod media;
 pub mod multipart;
 pub mod outgoing;
