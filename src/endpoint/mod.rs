@@ -11,13 +11,19 @@ pub mod loadbalance;
 pub mod member;
 pub mod parse;
 pub mod property;
+pub mod recipients;
 pub mod session;
 pub mod state;
 pub mod store;
+pub mod template;
+pub mod variable;
+pub mod weighted;
+pub mod wsdl;
 
 pub use leaf::Leaf;
 pub use parse::{EndpointDef, parse};
 pub use store::Stores;
+pub use template::EndpointTemplate;
 
 use crate::clock::Clock;
 use crate::diag::Place;
@@ -27,6 +33,7 @@ use crate::message::fault::{Report, codes};
 use crate::message::{EndpointId, Exchange, Fault, Message, SequenceId};
 use crate::settings::Settings;
 use crate::transport::http::Client;
+use crate::transport::outside::Outside;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
@@ -41,6 +48,8 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Services {
     /// The worker's HTTP client.
     pub client: Arc<Client>,
+    /// HTTP beside the message path: token servers, documents.
+    pub outside: Arc<Outside>,
     /// The clock.
     pub clock: Clock,
     /// Limits of bodies.
@@ -85,6 +94,16 @@ pub struct SendContext<'a> {
     pub exchange: &'a Arc<Exchange>,
     /// How many references and groups are around this endpoint.
     pub depth: u32,
+    /// Who takes the answers of a recipient list.
+    pub deliver: Option<&'a dyn Deliver>,
+}
+
+/// Takes what came back from one recipient of a list: the copy of the message that was sent there
+/// is the response now, or has the request and its `ERROR_*`. Outcomes come in the order in which
+/// they arrive.
+pub trait Deliver: Send + Sync {
+    /// Takes one outcome.
+    fn deliver(&self, message: Message, outcome: Result<Sent, Fault>) -> Boxed<'_, ()>;
 }
 
 /// Most references and groups inside each other while sending; more is a circle of references.
@@ -125,6 +144,8 @@ pub enum Sent {
     Response,
     /// `OUT_ONLY`: it went out, nobody waits for an answer.
     OneWay,
+    /// Copies went to a list of recipients, and what came back went to [`Deliver`].
+    Delivered,
 }
 
 /// Where an endpoint stands inside a group. A real endpoint reached through a key has no parent
@@ -202,6 +223,8 @@ pub const ANONYMOUS: &str = "AnonymousEndpoint";
 /// what the flow sees (spec 02 §13.1).
 pub fn own_fault(message: &mut Message, code: u32, text: impl Into<String>) -> Fault {
     let mut fault = Fault::endpoint(code, text);
+    // A group around it goes on with its next child.
+    fault.retry = true;
     if message.last_endpoint {
         fault.report = Report::Keep;
         if let Some(crate::message::Value::Integer(code)) = message.properties.get("ERROR_CODE") {
@@ -221,11 +244,10 @@ pub fn count_attempt(cx: &SendContext<'_>, message: &mut Message) -> Result<(), 
     message.attempts += 1;
     let limit = cx.services.settings.limits.max_attempts_per_request;
     if message.attempts > limit {
-        return Err(own_fault(
-            message,
-            codes::NO_READY_CHILD,
-            format!("Gave up after {limit} attempts for one request"),
-        ));
+        let text = format!("Gave up after {limit} attempts for one request");
+        let mut fault = own_fault(message, codes::NO_READY_CHILD, text);
+        fault.retry = false;
+        return Err(fault);
     }
     Ok(())
 }
@@ -236,6 +258,12 @@ pub trait Names {
     fn endpoint(&self, name: &str) -> Option<EndpointId>;
     /// The id of a named sequence.
     fn sequence(&self, name: &str) -> Option<SequenceId>;
+    /// An endpoint template.
+    fn template(&self, name: &str) -> Option<Arc<EndpointTemplate>>;
+    /// All names of endpoint templates, for hints.
+    fn template_names(&self) -> Vec<String>;
+    /// How many templates are being instantiated inside each other.
+    fn template_depth(&mut self) -> &mut u32;
     /// Adds a finding.
     fn report(&mut self, diagnostic: crate::diag::Diagnostic);
     /// All endpoint names, for hints.

@@ -1,8 +1,6 @@
 //! Runs flows on the current plan and routes their faults (spec 01 §5, §6, §9).
 
-mod fault;
-
-pub use fault::settle;
+pub use crate::mediator::settle;
 
 use crate::endpoint::{Kind, Services};
 use crate::mediator::{Context, Flow, Route, run_sequence};

@@ -16,6 +16,7 @@ mod property;
 mod respond;
 mod send;
 pub mod sequence;
+mod settle;
 
 pub use library::{Library, Out, Route, run_sequence};
 pub use link::{Linker, Reference};
@@ -23,6 +24,7 @@ pub use list::{List, ListDef};
 pub use property::import as inline_xml;
 pub use send::send_to_target;
 pub use sequence::{OnError, Sequence, SequenceDef};
+pub use settle::settle;
 
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Boxed, SendContext, Services};
@@ -73,6 +75,7 @@ impl<'a> Context<'a> {
             entries: &self.library.entries,
             exchange: self.exchange,
             depth: 0,
+            deliver: None,
         }
     }
 }

@@ -114,7 +114,7 @@ pub enum PayloadKind {
 }
 
 /// A parsed body. The bytes that came in stay until somebody edits the tree.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Built {
     /// What it was.
     pub kind: PayloadKind,

@@ -132,6 +132,10 @@ pub mod codes {
     pub const NO_READY_CHILD: u32 = 303_000;
     /// A leaf endpoint is suspended or off.
     pub const NOT_READY: u32 = 303_001;
+    /// The WSDL of an endpoint cannot be used.
+    pub const WSDL: u32 = 303_002;
+    /// The credentials of an http endpoint could not be had.
+    pub const AUTHENTICATION: u32 = 303_003;
     /// An endpoint key does not resolve.
     pub const UNDEFINED_ENDPOINT: u32 = 305_100;
     /// The endpoint that a session is bound to is not ready.

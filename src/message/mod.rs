@@ -115,6 +115,8 @@ pub struct Message {
     pub attempts: u32,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
     pub addressing_read: bool,
+    /// Further messages that go on behind the step that made them: answers of a recipient list.
+    pub forks: Vec<Message>,
 }
 
 impl Message {
@@ -155,6 +157,46 @@ impl Message {
             last_endpoint: false,
             attempts: 0,
             addressing_read: false,
+            forks: Vec::new(),
+        }
+    }
+
+    /// A copy with all properties and the fault stack. The body is copied when it is in memory; a
+    /// stream stays where it is, so collect it first.
+    pub fn copy(&self) -> Message {
+        Message {
+            direction: self.direction,
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            rest_postfix: self.rest_postfix.clone(),
+            to: self.to.clone(),
+            from: self.from.clone(),
+            reply_to: self.reply_to.clone(),
+            fault_to: self.fault_to.clone(),
+            relates_to: self.relates_to.clone(),
+            message_id: self.message_id.clone(),
+            action: self.action.clone(),
+            headers: self.headers.clone(),
+            body: match &self.body {
+                Body::Empty | Body::Stream(_) => Body::Empty,
+                Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
+                Body::Built(built) => Body::Built(built.clone()),
+            },
+            content_type: self.content_type.clone(),
+            message_type: self.message_type.clone(),
+            status: self.status,
+            reason: self.reason.clone(),
+            version: self.version,
+            rest: self.rest,
+            properties: self.properties.clone(),
+            axis2: self.axis2.clone(),
+            client_options: self.client_options.clone(),
+            analytics: self.analytics.clone(),
+            fault_stack: self.fault_stack.clone(),
+            last_endpoint: self.last_endpoint,
+            attempts: self.attempts,
+            addressing_read: self.addressing_read,
+            forks: Vec::new(),
         }
     }
 

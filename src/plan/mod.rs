@@ -4,7 +4,7 @@ mod builtin;
 mod cycles;
 
 use crate::artifact::proxy::SequenceRef;
-use crate::artifact::{Artifact, ArtifactKind, Definition, ProxyDef};
+use crate::artifact::{Artifact, ArtifactKind, Definition, ProxyDef, TemplateDef};
 use crate::diag::{Diagnostic, codes};
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
@@ -149,6 +149,13 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
 
     stores.begin();
     let mut linker = Linker::new(&sequence_names, &endpoint_names, stores, settings);
+    linker.templates = artifacts
+        .iter()
+        .filter_map(|a| match &a.definition {
+            Definition::Template(TemplateDef::Endpoint(t)) => Some((a.name.clone(), t.clone())),
+            _ => None,
+        })
+        .collect();
     let list = endpoints
         .iter()
         .map(|(name, def)| linker.named_endpoint(name, def))
