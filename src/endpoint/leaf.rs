@@ -449,7 +449,8 @@ impl Leaf {
         const MOST: usize = 16 << 20;
         let wait = self.wait(cx, message);
         let client = cx.services.client.clone();
-        let target = destination.target().clone();
+        let target = destination.target();
+        let target = at_request(target, &request).unwrap_or_else(|| target.clone());
         tokio::spawn(async move {
             match tokio::time::timeout(wait, client.send(&target, request)).await {
                 Ok(Ok(response)) => {
@@ -520,6 +521,8 @@ impl Leaf {
     ) -> Result<http::Response<BodyStream>, Fault> {
         let wait = self.wait(cx, message);
         cx.exchange.mark_sent();
+        let appended = at_request(target, &request);
+        let target = appended.as_ref().unwrap_or(target);
         match tokio::time::timeout(wait, cx.services.client.send(target, request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(send_fault(message, error)),
@@ -667,6 +670,12 @@ impl Leaf {
             }
         }
     }
+}
+
+/// The target with the path of the request, when something was appended to its own.
+fn at_request(target: &Target, request: &http::Request<BodyStream>) -> Option<Target> {
+    let path = request.uri().path_and_query()?;
+    (*path != target.path_and_query).then(|| target.with_path(path.clone()))
 }
 
 /// The message becomes the response.

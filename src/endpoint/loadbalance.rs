@@ -6,8 +6,8 @@ use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
 use super::weighted::{Algorithm, AlgorithmDef, AlgorithmName, parse_name, parse_weights};
 use super::{
-    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, count_attempt,
-    own_fault,
+    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, attempts_left,
+    count_attempt, own_fault,
 };
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
@@ -281,6 +281,10 @@ impl Kind for LoadBalance {
                 };
                 if !resend.prepare(message) {
                     break Err(cannot_resend(message));
+                }
+                // Before the last error is gone.
+                if let Err(fault) = attempts_left(&cx, message) {
+                    break Err(fault);
                 }
                 message.clear_error();
                 let before = message.attempts;

@@ -225,7 +225,7 @@ pub fn own_fault(message: &mut Message, code: u32, text: impl Into<String>) -> F
     let mut fault = Fault::endpoint(code, text);
     // A group around it goes on with its next child.
     fault.retry = true;
-    if message.last_endpoint {
+    if message.last_endpoint && message.properties.get("ERROR_CODE").is_some() {
         fault.report = Report::Keep;
         if let Some(crate::message::Value::Integer(code)) = message.properties.get("ERROR_CODE") {
             fault.code = u32::try_from(*code).unwrap_or(fault.code);
@@ -241,15 +241,21 @@ pub fn own_fault(message: &mut Message, code: u32, text: impl Into<String>) -> F
 
 /// Counts an attempt; a fault when the request has used up its attempts (differences.md).
 pub fn count_attempt(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
+    attempts_left(cx, message)?;
     message.attempts += 1;
-    let limit = cx.services.settings.limits.max_attempts_per_request;
-    if message.attempts > limit {
-        let text = format!("Gave up after {limit} attempts for one request");
-        let mut fault = own_fault(message, codes::NO_READY_CHILD, text);
-        fault.retry = false;
-        return Err(fault);
-    }
     Ok(())
+}
+
+/// A fault when the request has used up its attempts.
+pub fn attempts_left(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
+    let limit = cx.services.settings.limits.max_attempts_per_request;
+    if message.attempts < limit {
+        return Ok(());
+    }
+    let text = format!("Gave up after {limit} attempts for one request");
+    let mut fault = own_fault(message, codes::NO_READY_CHILD, text);
+    fault.retry = false;
+    Err(fault)
 }
 
 /// What linking an endpoint gives back besides the endpoint: problems, and names to look up.

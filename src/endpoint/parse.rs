@@ -498,6 +498,7 @@ pub fn parse_leaf(
             }
             Some("property" | "description") => {}
             Some("authentication") if word == "HTTP" => {}
+            None if word == "WSDL" && child.tag_name().name() == "definitions" => {}
             _ => reader.unknown_element(
                 child,
                 element.tag_name().name(),

@@ -52,6 +52,9 @@ pub struct ClientSettings {
     pub max_headers: usize,
     /// Longest wait between two pieces of a response body, `None` for no limit. Default 180 s.
     pub body_idle: Option<Duration>,
+    /// Longest time without a byte in either direction before a response begins, `None` for no
+    /// limit. Default none.
+    pub response_idle: Option<Duration>,
     /// Sets `TCP_NODELAY`. Default on.
     pub nodelay: bool,
     /// Used for `https` targets, see [`crate::transport::tls`].
@@ -69,6 +72,7 @@ impl ClientSettings {
             max_buf: 64 * 1024,
             max_headers: DEFAULT_HEADERS,
             body_idle: Some(Duration::from_secs(180)),
+            response_idle: None,
             nodelay: true,
             tls,
         }
@@ -85,6 +89,7 @@ impl fmt::Debug for ClientSettings {
             .field("max_buf", &self.max_buf)
             .field("max_headers", &self.max_headers)
             .field("body_idle", &self.body_idle)
+            .field("response_idle", &self.response_idle)
             .field("nodelay", &self.nodelay)
             .finish_non_exhaustive()
     }
@@ -201,8 +206,26 @@ impl Client {
         let request = connection.begin(request);
         let sent = connection.sender.try_send_request(request);
         let body_idle = self.settings.body_idle;
+        let response_idle = self.settings.response_idle;
         async move {
-            let mut failed = match sent.await {
+            let outcome = match response_idle {
+                None => sent.await,
+                Some(limit) => match moving(sent, &connection.link, limit).await {
+                    Some(outcome) => outcome,
+                    None => {
+                        let progress = connection.link.progress();
+                        return Err(SendError {
+                            kind: SendErrorKind::Silent {
+                                written: progress.complete,
+                                body_started: progress.body_started,
+                            },
+                            detail: format!("nothing moved for {} ms", limit.as_millis()),
+                            unsent: None,
+                        });
+                    }
+                },
+            };
+            let mut failed = match outcome {
                 Ok(response) => {
                     // After a switch of protocols there is no HTTP on this connection any more.
                     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -303,6 +326,24 @@ impl Client {
             tokio::spawn(sweep(Arc::downgrade(&self.pool), every, stopped));
             stop
         });
+    }
+}
+
+/// Waits for `sent` as long as bytes move; `None` after `limit` of silence, found within a quarter
+/// of it.
+async fn moving<F: Future>(sent: F, link: &Link, limit: Duration) -> Option<F::Output> {
+    const LOOKS: u32 = 4;
+    let every = (limit / LOOKS).max(Duration::from_millis(1));
+    let mut sent = std::pin::pin!(sent);
+    let mut quiet = 0;
+    loop {
+        if let Ok(outcome) = tokio::time::timeout(every, sent.as_mut()).await {
+            return Some(outcome);
+        }
+        quiet = if link.moved() { 0 } else { quiet + 1 };
+        if quiet >= LOOKS {
+            return None;
+        }
     }
 }
 

@@ -37,6 +37,13 @@ pub enum SendErrorKind {
     },
     /// The connection was reset or failed while the request body was being written.
     ResetInBody,
+    /// No byte moved in either direction for the socket timeout.
+    Silent {
+        /// Whether the request was written whole.
+        written: bool,
+        /// Whether its body was under way.
+        body_started: bool,
+    },
     /// What came back is no HTTP response, or its head is too large.
     Malformed,
     /// The body to be sent failed; the back end is not to blame.
@@ -59,6 +66,7 @@ impl SendErrorKind {
             Self::Tls | Self::Reset { .. } | Self::ResetInBody | Self::BodyFailed(_) => 101_500,
             Self::ClosedWriting { .. } | Self::Closed => 101_505,
             Self::Malformed => 101_506,
+            Self::Silent { .. } => 101_504,
             Self::Other => 102_510,
         }
     }
@@ -70,11 +78,22 @@ impl SendErrorKind {
             Self::ClosedWriting {
                 body_started: false,
             }
-            | Self::Reset { written: false } => state::REQUEST_HEAD,
+            | Self::Reset { written: false }
+            | Self::Silent {
+                written: false,
+                body_started: false,
+            } => state::REQUEST_HEAD,
             Self::ClosedWriting { body_started: true }
             | Self::ResetInBody
-            | Self::BodyFailed(_) => state::REQUEST_BODY,
-            Self::Closed | Self::Reset { written: true } | Self::Malformed => state::REQUEST_DONE,
+            | Self::BodyFailed(_)
+            | Self::Silent {
+                written: false,
+                body_started: true,
+            } => state::REQUEST_BODY,
+            Self::Closed
+            | Self::Reset { written: true }
+            | Self::Silent { written: true, .. }
+            | Self::Malformed => state::REQUEST_DONE,
         }
     }
 
@@ -197,6 +216,13 @@ mod tests {
         assert_eq!(code(SendErrorKind::Reset { written: false }), 101_501);
         assert_eq!(code(SendErrorKind::ResetInBody), 101_502);
         assert_eq!(code(SendErrorKind::Malformed), 101_509);
+        let silent = |written, body_started| SendErrorKind::Silent {
+            written,
+            body_started,
+        };
+        assert_eq!(code(silent(false, false)), 101_505);
+        assert_eq!(code(silent(false, true)), 101_506);
+        assert_eq!(code(silent(true, true)), 101_507);
         assert_eq!(
             SendErrorKind::Refused.message(),
             "Error connecting to the back end"
