@@ -97,6 +97,10 @@ impl Kind for DefaultEndpoint {
         self.leaf.failure.retryable(code)
     }
 
+    fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
+        self.leaf.reshapes()
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         out.push(self.leaf.described("default", None, now));
     }

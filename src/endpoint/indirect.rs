@@ -89,6 +89,13 @@ impl Kind for Indirect {
         }
     }
 
+    fn reshapes(&self, cx: &SendContext<'_>) -> bool {
+        match (self.id.and_then(|id| cx.endpoints.get(id)), cx.deeper()) {
+            (Some(endpoint), Ok(cx)) => endpoint.kind.reshapes(&cx),
+            _ => false,
+        }
+    }
+
     fn describe(&self, _now: u64, _out: &mut Vec<Described>) {}
 }
 
@@ -142,6 +149,11 @@ impl Kind for Resolving {
 
     /// Only a message tells which endpoint it is (spec 02 §6).
     fn is_ready(&self, _cx: &SendContext<'_>) -> bool {
+        true
+    }
+
+    fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
+        // Nobody knows before the message is there.
         true
     }
 

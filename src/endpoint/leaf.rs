@@ -9,13 +9,13 @@ use super::{Boxed, Described, Names, Parent, SendContext, Sent, count_attempt, o
 use crate::clock::iso;
 use crate::expr::Expr;
 use crate::message::addressing::Version;
-use crate::message::fault::codes;
+use crate::message::fault::{Origin, codes};
 use crate::message::format::Formatter;
 use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::{BodyStream, Replay};
 use crate::message::{Body, Fault, Message, SequenceId};
 use crate::settings::Settings;
-use crate::transport::http::{SendError, Target};
+use crate::transport::http::{SendError, Target, beside};
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
@@ -26,8 +26,10 @@ use std::time::Duration;
 /// `timeout/responseAction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeoutAction {
-    /// Absent or `fault`: the fault handlers run. (The reference forgets the request when it is
-    /// absent; see differences.md.)
+    /// Absent: the fault handlers of the flow run, but the endpoint stays as it is and no other
+    /// child is tried. (The reference forgets the request; see differences.md.)
+    None,
+    /// `fault`: a failure like any other.
     Fault,
     /// `discard`: no fault sequence, no failover.
     Discard,
@@ -183,7 +185,7 @@ impl LeafDef {
             own_initial: false,
             own_factor: false,
             timeout: Timeout::Global,
-            timeout_action: TimeoutAction::Fault,
+            timeout_action: TimeoutAction::None,
             method: None,
         }
     }
@@ -242,6 +244,12 @@ impl Leaf {
     /// The name as logs print it.
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(super::ANONYMOUS)
+    }
+
+    /// Whether it converts the message. Addressing headers do not count: each attempt takes those of
+    /// the one before away.
+    pub fn reshapes(&self) -> bool {
+        self.def.format.is_some()
     }
 
     /// Whether a message may be sent now.
@@ -358,7 +366,7 @@ impl Leaf {
         }
         let outcome = match ready {
             Ready::OneWay(request) => {
-                self.send_one_way(&cx, message, &destination, request);
+                self.send_one_way(&cx, message, &destination, request)?;
                 return Ok(Sent::OneWay);
             }
             Ready::InOut(request) => {
@@ -377,12 +385,20 @@ impl Leaf {
                 self.succeeded(&destination);
                 Ok(Sent::Response)
             }
+            Err(fault) if fault.origin == Origin::Client => {
+                // The client's body broke off on its way: nothing against the back-end, and nobody
+                // else can get it whole either.
+                message.report(&fault);
+                Err(fault)
+            }
             Err(mut fault) => {
                 message.report(&fault);
-                if !attempt.keep_state && fault.code != codes::AUTHENTICATION {
+                let forgotten = fault.code == codes::SEND_TIMEOUT
+                    && self.def.timeout_action == TimeoutAction::None;
+                if !forgotten && !attempt.keep_state && fault.code != codes::AUTHENTICATION {
                     self.failed(&cx, &destination, parent, fault.code);
                 }
-                fault.retry = !fault.discard;
+                fault.retry = !fault.discard && !forgotten;
                 Err(self.escalate(fault))
             }
         }
@@ -439,19 +455,24 @@ impl Leaf {
     }
 
     /// Nobody waits for the answer; it is read so that the connection can be used again.
+    ///
+    /// # Errors
+    /// When as many flows run beside their requests as may be.
     fn send_one_way(
         &self,
         cx: &SendContext<'_>,
         message: &Message,
         destination: &Destination<'_>,
         request: http::Request<BodyStream>,
-    ) {
+    ) -> Result<(), Fault> {
         const MOST: usize = 16 << 20;
+        let beside = beside().ok_or_else(|| {
+            Fault::mediation("Too many OUT_ONLY messages are on their way; try again later")
+        })?;
         let wait = self.wait(cx, message);
         let client = cx.services.client.clone();
-        let target = destination.target();
-        let target = at_request(target, &request).unwrap_or_else(|| target.clone());
-        tokio::spawn(async move {
+        let target = destination.target().clone();
+        beside.spawn(async move {
             match tokio::time::timeout(wait, client.send(&target, request)).await {
                 Ok(Ok(response)) => {
                     if let Err(error) = response.into_body().collect(MOST).await {
@@ -468,6 +489,7 @@ impl Leaf {
                 ),
             }
         });
+        Ok(())
     }
 
     /// One request and its response, within the timeout.
@@ -521,9 +543,12 @@ impl Leaf {
     ) -> Result<http::Response<BodyStream>, Fault> {
         let wait = self.wait(cx, message);
         cx.exchange.mark_sent();
-        let appended = at_request(target, &request);
-        let target = appended.as_ref().unwrap_or(target);
-        match tokio::time::timeout(wait, cx.services.client.send(target, request)).await {
+        // Only a socket timeout that comes first needs a timer of its own.
+        let services = cx.services;
+        let socket = services.settings.http.socket_timeout;
+        let silence = (!socket.is_zero() && socket < wait).then_some(socket);
+        let sending = services.client.send_unless_silent(target, request, silence);
+        match tokio::time::timeout(wait, sending).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(send_fault(message, error)),
             Err(_) => Err(self.timed_out(message, wait, target)),
@@ -672,12 +697,6 @@ impl Leaf {
     }
 }
 
-/// The target with the path of the request, when something was appended to its own.
-fn at_request(target: &Target, request: &http::Request<BodyStream>) -> Option<Target> {
-    let path = request.uri().path_and_query()?;
-    (*path != target.path_and_query).then(|| target.with_path(path.clone()))
-}
-
 /// The message becomes the response.
 async fn accept(
     cx: &SendContext<'_>,
@@ -692,7 +711,13 @@ async fn accept(
     };
     message.become_response(head, body);
     if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
-        message.build(&cx.services.limits).await?;
+        message
+            .build(&cx.services.limits)
+            .await
+            .map_err(|mut fault| {
+                fault.origin = Origin::Backend;
+                fault
+            })?;
         if message.envelope().is_some_and(|e| e.fault().is_some()) {
             return Err(Fault::endpoint(
                 codes::FORCED_SOAP_FAULT,

@@ -247,7 +247,6 @@ impl Kind for Recipients {
                 )));
             };
             apply_all(&self.properties, &cx, message).await?;
-            message.body.collect(cx.services.limits.max_bytes).await?;
             let (ready, count) = self.recipients(&cx, message).await?;
             if count == 0 {
                 // An empty list sends nothing and is no fault.
@@ -267,16 +266,13 @@ impl Kind for Recipients {
                     ready.len()
                 )));
             }
-            let sends = ready
-                .into_iter()
-                .enumerate()
-                .map(|(index, recipient)| {
-                    let mut copy = message.copy();
-                    copy.properties
-                        .set("messageSequence", format!("{index}/{count}"));
-                    Box::pin(one(cx, deliver, recipient, copy)) as Boxed<'_, ()>
-                })
-                .collect();
+            let mut sends: Vec<Boxed<'_, ()>> = Vec::new();
+            for (index, recipient) in ready.into_iter().enumerate() {
+                let mut copy = message.copy(&cx.services.limits).await?;
+                copy.properties
+                    .set("messageSequence", format!("{index}/{count}"));
+                sends.push(Box::pin(one(cx, deliver, recipient, copy)));
+            }
             all(sends).await;
             Ok(Sent::Delivered)
         })

@@ -327,6 +327,13 @@ impl Kind for Instance {
         }
     }
 
+    fn reshapes(&self, cx: &SendContext<'_>) -> bool {
+        match (&self.real, cx.deeper()) {
+            (Some(real), Ok(cx)) => real.kind.reshapes(&cx),
+            _ => false,
+        }
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         if let Some(real) = &self.real {
             real.kind.describe(now, out);

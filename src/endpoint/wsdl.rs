@@ -355,6 +355,11 @@ impl Kind for Wsdl {
         self.leaf.failure.retryable(code)
     }
 
+    fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
+        // The binding of the port decides the form.
+        true
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         let address = match &self.document {
             Document::Known(port) => port.target.to_string(),

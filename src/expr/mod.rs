@@ -8,7 +8,7 @@ pub use scope::{LocalEntries, Scope};
 pub use xpath::Namespaces;
 
 use crate::json;
-use crate::message::{Fault, Message, PayloadKind, Value};
+use crate::message::{Body, Fault, Message, PayloadKind, Value};
 use jsonpath::JsonPath;
 use xpath::XPath;
 
@@ -99,6 +99,7 @@ impl Expr {
     /// # Errors
     /// When the evaluation throws.
     pub fn string(&self, scope: &Scope<'_>) -> Result<Option<String>, Fault> {
+        self.view(scope)?;
         match self {
             Expr::XPath(xpath) => xpath
                 .string_value_of(scope)
@@ -112,6 +113,7 @@ impl Expr {
     /// # Errors
     /// When the evaluation throws.
     pub fn boolean(&self, scope: &Scope<'_>) -> Result<bool, Fault> {
+        self.view(scope)?;
         match self {
             Expr::XPath(xpath) => xpath.boolean(scope).map_err(|e| {
                 let mut fault =
@@ -123,6 +125,19 @@ impl Expr {
                 Ok(json_string(path, scope.message).eq_ignore_ascii_case("true"))
             }
         }
+    }
+
+    /// Makes the XML view of a body that an XPath reads: one that has none is a fault (spec 01
+    /// §17.1). A fault handler that was called for something sees an empty one instead
+    /// (differences.md).
+    fn view(&self, scope: &Scope<'_>) -> Result<(), Fault> {
+        if let (Expr::XPath(xpath), Body::Built(built)) = (self, &scope.message.body)
+            && xpath.needs_body()
+            && scope.message.properties.get("ERROR_CODE").is_none()
+        {
+            built.envelope()?;
+        }
+        Ok(())
     }
 
     fn failure(&self, cause: &str) -> Fault {
@@ -137,7 +152,7 @@ impl Expr {
 
 /// `json-eval` on the body: any failure gives the empty string (spec 05 §2.4, §4.1).
 fn json_string(path: &JsonPath, message: &Message) -> String {
-    let crate::message::Body::Built(built) = &message.body else {
+    let Body::Built(built) = &message.body else {
         return String::new();
     };
     let converted;

@@ -5,6 +5,7 @@ use super::send::parse_endpoint;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, settle};
 use crate::endpoint::default::DefaultEndpoint;
 use crate::endpoint::{Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent};
+use crate::message::fault::{Report, codes};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,7 +77,11 @@ impl MediateAsync for Call {
                 deliver: Some(&answers),
                 ..cx.sending()
             };
-            match kind.send(sending, message, Parent::Root).await? {
+            match kind
+                .send(sending, message, Parent::Root)
+                .await
+                .map_err(thrown)?
+            {
                 Sent::Response | Sent::OneWay => Ok(Flow::Continue),
                 Sent::Delivered => answers.go_on(cx, message).await,
             }
@@ -125,4 +130,13 @@ impl Answers {
         message.forks.extend(answers);
         Ok(Flow::Continue)
     }
+}
+
+/// What threw before anything was sent and has no code of its own is a failed call (spec 01 §7.2).
+fn thrown(mut fault: Fault) -> Fault {
+    if fault.code == 0 {
+        fault.code = codes::CALL_FAILED;
+        fault.report = Report::Always;
+    }
+    fault
 }

@@ -1,6 +1,7 @@
 //! Mediators: the steps of a flow. One mediator, one file: description, parse, link, run, tests.
 //! A new one is a copy of a neighbour and a row in [`TABLE`].
 
+mod branch;
 mod call;
 mod drop;
 mod filter;
@@ -18,6 +19,7 @@ mod send;
 pub mod sequence;
 mod settle;
 
+pub use branch::Detached;
 pub use library::{Library, Out, Route, run_sequence};
 pub use link::{Linker, Reference};
 pub use list::{List, ListDef};
@@ -47,13 +49,13 @@ pub enum Flow {
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// What the worker's messages share.
-    pub services: &'a Services,
+    pub services: &'a Arc<Services>,
     /// The plan's sequences, endpoints and local entries.
-    pub library: &'a Library,
+    pub library: &'a Arc<Library>,
     /// The client side.
     pub exchange: &'a Arc<Exchange>,
     /// Where responses and faults of this flow go.
-    pub route: &'a Route,
+    pub route: &'a Arc<Route>,
 }
 
 impl<'a> Context<'a> {

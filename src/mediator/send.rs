@@ -2,14 +2,13 @@
 //! (spec 01 §7.1, §8.1–§8.2).
 
 use super::sequence::resolve;
-use super::settle::handle;
-use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Out, Run, Spec, run_sequence};
+use super::{
+    Boxed, Context, Definition, Flow, Linker, MediateAsync, Out, Run, Spec, run_sequence, settle,
+};
 use crate::diag::{Place, codes};
 use crate::endpoint::default::DefaultEndpoint;
 use crate::endpoint::{self, Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent};
 use crate::expr::Dynamic;
-use crate::message::media::Media;
-use crate::message::outgoing::fault_response;
 use crate::message::{Direction, Fault, Message, SequenceId, To};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -52,10 +51,7 @@ pub(super) fn parse_endpoint(
     for child in reader.children(element) {
         match reader.name(child) {
             Some("endpoint") if out.is_none() => {
-                out = endpoint::parse(reader, child).map(Arc::new);
-                if out.is_none() {
-                    return None;
-                }
+                out = Some(Arc::new(endpoint::parse(reader, child)?));
             }
             Some("endpoint") => {
                 let place = reader.place(child);
@@ -184,15 +180,7 @@ async fn send_through(
     match kind.send(sending, message, Parent::Root).await? {
         Sent::OneWay => Ok(()),
         Sent::Response => response_path(cx, message, receive).await,
-        Sent::Delivered => match copies.turn.into_inner() {
-            // Nobody answered the client, and a recipient failed.
-            Some((fault, json)) if !cx.exchange.is_answered() => {
-                cx.exchange
-                    .answer(fault_response(cx.exchange, json, &fault));
-                Ok(())
-            }
-            _ => Ok(()),
-        },
+        Sent::Delivered => Ok(()),
     }
 }
 
@@ -212,15 +200,14 @@ async fn response_path(
 struct Copies<'a> {
     cx: Context<'a>,
     receive: Option<Receive>,
-    /// Held while an out path runs; the last fault that no handler answered, and whether it was one
-    /// of a JSON message.
-    turn: tokio::sync::Mutex<Option<(Fault, bool)>>,
+    /// Held while an out path runs.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Deliver for Copies<'_> {
     fn deliver(&self, mut message: Message, outcome: Result<Sent, Fault>) -> Boxed<'_, ()> {
         Box::pin(async move {
-            let mut left = self.turn.lock().await;
+            let _turn = self.turn.lock().await;
             let outcome = match outcome {
                 Ok(Sent::Response) => {
                     response_path(self.cx, &mut message, self.receive.clone()).await
@@ -228,12 +215,7 @@ impl Deliver for Copies<'_> {
                 Ok(Sent::OneWay | Sent::Delivered) => Ok(()),
                 Err(fault) => Err(fault),
             };
-            let json = message.effective_message_type().map(Media::of) == Some(Media::Json);
-            if let Err(fault) = outcome
-                && let Some(fault) = handle(self.cx, &mut message, fault).await
-            {
-                *left = Some((fault, json));
-            }
+            settle(self.cx, &mut message, outcome).await;
         })
     }
 }
@@ -248,24 +230,6 @@ pub(super) fn acknowledge(cx: Context<'_>, message: &Message) {
 
 /// Runs what the entry point does with a response (spec 01 §6.3).
 pub(super) async fn out_path(
-    cx: Context<'_>,
-    message: &mut Message,
-    receive: Option<Receive>,
-) -> Result<(), Fault> {
-    let outcome = out_here(cx, message, receive).await;
-    if let Err(fault) = &outcome
-        && message.status.is_some()
-        && fault.status.is_none()
-    {
-        // The reference sets 500 before the fault handlers of a response run (spec 01 §9.2).
-        message
-            .axis2
-            .set("HTTP_SC", crate::message::Value::Integer(500));
-    }
-    outcome
-}
-
-async fn out_here(
     cx: Context<'_>,
     message: &mut Message,
     receive: Option<Receive>,

@@ -70,6 +70,16 @@ impl Body {
         }
     }
 
+    /// The same body once more. A stream cannot be in two places and is empty in the copy: collect
+    /// it first.
+    pub(super) fn copy(&self) -> Body {
+        match self {
+            Body::Empty | Body::Stream(_) => Body::Empty,
+            Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
+            Body::Built(built) => Body::Built(built.clone()),
+        }
+    }
+
     /// Collects a stream into bytes; other states stay.
     pub async fn collect(&mut self, limit: usize) -> Result<(), Fault> {
         if let Body::Stream(_) = self

@@ -90,7 +90,6 @@ fn client_settings(settings: &Settings, tls: Arc<rustls::ClientConfig>) -> Clien
             0
         },
         body_idle: some(http.socket_timeout),
-        response_idle: some(http.socket_timeout),
         ..ClientSettings::new(tls)
     }
 }

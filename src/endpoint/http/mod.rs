@@ -344,6 +344,10 @@ impl Kind for HttpEndpoint {
         self.leaf.failure.retryable(code)
     }
 
+    fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
+        self.leaf.reshapes()
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         let address = match &self.uri {
             Uri::Fixed(target) => target.to_string(),

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -52,9 +52,6 @@ pub struct ClientSettings {
     pub max_headers: usize,
     /// Longest wait between two pieces of a response body, `None` for no limit. Default 180 s.
     pub body_idle: Option<Duration>,
-    /// Longest time without a byte in either direction before a response begins, `None` for no
-    /// limit. Default none.
-    pub response_idle: Option<Duration>,
     /// Sets `TCP_NODELAY`. Default on.
     pub nodelay: bool,
     /// Used for `https` targets, see [`crate::transport::tls`].
@@ -72,7 +69,6 @@ impl ClientSettings {
             max_buf: 64 * 1024,
             max_headers: DEFAULT_HEADERS,
             body_idle: Some(Duration::from_secs(180)),
-            response_idle: None,
             nodelay: true,
             tls,
         }
@@ -89,7 +85,6 @@ impl fmt::Debug for ClientSettings {
             .field("max_buf", &self.max_buf)
             .field("max_headers", &self.max_headers)
             .field("body_idle", &self.body_idle)
-            .field("response_idle", &self.response_idle)
             .field("nodelay", &self.nodelay)
             .finish_non_exhaustive()
     }
@@ -129,25 +124,32 @@ impl Client {
     /// Sends `request` to `target` and waits for the head of the response; there is no limit of
     /// time. Dropping the future closes the connection in use.
     ///
-    /// The request line carries the target's path and query, or the request's own URI if that has
-    /// an authority (absolute form, `POST_TO_URI`). `Host` is set from the target unless the request
-    /// has one. Length or chunked framing follows from the body; hop-by-hop headers are the
+    /// The request line carries the request's own URI: path and query, or with an authority the
+    /// absolute form (`POST_TO_URI`). `Host` is set from the target unless the request has one. Length or chunked framing follows from the body; hop-by-hop headers are the
     /// caller's to remove. A request that could not be written to a pooled connection is sent once
     /// more on a new one; nothing that was written in part is ever repeated.
-    pub async fn send(
+    pub fn send(
+        &self,
+        target: &Target,
+        request: Request<BodyStream>,
+    ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> {
+        self.send_unless_silent(target, request, None)
+    }
+
+    /// As [`Client::send`], but fails with [`SendErrorKind::Silent`] when no byte went either way for
+    /// the time of `silence` (and up to a quarter more).
+    pub async fn send_unless_silent(
         &self,
         target: &Target,
         mut request: Request<BodyStream>,
+        silence: Option<Duration>,
     ) -> Result<Response<BodyStream>, SendError> {
-        if request.uri().authority().is_none() {
-            *request.uri_mut() = Uri::from(target.path_and_query.clone());
-        }
         if !request.headers().contains_key(HOST) {
             let host = target.host_header.clone();
             request.headers_mut().insert(HOST, host);
         }
         if let Some(connection) = self.pooled(target).await {
-            match self.exchange(connection, request).await {
+            match self.exchange(connection, request, silence).await {
                 Ok(response) => return Ok(response),
                 Err(SendError {
                     unsent: Some(unsent),
@@ -158,7 +160,7 @@ impl Client {
         }
         // Boxed: connecting is rare and its state would make every future of a flow larger.
         match Box::pin(self.connect(target)).await {
-            Ok(connection) => self.exchange(connection, request).await,
+            Ok(connection) => self.exchange(connection, request, silence).await,
             Err((kind, detail)) => Err(SendError {
                 kind,
                 detail,
@@ -202,24 +204,28 @@ impl Client {
         &self,
         mut connection: Box<Connection>,
         request: Request<BodyStream>,
+        silence: Option<Duration>,
     ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> {
         let request = connection.begin(request);
         let sent = connection.sender.try_send_request(request);
         let body_idle = self.settings.body_idle;
-        let response_idle = self.settings.response_idle;
         async move {
-            let outcome = match response_idle {
+            let outcome = match silence {
                 None => sent.await,
-                Some(limit) => match moving(sent, &connection.link, limit).await {
+                // Boxed: rare, and its timer would make every future of a flow larger.
+                Some(limit) => match Box::pin(unless_silent(sent, &connection.link, limit)).await {
                     Some(outcome) => outcome,
                     None => {
                         let progress = connection.link.progress();
                         return Err(SendError {
                             kind: SendErrorKind::Silent {
-                                written: progress.complete,
+                                complete: progress.complete,
                                 body_started: progress.body_started,
                             },
-                            detail: format!("nothing moved for {} ms", limit.as_millis()),
+                            detail: format!(
+                                "nothing was sent or received for {} ms",
+                                limit.as_millis()
+                            ),
                             unsent: None,
                         });
                     }
@@ -329,24 +335,6 @@ impl Client {
     }
 }
 
-/// Waits for `sent` as long as bytes move; `None` after `limit` of silence, found within a quarter
-/// of it.
-async fn moving<F: Future>(sent: F, link: &Link, limit: Duration) -> Option<F::Output> {
-    const LOOKS: u32 = 4;
-    let every = (limit / LOOKS).max(Duration::from_millis(1));
-    let mut sent = std::pin::pin!(sent);
-    let mut quiet = 0;
-    loop {
-        if let Ok(outcome) = tokio::time::timeout(every, sent.as_mut()).await {
-            return Some(outcome);
-        }
-        quiet = if link.moved() { 0 } else { quiet + 1 };
-        if quiet >= LOOKS {
-            return None;
-        }
-    }
-}
-
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
@@ -354,6 +342,20 @@ impl fmt::Debug for Client {
             .field("open", &self.open_connections())
             .finish_non_exhaustive()
     }
+}
+
+/// What a future gives, or `None` when nothing moved on the connection for `limit`.
+async fn unless_silent<F: Future>(future: F, link: &Link, limit: Duration) -> Option<F::Output> {
+    const LOOKS: u32 = 4;
+    let mut future = std::pin::pin!(future);
+    let mut quiet = 0;
+    while quiet < LOOKS {
+        if let Ok(outcome) = tokio::time::timeout(limit / LOOKS, &mut future).await {
+            return Some(outcome);
+        }
+        quiet = if link.moved() { 0 } else { quiet + 1 };
+    }
+    None
 }
 
 async fn sweep(pool: Weak<Pool>, every: Duration, mut stopped: oneshot::Receiver<()>) {

@@ -37,11 +37,11 @@ pub enum SendErrorKind {
     },
     /// The connection was reset or failed while the request body was being written.
     ResetInBody,
-    /// No byte moved in either direction for the socket timeout.
+    /// No byte went either way for as long as the socket timeout.
     Silent {
-        /// Whether the request was written whole.
-        written: bool,
-        /// Whether its body was under way.
+        /// The request was written whole.
+        complete: bool,
+        /// The body was under way (otherwise only the head).
         body_started: bool,
     },
     /// What came back is no HTTP response, or its head is too large.
@@ -65,8 +65,8 @@ impl SendErrorKind {
             Self::ConnectTimeout => 101_508,
             Self::Tls | Self::Reset { .. } | Self::ResetInBody | Self::BodyFailed(_) => 101_500,
             Self::ClosedWriting { .. } | Self::Closed => 101_505,
-            Self::Malformed => 101_506,
             Self::Silent { .. } => 101_504,
+            Self::Malformed => 101_506,
             Self::Other => 102_510,
         }
     }
@@ -80,20 +80,20 @@ impl SendErrorKind {
             }
             | Self::Reset { written: false }
             | Self::Silent {
-                written: false,
+                complete: false,
                 body_started: false,
             } => state::REQUEST_HEAD,
             Self::ClosedWriting { body_started: true }
             | Self::ResetInBody
             | Self::BodyFailed(_)
             | Self::Silent {
-                written: false,
+                complete: false,
                 body_started: true,
             } => state::REQUEST_BODY,
             Self::Closed
             | Self::Reset { written: true }
-            | Self::Silent { written: true, .. }
-            | Self::Malformed => state::REQUEST_DONE,
+            | Self::Malformed
+            | Self::Silent { complete: true, .. } => state::REQUEST_DONE,
         }
     }
 
@@ -216,8 +216,8 @@ mod tests {
         assert_eq!(code(SendErrorKind::Reset { written: false }), 101_501);
         assert_eq!(code(SendErrorKind::ResetInBody), 101_502);
         assert_eq!(code(SendErrorKind::Malformed), 101_509);
-        let silent = |written, body_started| SendErrorKind::Silent {
-            written,
+        let silent = |complete, body_started| SendErrorKind::Silent {
+            complete,
             body_started,
         };
         assert_eq!(code(silent(false, false)), 101_505);

@@ -29,8 +29,8 @@ const UNWRITTEN: u8 = 8;
 const READ_FAILED: u8 = 16;
 const WRITE_FAILED: u8 = 32;
 const EOF: u8 = 64;
-/// Bytes moved since somebody last asked.
-const MOVED: u8 = 1 << 7;
+/// Bytes went either way since [`Link::moved`] was asked.
+const MOVED: u8 = 128;
 
 /// What is known of the current exchange on a connection, beyond what hyper's errors tell.
 ///
@@ -72,7 +72,7 @@ impl Link {
         bits & BODY_ENDED != 0 && bits & trouble == 0
     }
 
-    /// Whether bytes moved in either direction since the last call.
+    /// Whether bytes went either way since this was asked the last time.
     pub(super) fn moved(&self) -> bool {
         let moved = self.has(MOVED);
         self.clear(MOVED);
