@@ -15,6 +15,7 @@ use super::wsdl::WsdlDef;
 use super::{Endpoint, Kind, Names};
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::message::SequenceId;
+use crate::message::addressing::Version;
 use crate::message::outgoing::{Format, addressing_version};
 use crate::syntax::{Element, Reader};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -518,7 +519,23 @@ pub fn parse_leaf(
 
 fn parse_addressing(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDef) {
     reader.known_attributes(element, &["version", "separateListener"]);
-    def.addressing = addressing_version(element.attribute("version"));
+    let version = element.attribute("version");
+    def.addressing = addressing_version(version);
+    if let (Some(Version::Submission), Some(text)) = (def.addressing, version)
+        && text != "submission"
+    {
+        // Checked without case and used with it, in the reference.
+        def.addressing = Some(Version::Final);
+        let place = reader.attribute_place(element, "version");
+        reader.report(
+            Diagnostic::warning(
+                codes::INVALID_VALUE,
+                place,
+                format!("\"{text}\" selects no version, and the final one is written"),
+            )
+            .help("write version=\"submission\""),
+        );
+    }
     if def.addressing.is_none() {
         let place = reader.attribute_place(element, "version");
         reader.report(

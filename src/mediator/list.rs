@@ -76,8 +76,12 @@ impl List {
     ///
     /// # Errors
     /// The fault of a step, with its place.
-    pub async fn run(&self, cx: Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
-        self.run_from(cx, message, 0).await
+    pub fn run(
+        &self,
+        cx: Context<'_>,
+        message: &mut Message,
+    ) -> impl Future<Output = Result<Flow, Fault>> + Send {
+        self.run_from(cx, message, 0)
     }
 
     async fn run_from(

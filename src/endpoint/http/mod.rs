@@ -293,6 +293,29 @@ impl HttpEndpoint {
         Ok(Destination::Found(target))
     }
 
+    async fn send_authorized(
+        &self,
+        cx: SendContext<'_>,
+        message: &mut Message,
+        destination: Destination<'_>,
+        parent: Parent,
+        auth: &Auth,
+    ) -> Result<Sent, Fault> {
+        let url = destination.target().to_string();
+        let (authorization, renewal) = match auth.header(&cx, message, &url).await {
+            Ok(credentials) => credentials,
+            Err(fault) => return Err(self.refuse(message, fault)),
+        };
+        let attempt = Attempt {
+            authorization: Some(authorization),
+            renew: renewal.as_ref().map(|r| r as &dyn Renew),
+            ..Attempt::default()
+        };
+        self.leaf
+            .send_as(cx, message, destination, parent, attempt)
+            .await
+    }
+
     /// Credentials that cannot be had: nothing is sent and the endpoint's state stays
     /// (spec 02 §5.3).
     fn refuse(&self, message: &mut Message, fault: Fault) -> Fault {
@@ -317,22 +340,13 @@ impl Kind for HttpEndpoint {
         Box::pin(async move {
             self.leaf.check_ready(&cx, message, parent)?;
             let destination = self.destination(message)?;
-            let Some(auth) = &self.auth else {
-                return self.leaf.send_to(cx, message, destination, parent).await;
-            };
-            let url = destination.target().to_string();
-            let (authorization, renewal) = match auth.header(&cx, message, &url).await {
-                Ok(credentials) => credentials,
-                Err(fault) => return Err(self.refuse(message, fault)),
-            };
-            let attempt = Attempt {
-                authorization: Some(authorization),
-                renew: renewal.as_ref().map(|r| r as &dyn Renew),
-                ..Attempt::default()
-            };
-            self.leaf
-                .send_as(cx, message, destination, parent, attempt)
-                .await
+            match &self.auth {
+                None => self.leaf.send_to(cx, message, destination, parent).await,
+                // Boxed: credentials are rare and their state would make every future larger.
+                Some(auth) => {
+                    Box::pin(self.send_authorized(cx, message, destination, parent, auth)).await
+                }
+            }
         })
     }
 
