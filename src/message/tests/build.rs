@@ -363,3 +363,11 @@ async fn text_is_read_in_its_character_set() {
     };
     assert_eq!(json.json().unwrap(), "{\"a\":\"é\"}");
 }
+
+#[tokio::test]
+async fn structured_suffixes_have_builders() {
+    let message = built(post("application/problem+json", "{\"a\":1}")).await;
+    assert_eq!(shown(&message), "<jsonObject><a>1</a></jsonObject>");
+    let message = built(post("application/atom+xml", "<a/>")).await;
+    assert_eq!(shown(&message), "<a/>");
+}
