@@ -9,7 +9,7 @@ use super::{Described, Names, Parent, SendContext, Sent, count_attempt, own_faul
 use crate::clock::iso;
 use crate::expr::Expr;
 use crate::message::addressing::Version;
-use crate::message::fault::codes;
+use crate::message::fault::{Origin, codes};
 use crate::message::format::Formatter;
 use crate::message::limited::limited;
 use crate::message::outgoing::{Format, RequestPlan};
@@ -27,8 +27,10 @@ use std::time::Duration;
 /// `timeout/responseAction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeoutAction {
-    /// Absent or `fault`: the fault handlers run. (The reference forgets the request when it is
-    /// absent; see differences.md.)
+    /// Absent: the fault handlers of the flow run, but the endpoint stays as it is and no other
+    /// child is tried. (The reference forgets the request; see differences.md.)
+    None,
+    /// `fault`: a failure like any other.
     Fault,
     /// `discard`: no fault sequence, no failover.
     Discard,
@@ -165,6 +167,12 @@ impl Leaf {
         self.name.as_deref().unwrap_or(super::ANONYMOUS)
     }
 
+    /// Whether it converts the message. Addressing headers do not count: each attempt takes those of
+    /// the one before away.
+    pub fn reshapes(&self) -> bool {
+        self.def.format.is_some()
+    }
+
     /// Whether a message may be sent now.
     pub fn is_ready(&self, now: u64) -> bool {
         !self.state.troubled.load(Ordering::Acquire)
@@ -272,13 +280,22 @@ impl Leaf {
                 self.succeeded(&destination);
                 Ok(Sent::Response)
             }
+            Err(fault) if fault.origin == Origin::Client => {
+                // The client's body broke off on its way: nothing against the back-end, and nobody
+                // else can get it whole either.
+                message.report(&fault);
+                Err(fault)
+            }
             Err(mut fault) => {
                 message.report(&fault);
+                let forgotten = fault.code == codes::SEND_TIMEOUT
+                    && self.def.timeout_action == TimeoutAction::None;
                 // A response that is too large says nothing about the next one.
-                if fault.code != codes::RESPONSE_TOO_LARGE {
+                let counts = !forgotten && fault.code != codes::RESPONSE_TOO_LARGE;
+                if counts {
                     self.failed(&cx, &destination, parent, fault.code);
-                    fault.retry = !fault.discard;
                 }
+                fault.retry = !fault.discard && counts;
                 Err(self.escalate(fault))
             }
         }
@@ -320,7 +337,7 @@ impl Leaf {
         // Addressing headers exist in SOAP only; other forms go out without them.
         if let Some(version) = self.def.addressing
             && message.is_built()
-            && message.formatter() == Formatter::Soap
+            && matches!(message.formatter(), Formatter::Soap | Formatter::Related)
         {
             let address = format!("{}{}", target.key, target.path_and_query);
             message.write_addressing(version, &address)?;
@@ -391,7 +408,11 @@ impl Leaf {
         let services = cx.services;
         let wait = self.wait(cx, message);
         cx.exchange.mark_sent();
-        let outcome = tokio::time::timeout(wait, services.client.send(target, request)).await;
+        // Only a socket timeout that comes first needs a timer of its own.
+        let socket = services.settings.http.socket_timeout;
+        let silence = (!socket.is_zero() && socket < wait).then_some(socket);
+        let sending = services.client.send_unless_silent(target, request, silence);
+        let outcome = tokio::time::timeout(wait, sending).await;
         let response = match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(send_fault(message, error)),
@@ -412,7 +433,10 @@ impl Leaf {
             rewrite_location(cx.exchange, message);
         }
         if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
-            message.build(&services.limits).await?;
+            message.build(&services.limits).await.map_err(|mut fault| {
+                fault.origin = Origin::Backend;
+                fault
+            })?;
             if message.envelope().is_some_and(|e| e.fault().is_some()) {
                 return Err(Fault::endpoint(
                     codes::FORCED_SOAP_FAULT,

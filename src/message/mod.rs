@@ -342,8 +342,12 @@ impl Message {
             };
             match outcome {
                 Ok(built) => self.body = Body::Built(Box::new(built)),
-                Err(fault) => {
+                Err(mut fault) => {
                     self.body = Body::Built(Box::new(Built::empty(self.version)));
+                    // A back-end that sends too much is not the client's fault (spec 01 §15.1).
+                    if self.status.is_some() && fault.status == Some(413) {
+                        fault.status = Some(502);
+                    }
                     return Err(fault);
                 }
             }
