@@ -108,7 +108,6 @@ impl<'a> Scope<'a> {
             "CORRELATION_ID" => borrowed(message.correlation_id()),
             "SERVICE_PREFIX" => text(message.service_prefix(self.exchange)),
             "NO_ENTITY_BODY" if message.has_no_entity() => PropertyValue::Boolean(true),
-            "SC_ACCEPTED" if message.status == Some(202) => PropertyValue::Boolean(true),
             "ClientApiNonBlocking" if message.status.is_none() => PropertyValue::Boolean(false),
             "synapse.isresponse" if message.status.is_some() => PropertyValue::Boolean(true),
             "synapse.internal.rest.contentType" if message.rest && message.status.is_none() => {

@@ -128,6 +128,8 @@ pub struct Message {
     pub depth: u32,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
     pub addressing_read: bool,
+    /// Further messages that go on behind the step that made them: answers of a recipient list.
+    pub forks: Vec<Message>,
 }
 
 impl Message {
@@ -172,6 +174,7 @@ impl Message {
             attempts: 0,
             depth: 0,
             addressing_read: false,
+            forks: Vec::new(),
         }
     }
 
@@ -185,6 +188,10 @@ impl Message {
         self.status = Some(head.status.as_u16());
         self.reason = head.extensions.get::<hyper::ext::ReasonPhrase>().cloned();
         self.axis2.clear();
+        if head.status == http::StatusCode::ACCEPTED {
+            // Wins over HTTP_SC until somebody removes it (spec 01 §1.5).
+            self.axis2.set("SC_ACCEPTED", Value::Boolean(true));
+        }
         self.client_options.clear();
         self.to = To::Client;
         self.from = None;
@@ -245,6 +252,7 @@ impl Message {
             attempts: self.attempts,
             depth: self.depth,
             addressing_read: self.addressing_read,
+            forks: Vec::new(),
         })
     }
 
