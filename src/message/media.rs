@@ -85,7 +85,7 @@ impl Media {
     pub fn is_registered(media: &str) -> bool {
         REGISTERED
             .iter()
-            .any(|(name, _)| media.eq_ignore_ascii_case(name))
+            .any(|(name, kind)| *kind != Media::Related && media.eq_ignore_ascii_case(name))
     }
 
     /// The SOAP version of a `multipart/related` value, by what it says about its root part.

@@ -454,11 +454,15 @@ impl Message {
             return;
         };
         let accept = accept.split(';').next().unwrap_or_default();
+        let own = self.content_type().map(Media::of);
         self.message_type = accept
             .split(',')
             .find(|name| {
                 let name = name.trim();
-                !name.eq_ignore_ascii_case("text/xml") && Media::is_registered(name)
+                let wanted = Media::of(name);
+                // Text and bytes can hold nothing else: the body would be lost (differences.md).
+                let holds = !matches!(wanted, Media::Text | Media::Binary) || own == Some(wanted);
+                wanted != Media::TextXml && Media::is_registered(name) && holds
             })
             .map(str::to_owned);
     }

@@ -234,7 +234,11 @@ async fn accept_of_a_request_chooses_the_form_of_a_built_body() {
             Some(" application/json"),
         ),
         ("text/html;q=1, application/json", None),
-        ("text/xml, text/plain", Some(" text/plain")),
+        ("text/xml, multipart/related", None),
+        (
+            "text/plain, application/octet-stream, application/json",
+            Some(" application/json"),
+        ),
         ("*/*", None),
         ("text/xml", None),
     ] {
