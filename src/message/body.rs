@@ -129,6 +129,8 @@ pub enum PayloadKind {
     Xml,
     /// JSON, shown as XML inside an envelope when somebody asks.
     Json,
+    /// JSON in the BadgerFish convention, as the XML that it describes.
+    Badgerfish,
     /// Text, likewise.
     Text,
     /// Bytes, likewise.
@@ -302,6 +304,18 @@ impl Built {
                 Built::ready(PayloadKind::Xml, raw, envelope)
             }
             Media::Json => return parse_json(raw, charset, limits, version),
+            Media::Badgerfish => {
+                let wrong = |e: String| {
+                    Fault::mediation(format!("the body is not BadgerFish JSON: {e}")).of_client()
+                };
+                let value = json::parse(&charset_text(&raw, charset), &limits.json)
+                    .map_err(|e| wrong(e.to_string()))?;
+                let mut envelope = Envelope::empty(SoapVersion::V11);
+                let body = envelope.body();
+                json::badgerfish::to_xml(&value, &mut envelope.document, body).map_err(wrong)?;
+                envelope.document.settle();
+                Built::ready(PayloadKind::Badgerfish, raw, envelope)
+            }
             Media::Text => Built::new(PayloadKind::Text, Some(raw)),
             Media::Form => Built {
                 query: query.map(Into::into),
@@ -504,6 +518,7 @@ impl Built {
             PayloadKind::Soap
             | PayloadKind::Xml
             | PayloadKind::MultipartForm
+            | PayloadKind::Badgerfish
             | PayloadKind::Empty => {}
         }
         // The view shows the bytes; only what is edited from here on replaces them.
@@ -534,6 +549,15 @@ fn root_is_envelope(text: &Bytes) -> bool {
 
 fn malformed(error: xml::XmlError) -> Fault {
     Fault::malformed(error.to_string())
+}
+
+/// The bytes in UTF-8.
+fn charset_text(raw: &Bytes, charset: Charset) -> Bytes {
+    if charset.is_utf8() {
+        raw.clone()
+    } else {
+        charset.read_lossy(raw).into()
+    }
 }
 
 fn parse_json(
