@@ -421,6 +421,7 @@ impl Leaf {
         if format.is_some_and(|f| f != Format::Rest)
             || (self.def.addressing.is_some() && has_body)
             || message.wants_built_body()
+            || message.properties.is_true("PRESERVE_ENVELOPE")
         {
             message.build(&services.limits).await?;
         }

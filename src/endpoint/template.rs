@@ -4,6 +4,7 @@
 use super::parse::{self, EndpointDef};
 use super::{
     Boxed, Described, Endpoint, Kind, MAX_NESTING, Names, Parent, SendContext, Sent, own_fault,
+    variable,
 };
 use crate::diag::{Diagnostic, Place, Source, codes, nearest};
 use crate::message::fault;
@@ -187,10 +188,14 @@ impl InstanceDef {
     /// Reads the element.
     pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<InstanceDef> {
         let before = reader.errors();
-        let mut values: Vec<(String, String)> = IMPLICIT
-            .iter()
-            .filter_map(|n| Some(((*n).to_owned(), element.attribute(*n)?.to_owned())))
-            .collect();
+        let mut values: Vec<(String, String)> = Vec::new();
+        for name in IMPLICIT {
+            if let Some(text) = element.attribute(name) {
+                let place = reader.attribute_place(element, name);
+                let text = variable::resolve(reader, &place, text)?;
+                values.push((name.to_owned(), text));
+            }
+        }
         for child in reader.children(element) {
             match reader.name(child) {
                 Some("parameter") => {
@@ -198,7 +203,9 @@ impl InstanceDef {
                     let name = reader.required(child, "name");
                     let value = reader.required(child, "value");
                     if let (Some(name), Some(value)) = (name, value) {
-                        values.push((name.to_owned(), value.to_owned()));
+                        let place = reader.attribute_place(child, "value");
+                        let value = variable::resolve(reader, &place, value)?;
+                        values.push((name.to_owned(), value));
                     }
                 }
                 Some("description") => {}
