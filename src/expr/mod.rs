@@ -160,10 +160,7 @@ fn json_string(path: &JsonPath, message: &Message) -> String {
         Some(raw) => raw,
         None if built.kind == PayloadKind::Empty => return String::new(),
         None => {
-            let text = built.envelope().ok().and_then(|envelope| {
-                let payload = envelope.payload()?;
-                json::from_xml(&envelope.document, payload, &json::Options::default()).ok()
-            });
+            let text = built.convert_to_json().ok().filter(|t| !t.is_empty());
             match text {
                 Some(text) => {
                     converted = text;

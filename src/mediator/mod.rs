@@ -66,6 +66,7 @@ impl<'a> Context<'a> {
             exchange: self.exchange,
             entries: &self.library.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 
