@@ -1,9 +1,11 @@
 //! What a message shows to an expression (spec 05 §3.3–§3.4; spec 01 §1.3).
 
+use super::synapse::{Parameter, Surroundings};
 use super::xpath::{self, PropertyScope, PropertyValue};
 use crate::clock::Clock;
+use crate::json;
 use crate::message::media::Media;
-use crate::message::{Envelope, Exchange, Message, Value, header_text};
+use crate::message::{Body, Envelope, Exchange, Message, Value, header_text};
 use crate::xml::{Document, NodeId};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -35,6 +37,7 @@ fn show(value: &Value) -> PropertyValue<'_> {
         Value::Double(n) => PropertyValue::Double(*n),
         Value::Xml(x) => PropertyValue::Xml(&x.document, x.node),
         Value::Json(_) => PropertyValue::Json(value.text()),
+        Value::Map(_) | Value::List(_) => PropertyValue::String(value.text()),
     }
 }
 
@@ -105,9 +108,7 @@ impl<'a> Scope<'a> {
             "REMOTE_ADDR" | "REMOTE_HOST" => text(self.exchange.remote.ip().to_string()),
             "CORRELATION_ID" => borrowed(message.correlation_id()),
             "SERVICE_PREFIX" => text(self.service_prefix()),
-            "NO_ENTITY_BODY" if matches!(message.body, crate::message::Body::Empty) => {
-                PropertyValue::Boolean(true)
-            }
+            "NO_ENTITY_BODY" if matches!(message.body, Body::Empty) => PropertyValue::Boolean(true),
             "message.builder.invoked" if message.is_built() => PropertyValue::Boolean(true),
             _ => PropertyValue::Null,
         }
@@ -177,9 +178,11 @@ impl xpath::Scope for Scope<'_> {
                 Err(_) => text(""),
             },
             PropertyScope::System | PropertyScope::File | PropertyScope::Registry => text(""),
-            PropertyScope::Axis2Client | PropertyScope::Func | PropertyScope::Variable => {
-                PropertyValue::Null
-            }
+            PropertyScope::Variable => message
+                .variables
+                .get(name)
+                .map_or(PropertyValue::Null, show),
+            PropertyScope::Axis2Client | PropertyScope::Func => PropertyValue::Null,
         }
     }
 
@@ -220,8 +223,54 @@ impl xpath::Scope for Scope<'_> {
         }
     }
 
+    fn map_entry(&self, property: &str, key: &str) -> PropertyValue<'_> {
+        match self.message.properties.get(property) {
+            Some(Value::Map(entries)) => entries
+                .iter()
+                .find(|(name, _)| name == key)
+                .map_or(PropertyValue::Null, |(_, value)| {
+                    PropertyValue::String(value.text())
+                }),
+            _ => PropertyValue::Null,
+        }
+    }
+
     fn now_millis(&self) -> i64 {
         i64::try_from(self.clock.wall(self.clock.now())).unwrap_or(i64::MAX)
+    }
+}
+
+impl Surroundings for Scope<'_> {
+    fn payload(&self) -> Result<Option<&json::Value>, String> {
+        match &self.message.body {
+            Body::Built(built) => built.json_tree(),
+            _ => Ok(None),
+        }
+    }
+
+    fn has_xml_content_type(&self) -> bool {
+        match self.axis2("ContentType") {
+            PropertyValue::String(text) => text.contains("application/xml"),
+            _ => false,
+        }
+    }
+
+    fn variable(&self, name: &str) -> Option<&Value> {
+        self.message.variables.get(name)
+    }
+
+    /// The first place where the reference looks for the value of a config property is the
+    /// environment; the others do not exist here.
+    fn config(&self, name: &str) -> Option<Cow<'_, str>> {
+        std::env::var(name).ok().map(Cow::Owned)
+    }
+
+    fn parameter(&self, _: &str) -> Parameter<'_> {
+        Parameter::NoTemplate
+    }
+
+    fn resource(&self, _: &str, _: Option<&str>) -> Option<Cow<'_, str>> {
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 //! and writer, and the XML view of it (spec 01 §17).
 
 mod classify;
+mod lenient;
 pub mod number;
 mod parse;
 mod value;
@@ -9,6 +10,7 @@ mod write;
 pub mod xml;
 
 pub use classify::{Kind, classify};
+pub use lenient::parse_lenient;
 pub use parse::{JsonError, JsonErrorKind, Limits, MAX_DEPTH, parse};
 pub use value::{Members, Value};
 pub use write::{to_text, write};

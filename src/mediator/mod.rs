@@ -16,6 +16,7 @@ mod property;
 mod respond;
 mod send;
 pub mod sequence;
+mod variable;
 
 pub use library::{Library, Out, Route, run_sequence};
 pub use link::{Linker, Reference};
@@ -150,6 +151,7 @@ pub const TABLE: &[Spec] = &[
     respond::SPEC,
     send::SPEC,
     sequence::SPEC,
+    variable::SPEC,
 ];
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
@@ -207,7 +209,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("throwError", ""),
     ("transaction", ""),
     ("validate", ""),
-    ("variable", "use <property>"),
     ("xquery", ""),
     ("xslt", ""),
 ];

@@ -121,6 +121,8 @@ pub struct Built {
     raw: Option<Bytes>,
     envelope: OnceLock<Envelope>,
     replaced: bool,
+    /// The JSON view, made once and dropped when somebody edits.
+    tree: OnceLock<Result<Option<json::Value>, String>>,
 }
 
 impl Built {
@@ -135,6 +137,7 @@ impl Built {
             raw: None,
             envelope: OnceLock::from(envelope),
             replaced: true,
+            tree: OnceLock::new(),
         }
     }
 
@@ -145,6 +148,7 @@ impl Built {
             raw: None,
             envelope: OnceLock::from(Envelope::empty(version)),
             replaced: false,
+            tree: OnceLock::new(),
         }
     }
 
@@ -154,6 +158,7 @@ impl Built {
             raw: Some(raw),
             envelope: OnceLock::new(),
             replaced: false,
+            tree: OnceLock::new(),
         }
     }
 
@@ -248,6 +253,7 @@ impl Built {
     /// The envelope for editing.
     pub fn envelope_mut(&mut self) -> Result<&mut Envelope, Fault> {
         self.envelope()?;
+        self.tree = OnceLock::new();
         match self.envelope.get_mut() {
             Some(envelope) => Ok(envelope),
             None => Err(Fault::mediation("the body has no envelope")),
@@ -264,6 +270,38 @@ impl Built {
         self.envelope = OnceLock::from(envelope);
         self.raw = None;
         self.replaced = true;
+        self.tree = OnceLock::new();
+    }
+
+    /// The body as JSON: the payload itself, or what its XML form converts to; `None` when there is
+    /// nothing (spec 05 §4.1, §5.5). Parsed once, however often it is asked for.
+    ///
+    /// # Errors
+    /// Why there is no JSON form.
+    pub fn json_tree(&self) -> Result<Option<&json::Value>, String> {
+        let tree = self.tree.get_or_init(|| self.make_tree());
+        tree.as_ref().map(Option::as_ref).map_err(Clone::clone)
+    }
+
+    fn make_tree(&self) -> Result<Option<json::Value>, String> {
+        if let Some(raw) = self.json() {
+            return json::parse(raw, &json::Limits::default())
+                .map(Some)
+                .map_err(|e| e.to_string());
+        }
+        if self.kind == PayloadKind::Empty {
+            return Ok(None);
+        }
+        let envelope = self.envelope().map_err(|f| f.message)?;
+        let Some(payload) = envelope.payload() else {
+            return Ok(None);
+        };
+        let tree = json::xml::to_value(&envelope.document, payload, &json::Options::default())
+            .map_err(|e| e.to_string())?;
+        match tree.depth() <= json::MAX_DEPTH {
+            true => Ok(Some(tree)),
+            false => Err("the body is nested too deeply for JSON".to_owned()),
+        }
     }
 
     fn make_envelope(&self) -> Result<Envelope, Fault> {

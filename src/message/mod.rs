@@ -101,6 +101,8 @@ pub struct Message {
     pub rest: bool,
     /// Default-scope properties.
     pub properties: Props,
+    /// Variables of the `variable` mediator; like properties they stay when the response comes.
+    pub variables: Props,
     /// Properties of scope `axis2` that were set; well-known ones are also shown from fields.
     pub axis2: Props,
     /// Properties of scope `axis2-client`.
@@ -148,6 +150,7 @@ impl Message {
             version,
             rest,
             properties: Props::new(),
+            variables: Props::new(),
             axis2: Props::new(),
             client_options: Props::new(),
             analytics: Props::new(),

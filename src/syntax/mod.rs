@@ -2,7 +2,7 @@
 //! reading them gives. Reading never stops at the first error.
 
 use crate::diag::{Code, Diagnostic, Place, Severity, Source, codes, nearest};
-use crate::expr::{Dynamic, Expr, ExprError, Namespaces};
+use crate::expr::{Dynamic, Expr, ExprError, Namespaces, Template};
 use roxmltree::Node;
 use std::sync::Arc;
 
@@ -286,12 +286,7 @@ impl Reader {
         }
         match Expr::compile(text, &namespaces) {
             Ok(expr) => {
-                if let Expr::XPath(xpath) = &expr {
-                    for warning in xpath.warnings() {
-                        let at = sub_place(&place, text, warning.offset, warning.len);
-                        self.warning(codes::SUSPICIOUS_EXPRESSION, at, warning.message.clone());
-                    }
-                }
+                self.suspicions(&place, text, &expr);
                 Some(expr)
             }
             Err(e) => {
@@ -307,9 +302,82 @@ impl Reader {
         let place = self.attribute_place(element, name);
         let namespaces = self.namespaces(element);
         match Dynamic::compile(text, &namespaces) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                if let Dynamic::Expr(expr) = &value {
+                    let inner = text.get(1..text.len() - 1).unwrap_or_default();
+                    let start = raw_offset(raw_text(&place), text, 1);
+                    let mut inside = place;
+                    inside.span.start += start;
+                    inside.span.end = inside.span.end.saturating_sub(1).max(inside.span.start);
+                    self.suspicions(&inside, inner, expr);
+                }
+                Some(value)
+            }
             Err(e) => {
                 self.expression_error(&place, text, &e);
+                None
+            }
+        }
+    }
+
+    /// Warns about what has no effect in an expression, or always fails.
+    fn suspicions(&mut self, place: &Place, text: &str, expr: &Expr) {
+        for (offset, len, message) in expr.warnings() {
+            let at = sub_place(place, text, offset, len);
+            self.warning(codes::SUSPICIOUS_EXPRESSION, at, message);
+        }
+    }
+
+    /// Compiles the text of an element with `${…}` in it, after `change`, which may only replace
+    /// the two characters `\\n` and `\\t` by one.
+    pub fn template(
+        &mut self,
+        element: Element<'_, '_>,
+        change: fn(&str) -> String,
+    ) -> Option<Template> {
+        let node = element.children().find(|c| c.is_text());
+        let whole = node.and_then(|n| n.text()).unwrap_or_default();
+        let written = whole.trim();
+        let text = change(written);
+        let place = match node {
+            Some(node) => {
+                let raw = self.source.text().get(node.range()).unwrap_or_default();
+                let start = node.range().start
+                    + raw_offset(raw, whole, whole.len() - whole.trim_start().len());
+                Place::new(&self.source, start..node.range().end.max(start))
+            }
+            None => self.place(element),
+        };
+        // Where a part of the changed text stands in the text as it is written.
+        let locate = |offset: usize| {
+            let mut seen = 0;
+            let mut at = 0;
+            while seen < offset && at < written.len() {
+                let rest = written.get(at..).unwrap_or_default();
+                let one = rest.chars().next().map_or(1, char::len_utf8);
+                let (from, to) = match change(rest.get(..2).unwrap_or_default()).len() {
+                    1 if rest.starts_with('\\') => (2, 1),
+                    _ => (one, one),
+                };
+                at += from;
+                seen += to;
+            }
+            at
+        };
+        match Template::compile(&text) {
+            Ok(template) => {
+                for (offset, len, message) in template.warnings() {
+                    let start = locate(offset);
+                    let at = sub_place(&place, written, start, locate(offset + len) - start);
+                    self.warning(codes::SUSPICIOUS_EXPRESSION, at, message);
+                }
+                Some(template)
+            }
+            Err(mut e) => {
+                let start = locate(e.offset);
+                e.len = locate(e.offset + e.len) - start;
+                e.offset = start;
+                self.expression_error(&place, written, &e);
                 None
             }
         }
@@ -361,19 +429,45 @@ impl Reader {
     }
 }
 
-/// The place of a part of an attribute value. Values with entities map only roughly.
+/// The place of a part of an attribute value or text.
 fn sub_place(place: &Place, text: &str, offset: usize, len: usize) -> Place {
-    let raw = place
+    let raw = raw_text(place);
+    let start = place.span.start + raw_offset(raw, text, offset);
+    let end = place.span.start + raw_offset(raw, text, offset.saturating_add(len.max(1)));
+    let end = end.max(start + 1).min(place.span.end.max(start));
+    Place::new(&place.source, start..end)
+}
+
+fn raw_text(place: &Place) -> &str {
+    place
         .source
         .text()
         .get(place.span.start..place.span.end)
-        .unwrap_or_default();
-    if raw != text {
-        return place.clone();
+        .unwrap_or_default()
+}
+
+/// Where a byte of a value stands in the XML it was written as: one character of the value may be
+/// written as an entity or a line end of two characters.
+fn raw_offset(raw: &str, text: &str, offset: usize) -> usize {
+    let mut at = 0;
+    let mut seen = 0;
+    for character in text.chars() {
+        if seen >= offset {
+            break;
+        }
+        seen += character.len_utf8();
+        let rest = raw.get(at..).unwrap_or_default();
+        at += match rest.chars().next() {
+            Some('&') => rest.find(';').map_or(1, |end| end + 1),
+            Some('\r') if rest.starts_with("\r\n") => 2,
+            Some(written) => written.len_utf8(),
+            None => 0,
+        };
     }
-    let start = place.span.start + offset.min(raw.len());
-    let end = (start + len.max(1)).min(place.span.end).max(start);
-    Place::new(&place.source, start..end)
+    // An error at the end of the text stands behind its last character.
+    at + offset
+        .saturating_sub(seen)
+        .min(raw.len().saturating_sub(at))
 }
 
 /// Parses a file as XML.
