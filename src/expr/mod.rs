@@ -82,7 +82,13 @@ impl Expr {
             .map_err(|e| ExprError {
                 offset: e.offset,
                 len: e.len,
-                message: e.message,
+                message: match text.contains("${") {
+                    true => format!(
+                        "{}; ${{…}} has to be the whole attribute, without blanks or text around it",
+                        e.message
+                    ),
+                    false => e.message,
+                },
                 unsupported: false,
             })
     }

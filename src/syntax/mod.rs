@@ -516,3 +516,110 @@ fn offset_of(text: &str, row: usize, column: usize) -> usize {
 pub fn worst(diagnostics: &[Diagnostic]) -> Option<Severity> {
     diagnostics.iter().map(|d| d.severity).max()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Source;
+    use expect_test::{Expect, expect};
+
+    /// The findings of reading one attribute or text, as people see them.
+    fn findings(xml: &str, read: impl FnOnce(&mut Reader, Element<'_, '_>), expected: Expect) {
+        let source = Source::new("a.xml", xml);
+        let document = parse(&source).unwrap();
+        let mut reader = Reader::new(&source);
+        read(&mut reader, document.root_element());
+        let texts: Vec<String> = reader
+            .into_diagnostics()
+            .iter()
+            .map(crate::diag::to_text)
+            .collect();
+        expected.assert_eq(&texts.concat());
+    }
+
+    #[test]
+    fn a_caret_stands_under_the_character_also_behind_entities() {
+        findings(
+            "<p expression=\"${payload.ä &gt; 5 &amp;&amp; 7-2}\"/>",
+            |reader, element| drop(reader.expression(element, "expression")),
+            expect![[r#"
+                error[M0013]: the expression does not compile: a name is expected after the dot, not '>'
+                 --> a.xml:1:28
+                  |
+                1 | <p expression="${payload.ä &gt; 5 &amp;&amp; 7-2}"/>
+                  |                            ^^^^
+            "#]],
+        );
+        findings(
+            "<p expression=\"${payload.a &gt;\n   5;}\"/>",
+            |reader, element| drop(reader.expression(element, "expression")),
+            expect![[r#"
+                warning[M0014]: ';' means nothing here and is ignored
+                 --> a.xml:2:5
+                  |
+                2 |    5;}"/>
+                  |     ^
+            "#]],
+        );
+        findings(
+            "<p key=\"{${payload.tags[}}\"/>",
+            |reader, element| drop(reader.dynamic(element, "key")),
+            expect![[r#"
+                error[M0013]: the expression does not compile: a value is expected here, not the end
+                 --> a.xml:1:25
+                  |
+                1 | <p key="{${payload.tags[}}"/>
+                  |                         ^
+            "#]],
+        );
+        findings(
+            "<p key=\"{${vars['x']}}\"/>",
+            |reader, element| drop(reader.dynamic(element, "key")),
+            expect![[r#"
+                warning[M0014]: a variable in single quotes always faults; use double quotes
+                 --> a.xml:1:17
+                  |
+                1 | <p key="{${vars['x']}}"/>
+                  |                 ^^^
+            "#]],
+        );
+        findings(
+            "<p expression=\"$body/a[\"/>",
+            |reader, element| drop(reader.expression(element, "expression")),
+            expect![[r#"
+                error[M0013]: the expression does not compile: the expression ends where a path, a value or a function should be
+                 --> a.xml:1:24
+                  |
+                1 | <p expression="$body/a["/>
+                  |                        ^
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_caret_stands_in_the_text_of_a_message() {
+        let change = |text: &str| text.replace("\\n", "\n").replace("\\t", "\t");
+        findings(
+            "<message>\n  a &lt; b\\n ${vars.x} \\t${payload.true}\n</message>",
+            |reader, element| drop(reader.template(element, change)),
+            expect![[r#"
+                error[M0013]: the expression does not compile: a name is expected after the dot, not 'true'; write ["true"]
+                 --> a.xml:2:36
+                  |
+                2 |   a &lt; b\n ${vars.x} \t${payload.true}
+                  |                                    ^^^^
+            "#]],
+        );
+        findings(
+            "<message>${vars.x} ${vars['y']}</message>",
+            |reader, element| drop(reader.template(element, change)),
+            expect![[r#"
+                warning[M0014]: a variable in single quotes always faults; use double quotes
+                 --> a.xml:1:27
+                  |
+                1 | <message>${vars.x} ${vars['y']}</message>
+                  |                           ^^^
+            "#]],
+        );
+    }
+}

@@ -76,7 +76,8 @@ impl<'a> Evaluator<'a> {
             let left = values.pop().unwrap_or(Val::Null);
             if left.is_null() || result.is_null() {
                 return Err(Failure::evaluation(format!(
-                    "Null inputs for {operator:?} operation: {} and {}",
+                    "Null inputs for {} operation: {} and {}",
+                    operator.name(),
                     operators::shown(&left),
                     operators::shown(&result)
                 )));

@@ -35,11 +35,15 @@ pub(super) fn parse(
         namespaces,
         warnings,
     };
-    let mut root = parser.expression()?;
-    let left = parser.peek();
-    if left.kind != Kind::End {
-        return Err(parser.leftover(left));
-    }
+    let parsed = parser.whole();
+    let mut root = parsed.map_err(|mut problem| {
+        // A character that was dropped is what is wrong, more often than not.
+        let before = |w: &&Problem| w.offset < problem.offset && w.len > 0;
+        if let Some(dropped) = warnings.iter().rev().find(before) {
+            problem.message = format!("{}; before it, {}", problem.message, dropped.message);
+        }
+        problem
+    })?;
     if let Node::Payload { path: None, whole } = &mut root {
         *whole = super::body_path().map(Box::new);
     }
@@ -129,6 +133,7 @@ impl<'t> Parser<'t, '_> {
                 "; a minus next to a digit belongs to the number: write '- {}'",
                 word.trim_start_matches('-')
             ),
+            Kind::Dot if self.follows_number() => "; a number ends with a digit".to_owned(),
             Kind::Dot | Kind::LeftBracket | Kind::DotDot => {
                 "; a path cannot follow here, use object(…) around what holds JSON".to_owned()
             }
@@ -136,6 +141,7 @@ impl<'t> Parser<'t, '_> {
             Kind::Text | Kind::Name | Kind::Number => "; an operator is missing".to_owned(),
             _ => String::new(),
         };
+
         self.problem(
             token,
             format!(
@@ -143,6 +149,11 @@ impl<'t> Parser<'t, '_> {
                 self.named(token)
             ),
         )
+    }
+
+    fn follows_number(&self) -> bool {
+        let before = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        before.is_some_and(|token| token.kind == Kind::Number)
     }
 
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
@@ -157,6 +168,16 @@ impl<'t> Parser<'t, '_> {
         let out = parse(self);
         self.depth -= 1;
         out
+    }
+
+    /// An expression and nothing else.
+    fn whole(&mut self) -> Parsed<Node> {
+        let root = self.expression()?;
+        let left = self.peek();
+        match left.kind {
+            Kind::End => Ok(root),
+            _ => Err(self.leftover(left)),
+        }
     }
 
     fn expression(&mut self) -> Parsed<Node> {
@@ -387,9 +408,24 @@ impl<'t> Parser<'t, '_> {
             );
         }
         let prepared = functions::prepare(row, &args, self.namespaces);
-        if let Prepared::XPath(Err(message)) | Prepared::Regex(Err(message)) = &prepared {
-            let message = format!("{word}(…) never has a result: {message}");
-            self.warn(name, message);
+        match &prepared {
+            Prepared::XPath(Err(message)) | Prepared::Regex(Err(message)) => {
+                let message = format!("{word}(…) always fails: {message}");
+                self.warn(name, message);
+            }
+            Prepared::XPath(Ok(xpath)) => {
+                for warning in xpath.warnings() {
+                    let message = format!("{word}(…): {}", warning.message);
+                    self.warn(name, message);
+                }
+            }
+            Prepared::Patterns(patterns) => {
+                for message in patterns.iter().filter_map(|p| p.as_ref().err()) {
+                    let message = format!("{word}(…) always fails: {message}");
+                    self.warn(name, message);
+                }
+            }
+            Prepared::Regex(Ok(_)) | Prepared::Nothing => {}
         }
         Ok(Node::Call(Box::new(Call {
             row,

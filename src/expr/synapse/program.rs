@@ -54,6 +54,16 @@ pub(super) enum Logic {
     Or,
 }
 
+impl Logic {
+    /// The name in the reference's messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Logic::And => "AND",
+            Logic::Or => "OR",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
     Add,

@@ -102,10 +102,13 @@ impl Parser<'_, '_> {
     }
 
     fn group(&mut self, kind: Kind, what: &str) -> Parsed<Token> {
-        if self.eat(Kind::Dot).is_none() {
-            return Err(self.unexpected(what));
+        if self.peek().kind == Kind::Dot && self.peek_at(1).kind != kind {
+            self.bump();
         }
-        self.expect(kind, what.trim_start_matches('.'))
+        match self.eat(Kind::Dot) {
+            Some(_) => self.expect(kind, what),
+            None => Err(self.unexpected(what)),
+        }
     }
 
     fn named_access(&mut self, root: Root) -> Parsed<Node> {
@@ -220,6 +223,17 @@ impl Parser<'_, '_> {
                             self.bump();
                             draft.push(".");
                             draft.push(self.word(token));
+                            let goes_on = matches!(
+                                self.peek().kind,
+                                Kind::Dot | Kind::DotDot | Kind::LeftBracket
+                            );
+                            if token.kind == Kind::PathFunction && goes_on {
+                                let word = self.word(token);
+                                let message = format!(
+                                    "nothing is found behind {word}; write object(….{word}) to go on"
+                                );
+                                self.warn(token, message);
+                            }
                         }
                         kind if kind.is_name() => {
                             self.bump();
@@ -278,6 +292,13 @@ impl Parser<'_, '_> {
                 let text = self.peek().start;
                 draft.code.push('[');
                 let node = self.nested(|parser| parser.positions())?;
+                if let SlotNode::List(nodes) = &node
+                    && nodes
+                        .iter()
+                        .any(|n| matches!(n, Node::Constant(value) if value.is_string()))
+                {
+                    self.warn(token, "several names in brackets always fault");
+                }
                 match fixed(&node) {
                     Some(code) => draft.code.push_str(&code),
                     None => draft.slot(node),
