@@ -133,10 +133,6 @@ fn name_of(kind: ValueType) -> &'static str {
 fn literal(kind: ValueType, text: &str) -> Option<Value> {
     match kind {
         ValueType::Integer => text.parse().ok().map(Value::Integer),
-        ValueType::Json => Some(Value::Json(Arc::new(
-            json::parse_lenient(text, &json::Limits::default())
-                .unwrap_or_else(|_| json::Value::String(text.to_owned())),
-        ))),
         _ => Value::convert(kind, text, &crate::xml::Limits::default()),
     }
 }

@@ -107,7 +107,7 @@ impl Value {
             ValueType::Double => Value::Double(text.trim().parse().ok()?),
             ValueType::Om => Value::xml(text, limits)?,
             ValueType::Json => Value::Json(Arc::new(
-                json::parse(text.as_bytes(), &json::Limits::default())
+                json::parse_lenient(text, &json::Limits::default())
                     .unwrap_or_else(|_| json::Value::String(text.to_owned())),
             )),
         })

@@ -341,10 +341,12 @@ impl Reader {
         let text = change(written);
         let place = match node {
             Some(node) => {
-                let raw = self.source.text().get(node.range()).unwrap_or_default();
-                let start = node.range().start
-                    + raw_offset(raw, whole, whole.len() - whole.trim_start().len());
-                Place::new(&self.source, start..node.range().end.max(start))
+                let range = node.range();
+                let raw = self.source.text().get(range.clone()).unwrap_or_default();
+                let marked = raw.strip_prefix("<![CDATA[").unwrap_or(raw);
+                let leading = whole.len() - whole.trim_start().len();
+                let start = range.end - marked.len() + raw_offset(marked, whole, leading);
+                Place::new(&self.source, start..range.end.max(start))
             }
             None => self.place(element),
         };
@@ -449,6 +451,9 @@ fn raw_text(place: &Place) -> &str {
 /// Where a byte of a value stands in the XML it was written as: one character of the value may be
 /// written as an entity or a line end of two characters.
 fn raw_offset(raw: &str, text: &str, offset: usize) -> usize {
+    if raw.starts_with(text) {
+        return offset;
+    }
     let mut at = 0;
     let mut seen = 0;
     for character in text.chars() {
@@ -543,7 +548,7 @@ mod tests {
             "<p expression=\"${payload.ä &gt; 5 &amp;&amp; 7-2}\"/>",
             |reader, element| drop(reader.expression(element, "expression")),
             expect![[r#"
-                error[M0013]: the expression does not compile: a name is expected after the dot, not '>'
+                error[M0013]: the expression does not compile: a name is expected after the dot, not '>'; before it, 'ä' means nothing here and is ignored
                  --> a.xml:1:28
                   |
                 1 | <p expression="${payload.ä &gt; 5 &amp;&amp; 7-2}"/>
@@ -608,6 +613,17 @@ mod tests {
                   |
                 2 |   a &lt; b\n ${vars.x} \t${payload.true}
                   |                                    ^^^^
+            "#]],
+        );
+        findings(
+            "<message><![CDATA[ a & b; ${vars['y']}]]></message>",
+            |reader, element| drop(reader.template(element, change)),
+            expect![[r#"
+                warning[M0014]: a variable in single quotes always faults; use double quotes
+                 --> a.xml:1:34
+                  |
+                1 | <message><![CDATA[ a & b; ${vars['y']}]]></message>
+                  |                                  ^^^
             "#]],
         );
         findings(

@@ -7,7 +7,7 @@ mod tables;
 use super::{Exception, Expression, Failure, Template};
 use crate::expr::xpath::Namespaces;
 use expect_test::{Expect, expect};
-use fixture::{Fixture, JA, XA};
+use fixture::{Fixture, JA};
 
 fn compile(text: &str) -> Result<Expression, super::Problem> {
     let namespaces = Namespaces(vec![("o".to_owned(), "urn:o".to_owned())]);
@@ -533,6 +533,41 @@ fn nesting_and_length_are_limited() {
     assert_eq!(outcome(&Fixture::empty(), &long), "\"true\"");
 }
 
+/// What is nested as deep as allowed is evaluated on a small stack.
+#[test]
+fn the_deepest_nesting_is_evaluated() {
+    let run = || {
+        let message = Fixture::json("[[[[1]]]]");
+        let around = |before: &str, inner: &str, after: &str, times: usize| {
+            [before.repeat(times), inner.to_owned(), after.repeat(times)].concat()
+        };
+        assert_eq!(
+            outcome(&message, &around("(", "7", ")", super::MAX_NESTING - 1)),
+            "\"7\""
+        );
+        assert_eq!(
+            outcome(
+                &message,
+                &around("string(", "7", ")", super::MAX_NESTING / 2 - 1)
+            ),
+            "\"7\""
+        );
+        assert_eq!(
+            outcome(
+                &message,
+                &around("vars.vb ? ", "7", " : 8", super::MAX_NESTING - 1)
+            ),
+            "\"7\""
+        );
+        let deep = around("payload[", "0", " - 0]", super::MAX_NESTING / 2 - 1);
+        assert_ne!(outcome(&message, &deep), "DEPLOY");
+        let deep = around("payload[?(@ == ", "0", ")]", super::MAX_NESTING - 1);
+        assert_ne!(outcome(&message, &deep), "DEPLOY");
+    };
+    let thread = std::thread::Builder::new().stack_size(1 << 20);
+    thread.spawn(run).unwrap().join().unwrap();
+}
+
 #[test]
 fn results_cannot_grow_without_limit() {
     let message = Fixture::json(JA);
@@ -567,5 +602,4 @@ fn exceptions_have_the_names_of_java() {
         Failure::thrown(Exception::IndexOutOfBounds, "x").to_string(),
         "IndexOutOfBoundsException: x"
     );
-    let _ = XA;
 }
