@@ -151,7 +151,7 @@ fn read(source: &Arc<Source>, element: Element<'_, '_>, out: &mut FileContent) {
     let failed = reader.errors() > 0;
     out.diagnostics.extend(reader.into_diagnostics());
     match artifact {
-        Read::Artifact(artifact) if !failed => out.artifacts.push(Arc::new(artifact)),
+        Read::Artifact(artifact) if !failed => out.artifacts.push(Arc::from(artifact)),
         Read::Artifact(artifact) => out.faulty.push(Faulty {
             file: source.path().to_owned(),
             kind: Some(artifact.kind),
@@ -170,7 +170,7 @@ fn read(source: &Arc<Source>, element: Element<'_, '_>, out: &mut FileContent) {
 }
 
 enum Read {
-    Artifact(Artifact),
+    Artifact(Box<Artifact>),
     Failed(Option<ArtifactKind>),
     Ignored,
 }
@@ -242,12 +242,12 @@ fn read_artifact(reader: &mut Reader, element: Element<'_, '_>) -> Read {
         }
     };
     match (definition, element.attribute(key)) {
-        (Some(definition), Some(name)) => Read::Artifact(Artifact {
+        (Some(definition), Some(name)) => Read::Artifact(Box::new(Artifact {
             kind,
             name: name.to_owned(),
             definition,
             place,
-        }),
+        })),
         _ => Read::Failed(Some(kind)),
     }
 }

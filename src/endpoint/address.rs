@@ -184,6 +184,10 @@ impl Kind for AddressEndpoint {
         self.leaf.failure.retryable(code)
     }
 
+    fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
+        self.leaf.reshapes()
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         out.push(
             self.leaf

@@ -62,7 +62,7 @@ impl DefaultEndpoint {
                     own_initial: true,
                     own_factor: true,
                     timeout: Timeout::Global,
-                    timeout_action: TimeoutAction::Fault,
+                    timeout_action: TimeoutAction::None,
                     method: None,
                 }),
                 failure,
@@ -122,6 +122,10 @@ impl Kind for DefaultEndpoint {
 
     fn retryable(&self, code: u32) -> bool {
         self.leaf.failure.retryable(code)
+    }
+
+    fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
+        self.leaf.reshapes()
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

@@ -99,7 +99,7 @@ impl Kind for Failover {
             if self.state.off.load(Ordering::Relaxed) {
                 return Err(own_fault(message, codes::NO_READY_CHILD, name));
             }
-            let resend = Resend::new(message, &cx);
+            let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let outcome = loop {
                 let Some(child) = self.pick(&cx) else {
                     break Err(own_fault(
@@ -108,8 +108,10 @@ impl Kind for Failover {
                         format!("Failover endpoint : {name} - no ready child endpoints"),
                     ));
                 };
-                if !resend.prepare(message) {
-                    break Err(cannot_resend(message));
+                match resend.prepare(message, &cx).await {
+                    Ok(true) => {}
+                    Ok(false) => break Err(cannot_resend(message)),
+                    Err(fault) => break Err(fault),
                 }
                 match child.kind.send(cx, message, Parent::Group).await {
                     Ok(sent) => return Ok(sent),
@@ -127,6 +129,10 @@ impl Kind for Failover {
 
     fn is_ready(&self, cx: &SendContext<'_>) -> bool {
         !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+    }
+
+    fn reshapes(&self, cx: &SendContext<'_>) -> bool {
+        self.children.iter().any(|c| c.kind.reshapes(cx))
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

@@ -83,5 +83,12 @@ impl Kind for Indirect {
         }
     }
 
+    fn reshapes(&self, cx: &SendContext<'_>) -> bool {
+        match (self.id.and_then(|id| cx.endpoints.get(id)), cx.deeper()) {
+            (Some(endpoint), Ok(cx)) => endpoint.kind.reshapes(&cx),
+            _ => false,
+        }
+    }
+
     fn describe(&self, _now: u64, _out: &mut Vec<Described>) {}
 }

@@ -9,13 +9,13 @@ use super::{Described, Names, Parent, SendContext, Sent, count_attempt, own_faul
 use crate::clock::iso;
 use crate::expr::Expr;
 use crate::message::addressing::Version;
-use crate::message::fault::codes;
+use crate::message::fault::{Origin, codes};
 use crate::message::format::Formatter;
 use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::BodyStream;
 use crate::message::{Body, Fault, Message, SequenceId};
 use crate::settings::Settings;
-use crate::transport::http::{SendError, Target};
+use crate::transport::http::{SendError, Target, beside};
 use http::Method;
 use http::uri::PathAndQuery;
 use std::sync::atomic::Ordering;
@@ -25,8 +25,10 @@ use std::time::Duration;
 /// `timeout/responseAction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeoutAction {
-    /// Absent or `fault`: the fault handlers run. (The reference forgets the request when it is
-    /// absent; see differences.md.)
+    /// Absent: the fault handlers of the flow run, but the endpoint stays as it is and no other
+    /// child is tried. (The reference forgets the request; see differences.md.)
+    None,
+    /// `fault`: a failure like any other.
     Fault,
     /// `discard`: no fault sequence, no failover.
     Discard,
@@ -163,6 +165,12 @@ impl Leaf {
         self.name.as_deref().unwrap_or(super::ANONYMOUS)
     }
 
+    /// Whether it converts the message. Addressing headers do not count: each attempt takes those of
+    /// the one before away.
+    pub fn reshapes(&self) -> bool {
+        self.def.format.is_some()
+    }
+
     /// Whether a message may be sent now.
     pub fn is_ready(&self, now: u64) -> bool {
         !self.state.troubled.load(Ordering::Acquire)
@@ -257,7 +265,7 @@ impl Leaf {
             .inspect_err(|fault| message.report(fault))?;
         let outcome = match ready {
             Ready::OneWay(request) => {
-                self.send_one_way(&cx, message, &destination, request);
+                self.send_one_way(&cx, message, &destination, request)?;
                 return Ok(Sent::OneWay);
             }
             Ready::InOut(request) => {
@@ -270,10 +278,20 @@ impl Leaf {
                 self.succeeded(&destination);
                 Ok(Sent::Response)
             }
+            Err(fault) if fault.origin == Origin::Client => {
+                // The client's body broke off on its way: nothing against the back-end, and nobody
+                // else can get it whole either.
+                message.report(&fault);
+                Err(fault)
+            }
             Err(mut fault) => {
                 message.report(&fault);
-                self.failed(&cx, &destination, parent, fault.code);
-                fault.retry = !fault.discard;
+                let forgotten = fault.code == codes::SEND_TIMEOUT
+                    && self.def.timeout_action == TimeoutAction::None;
+                if !forgotten {
+                    self.failed(&cx, &destination, parent, fault.code);
+                }
+                fault.retry = !fault.discard && !forgotten;
                 Err(self.escalate(fault))
             }
         }
@@ -333,18 +351,24 @@ impl Leaf {
     }
 
     /// Nobody waits for the answer; it is read so that the connection can be used again.
+    ///
+    /// # Errors
+    /// When as many flows run beside their requests as may be.
     fn send_one_way(
         &self,
         cx: &SendContext<'_>,
         message: &Message,
         destination: &Destination<'_>,
         request: http::Request<BodyStream>,
-    ) {
+    ) -> Result<(), Fault> {
         const MOST: usize = 16 << 20;
+        let beside = beside().ok_or_else(|| {
+            Fault::mediation("Too many OUT_ONLY messages are on their way; try again later")
+        })?;
         let wait = self.wait(cx, message);
         let client = cx.services.client.clone();
         let target = destination.target().clone();
-        tokio::spawn(async move {
+        beside.spawn(async move {
             match tokio::time::timeout(wait, client.send(&target, request)).await {
                 Ok(Ok(response)) => {
                     if let Err(error) = response.into_body().collect(MOST).await {
@@ -361,6 +385,7 @@ impl Leaf {
                 ),
             }
         });
+        Ok(())
     }
 
     /// One request and its response, within the timeout.
@@ -374,7 +399,11 @@ impl Leaf {
         let services = cx.services;
         let wait = self.wait(cx, message);
         cx.exchange.mark_sent();
-        let outcome = tokio::time::timeout(wait, services.client.send(target, request)).await;
+        // Only a socket timeout that comes first needs a timer of its own.
+        let socket = services.settings.http.socket_timeout;
+        let silence = (!socket.is_zero() && socket < wait).then_some(socket);
+        let sending = services.client.send_unless_silent(target, request, silence);
+        let outcome = tokio::time::timeout(wait, sending).await;
         let response = match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(send_fault(message, error)),
@@ -388,7 +417,10 @@ impl Leaf {
         };
         message.become_response(head, body);
         if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
-            message.build(&services.limits).await?;
+            message.build(&services.limits).await.map_err(|mut fault| {
+                fault.origin = Origin::Backend;
+                fault
+            })?;
             if message.envelope().is_some_and(|e| e.fault().is_some()) {
                 return Err(Fault::endpoint(
                     codes::FORCED_SOAP_FAULT,

@@ -4,7 +4,8 @@ use super::member::MembersDef;
 use super::parse::{EndpointDef, parse_children};
 use super::store::GroupState;
 use super::{
-    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
+    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, may_attempt,
+    own_fault,
 };
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::message::fault::codes;
@@ -149,41 +150,87 @@ pub(super) fn round_robin<'e>(
     None
 }
 
-/// Keeps a body that is on its way so that another child can get the same bytes.
-pub(super) struct Resend(Option<Replay>);
+/// Keeps the request so that another child can get the same one.
+pub(super) enum Resend {
+    /// A body that is on its way.
+    Stream(Replay),
+    /// A body that stays in the message.
+    Kept,
+    /// An attempt changes more than the body: a copy of the request.
+    Copy { request: Box<Message>, tried: bool },
+}
 
 impl Resend {
-    pub(super) fn new(message: &mut Message, cx: &SendContext<'_>) -> Resend {
+    /// Looks at the message before the first attempt. A copy is kept when an attempt may leave it in
+    /// another form (`reshaped`), or with a response that counts as a failure.
+    ///
+    /// # Errors
+    /// When the body cannot be read to its end; only if a copy is needed.
+    pub(super) async fn new(
+        message: &mut Message,
+        cx: &SendContext<'_>,
+        reshaped: bool,
+    ) -> Result<Resend, Fault> {
+        if reshaped || message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
+            let request = Box::new(message.copy(&cx.services.limits).await?);
+            return Ok(Resend::Copy {
+                request,
+                tried: false,
+            });
+        }
         let limit =
             usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
-        Resend(match std::mem::take(&mut message.body) {
-            Body::Stream(stream) => Some(Replay::new(stream, limit)),
+        Ok(match std::mem::take(&mut message.body) {
+            Body::Stream(stream) => Resend::Stream(Replay::new(stream, limit)),
             other => {
                 message.body = other;
-                None
+                Resend::Kept
             }
         })
     }
 
-    /// Puts the body in place for an attempt; `false` when bytes went out that were not kept.
-    pub(super) fn prepare(&self, message: &mut Message) -> bool {
-        let Some(replay) = &self.0 else { return true };
+    /// Puts the request in place for an attempt; `false` when bytes went out that were not kept.
+    ///
+    /// # Errors
+    /// None in practice: the copy's body is there.
+    pub(super) async fn prepare(
+        &mut self,
+        message: &mut Message,
+        cx: &SendContext<'_>,
+    ) -> Result<bool, Fault> {
+        let replay = match self {
+            Resend::Kept => return Ok(true),
+            Resend::Copy { request, tried } => {
+                if std::mem::replace(tried, true) {
+                    let mut request = request.copy(&cx.services.limits).await?;
+                    request.properties = std::mem::take(&mut message.properties);
+                    request.fault_stack = std::mem::take(&mut message.fault_stack);
+                    request.last_endpoint = message.last_endpoint;
+                    request.attempts = message.attempts;
+                    *message = request;
+                }
+                return Ok(true);
+            }
+            Resend::Stream(replay) => replay,
+        };
         if message.is_built() {
-            return true;
+            return Ok(true);
         }
         message.body = Body::Empty;
-        match replay.attempt() {
+        Ok(match replay.attempt() {
             Some(stream) => {
                 message.body = Body::Stream(stream);
                 true
             }
             None => false,
-        }
+        })
     }
 
     /// Nobody else is tried: what is left of the body goes back to the message.
     pub(super) fn give_up(self, message: &mut Message) {
-        let Some(replay) = self.0 else { return };
+        let Resend::Stream(replay) = self else {
+            return;
+        };
         if message.is_built() {
             return;
         }
@@ -228,10 +275,11 @@ pub(super) fn cannot_resend(message: &mut Message) -> Fault {
         codes::NO_READY_CHILD,
         "The message cannot be sent to another endpoint: its body is larger than the replay limit and was already being sent",
     );
-    fault.detail = Some(
-        "raise [myelin] replay_limit_bytes to let larger bodies fail over after a part was sent"
-            .to_owned(),
-    );
+    fault.retry = false;
+    // Code and message stay those of the child that failed (spec 02 §13.1).
+    let detail = "no other endpoint was tried: the body is larger than the replay limit and a part of it was sent; raise [myelin] replay_limit_bytes to let larger bodies fail over";
+    message.properties.set("ERROR_DETAIL", detail);
+    fault.detail = Some(detail.to_owned());
     fault
 }
 
@@ -256,7 +304,7 @@ impl Kind for LoadBalance {
             if self.state.off.load(Ordering::Relaxed) {
                 return Err(own_fault(message, codes::NO_READY_CHILD, name));
             }
-            let resend = Resend::new(message, &cx);
+            let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let outcome = loop {
                 let Some(child) = round_robin(&self.children, &self.state, &cx) else {
                     break Err(own_fault(
@@ -265,8 +313,13 @@ impl Kind for LoadBalance {
                         format!("Loadbalance endpoint : {name} - no ready child endpoints"),
                     ));
                 };
-                if !resend.prepare(message) {
-                    break Err(cannot_resend(message));
+                match resend.prepare(message, &cx).await {
+                    Ok(true) => {}
+                    Ok(false) => break Err(cannot_resend(message)),
+                    Err(fault) => break Err(fault),
+                }
+                if let Err(fault) = may_attempt(&cx, message) {
+                    break Err(fault);
                 }
                 message.clear_error();
                 match child.kind.send(cx, message, Parent::Group).await {
@@ -289,6 +342,10 @@ impl Kind for LoadBalance {
 
     fn is_ready(&self, cx: &SendContext<'_>) -> bool {
         !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+    }
+
+    fn reshapes(&self, cx: &SendContext<'_>) -> bool {
+        self.children.iter().any(|c| c.kind.reshapes(cx))
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

@@ -4,7 +4,9 @@ use super::leaf::{Destination, Leaf, LeafDef, Timeout, TimeoutAction};
 use super::loadbalance::{Resend, cannot_resend};
 use super::parse::EndpointDef;
 use super::state::{Caps, FailureConfig};
-use super::{ANONYMOUS, Boxed, Described, Kind, Names, Parent, SendContext, Sent, own_fault};
+use super::{
+    ANONYMOUS, Boxed, Described, Kind, Names, Parent, SendContext, Sent, may_attempt, own_fault,
+};
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
 use crate::message::{Fault, Message};
@@ -87,7 +89,7 @@ impl MembersDef {
                 own_initial: true,
                 own_factor: true,
                 timeout: Timeout::Global,
-                timeout_action: TimeoutAction::Fault,
+                timeout_action: TimeoutAction::None,
                 method: None,
             }),
             failure,
@@ -242,7 +244,7 @@ impl Kind for MemberGroup {
     ) -> Boxed<'a, Result<Sent, Fault>> {
         Box::pin(async move {
             let name = self.name.as_deref().unwrap_or(ANONYMOUS);
-            let resend = Resend::new(message, &cx);
+            let mut resend = Resend::new(message, &cx, false).await?;
             // Where the request wanted to go is part of every target; an attempt may change it.
             let outcome = loop {
                 let Some(member) = self.state.next() else {
@@ -257,8 +259,13 @@ impl Kind for MemberGroup {
                     Ok(target) => target,
                     Err(fault) => break Err(fault),
                 };
-                if !resend.prepare(message) {
-                    break Err(cannot_resend(message));
+                match resend.prepare(message, &cx).await {
+                    Ok(true) => {}
+                    Ok(false) => break Err(cannot_resend(message)),
+                    Err(fault) => break Err(fault),
+                }
+                if let Err(fault) = may_attempt(&cx, message) {
+                    break Err(fault);
                 }
                 message.clear_error();
                 let sent = self

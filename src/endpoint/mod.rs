@@ -156,6 +156,12 @@ pub trait Kind: Send + Sync + Debug {
         true
     }
 
+    /// Whether an attempt leaves the message in another form than it had: another child must get it
+    /// as it was.
+    fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
+        false
+    }
+
     /// Its runtime state, as the internal port lists it.
     fn describe(&self, now: u64, out: &mut Vec<Described>);
 }
@@ -199,7 +205,7 @@ impl Endpoint {
 pub const ANONYMOUS: &str = "AnonymousEndpoint";
 
 /// A fault that an endpoint or group raises itself. After a leaf has been tried its error stays
-/// what the flow sees (spec 02 §13.1).
+/// what the flow sees (spec 02 §13.1). A group around it may try another child (spec 02 §9.2).
 pub fn own_fault(message: &mut Message, code: u32, text: impl Into<String>) -> Fault {
     let mut fault = Fault::endpoint(code, text);
     if message.last_endpoint {
@@ -213,19 +219,26 @@ pub fn own_fault(message: &mut Message, code: u32, text: impl Into<String>) -> F
     } else {
         message.report(&fault);
     }
+    fault.retry = true;
     fault
 }
 
 /// Counts an attempt; a fault when the request has used up its attempts (differences.md).
 pub fn count_attempt(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
+    may_attempt(cx, message)?;
     message.attempts += 1;
+    Ok(())
+}
+
+/// Whether the request has an attempt left. Groups ask before they clear the error of the attempt
+/// before, which stays what the flow sees when they give up.
+pub fn may_attempt(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
     let limit = cx.services.settings.limits.max_attempts_per_request;
-    if message.attempts > limit {
-        return Err(own_fault(
-            message,
-            codes::NO_READY_CHILD,
-            format!("Gave up after {limit} attempts for one request"),
-        ));
+    if message.attempts >= limit {
+        let text = format!("Gave up after {limit} attempts for one request");
+        let mut fault = own_fault(message, codes::NO_READY_CHILD, text);
+        fault.retry = false;
+        return Err(fault);
     }
     Ok(())
 }

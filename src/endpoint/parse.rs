@@ -370,7 +370,7 @@ pub fn parse_leaf(
         own_initial: false,
         own_factor: false,
         timeout: Timeout::Global,
-        timeout_action: TimeoutAction::Fault,
+        timeout_action: TimeoutAction::None,
         method: None,
     };
     let before = reader.errors();
@@ -399,10 +399,10 @@ pub fn parse_leaf(
                     match reader.name(part) {
                         Some("errorCodes") => def.failure.mark_codes = codes_of(reader, part),
                         Some("retriesBeforeSuspension") => {
-                            def.failure.retries = number(reader, part).unwrap_or(0);
+                            def.failure.retries = small(reader, part).unwrap_or(0);
                         }
                         Some("retryDelay") => {
-                            def.failure.retry_delay = number(reader, part).unwrap_or(0)
+                            def.failure.retry_delay = small(reader, part).unwrap_or(0)
                         }
                         _ => reader.unknown_element(
                             part,
@@ -523,7 +523,9 @@ fn parse_timeout(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDe
                 let text = part.text().unwrap_or_default().trim();
                 if text.eq_ignore_ascii_case("discard") {
                     def.timeout_action = TimeoutAction::Discard;
-                } else if !text.eq_ignore_ascii_case("fault") {
+                } else if text.eq_ignore_ascii_case("fault") {
+                    def.timeout_action = TimeoutAction::Fault;
+                } else {
                     let place = reader.place(part);
                     reader.report(
                         Diagnostic::error(
@@ -545,7 +547,7 @@ fn parse_suspend(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDe
         match reader.name(part) {
             Some("errorCodes") => def.failure.suspend_codes = codes_of(reader, part),
             Some("initialDuration") => {
-                if let Some(ms) = number(reader, part) {
+                if let Some(ms) = small(reader, part) {
                     def.failure.initial = ms;
                     def.own_initial = true;
                 }
@@ -592,13 +594,20 @@ fn not_a_number(reader: &mut Reader, element: Element<'_, '_>) {
 
 /// The number in an element.
 pub fn number(reader: &mut Reader, element: Element<'_, '_>) -> Option<i64> {
-    match element.text().unwrap_or_default().trim().parse() {
-        Ok(number) => Some(number),
-        Err(_) => {
-            not_a_number(reader, element);
-            None
-        }
+    parsed(reader, element)
+}
+
+/// The 32-bit number in an element, as the reference reads durations and retries (spec 02 §3).
+fn small(reader: &mut Reader, element: Element<'_, '_>) -> Option<i64> {
+    parsed::<i32>(reader, element).map(i64::from)
+}
+
+fn parsed<T: std::str::FromStr>(reader: &mut Reader, element: Element<'_, '_>) -> Option<T> {
+    let number = element.text().unwrap_or_default().trim().parse().ok();
+    if number.is_none() {
+        not_a_number(reader, element);
     }
+    number
 }
 
 fn codes_of(reader: &mut Reader, element: Element<'_, '_>) -> Vec<i64> {

@@ -393,7 +393,7 @@ impl Kind for SessionGroup {
             if self.kind == SessionType::Http {
                 strip_cookies(message);
             }
-            let resend = Resend::new(message, &cx);
+            let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let outcome = loop {
                 let Some(child) = round_robin(&self.children, &self.state, &cx) else {
                     break Err(own_fault(
@@ -402,8 +402,10 @@ impl Kind for SessionGroup {
                         format!("SLALoadbalance endpoint : {printed} - no ready child endpoints"),
                     ));
                 };
-                if !resend.prepare(message) {
-                    break Err(cannot_resend(message));
+                match resend.prepare(message, &cx).await {
+                    Ok(true) => {}
+                    Ok(false) => break Err(cannot_resend(message)),
+                    Err(fault) => break Err(fault),
                 }
                 // A client's session is bound before there is any response.
                 if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
@@ -422,6 +424,7 @@ impl Kind for SessionGroup {
                     Err(fault) => {
                         if let Some(id) = &id
                             && fault.retry
+                            && child.kind.retryable(fault.code)
                         {
                             self.sessions.forget(id);
                         }
@@ -440,6 +443,10 @@ impl Kind for SessionGroup {
 
     fn is_ready(&self, cx: &SendContext<'_>) -> bool {
         !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+    }
+
+    fn reshapes(&self, cx: &SendContext<'_>) -> bool {
+        self.children.iter().any(|c| c.kind.reshapes(cx))
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

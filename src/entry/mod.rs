@@ -157,13 +157,36 @@ async fn mediate(
     }
 }
 
-/// Waits for the flow, or for its answer when that comes earlier: the flow then goes on by itself.
+/// Waits for the flow and its branches, or for the answer when that comes earlier: what is left of
+/// the flow then goes on by itself.
 async fn answer_of(exchange: &Exchange, flow: impl Future<Output = ()>) -> Response<BodyStream> {
     let mut flow = pin!(flow);
-    std::future::poll_fn(|cx| match flow.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending if exchange.is_answered() => Poll::Ready(()),
-        Poll::Pending => Poll::Pending,
+    let mut branches = pin!(None);
+    let mut flowing = true;
+    std::future::poll_fn(|cx| {
+        if flowing {
+            flowing = flow.as_mut().poll(cx).is_pending();
+        }
+        if exchange.is_answered() || !exchange.has_branched() {
+            return if flowing && !exchange.is_answered() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            };
+        }
+        if branches.is_none() {
+            branches.set(Some(exchange.settled()));
+        }
+        let settled = branches.as_mut().as_pin_mut().map(|b| b.poll(cx));
+        match settled {
+            Some(Poll::Ready(())) if flowing && !exchange.is_answered() => {
+                // These branches have ended; the flow may begin others.
+                branches.set(None);
+                Poll::Pending
+            }
+            Some(Poll::Ready(())) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
     })
     .await;
     engine::conclude(exchange)
@@ -216,4 +239,96 @@ fn plain(status: StatusCode) -> Response<BodyStream> {
             .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+    use tokio::time::{Instant, sleep, timeout};
+
+    fn exchange() -> Arc<Exchange> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Arc::new(Exchange::new(address, address, false, ClientFormat::Rest))
+    }
+
+    fn status(code: u16) -> Response<BodyStream> {
+        let mut response = Response::new(BodyStream::empty());
+        *response.status_mut() = StatusCode::from_u16(code).unwrap();
+        response
+    }
+
+    /// A branch that ends after some seconds: with an answer, a last resort, or nothing.
+    fn branch(exchange: &Arc<Exchange>, seconds: u64, answer: Option<u16>, resort: Option<u16>) {
+        let guard = exchange.branch(10).unwrap();
+        let exchange = exchange.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(seconds)).await;
+            if let Some(code) = answer {
+                exchange.answer(status(code));
+            }
+            if let Some(code) = resort {
+                exchange.answer_at_last(status(code));
+            }
+            drop(guard);
+        });
+    }
+
+    async fn outcome(exchange: &Arc<Exchange>, flow_seconds: u64) -> (u16, u64) {
+        let started = Instant::now();
+        let flow = sleep(Duration::from_secs(flow_seconds));
+        let response = timeout(Duration::from_secs(100), answer_of(exchange, flow)).await;
+        let code = response.expect("an answer comes").status().as_u16();
+        (code, started.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_branch_answers_after_the_flow_has_ended() {
+        let exchange = exchange();
+        branch(&exchange, 5, Some(200), None);
+        assert_eq!(outcome(&exchange, 1).await, (200, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_branch_answers_while_the_flow_still_runs() {
+        let exchange = exchange();
+        branch(&exchange, 1, None, None);
+        branch(&exchange, 2, Some(201), None);
+        assert_eq!(outcome(&exchange, 50).await, (201, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_answers() {
+        let exchange = exchange();
+        branch(&exchange, 3, None, None);
+        assert_eq!(outcome(&exchange, 1).await, (202, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_branch_does_not_hide_the_answer_of_another() {
+        let exchange = exchange();
+        branch(&exchange, 1, None, Some(500));
+        branch(&exchange, 4, Some(200), None);
+        assert_eq!(outcome(&exchange, 2).await, (200, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_fail_the_first_failure_is_the_answer() {
+        let exchange = exchange();
+        branch(&exchange, 1, None, Some(500));
+        branch(&exchange, 4, None, Some(503));
+        assert_eq!(outcome(&exchange, 6).await, (500, 6));
+        assert!(!exchange.answer(status(200)), "too late");
+    }
+
+    #[tokio::test]
+    async fn branches_are_limited() {
+        let exchange = exchange();
+        let first = exchange.branch(1).unwrap();
+        assert!(exchange.branch(1).is_none());
+        assert_eq!(exchange.branches(), 1);
+        drop(first);
+        assert_eq!(exchange.branches(), 0);
+    }
 }

@@ -5,6 +5,7 @@ use super::send::parse_endpoint;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::endpoint::default::DefaultEndpoint;
 use crate::endpoint::{Endpoint, EndpointDef, Kind, Parent};
+use crate::message::fault::{Report, codes};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -71,8 +72,19 @@ impl MediateAsync for Call {
             message.last_endpoint = false;
             super::send::acknowledge(cx, message);
             // The direction stays what it was: the flow goes on behind the call (spec 01 §7.2).
-            kind.send(cx.sending(), message, Parent::Root).await?;
+            kind.send(cx.sending(), message, Parent::Root)
+                .await
+                .map_err(thrown)?;
             Ok(Flow::Continue)
         })
     }
+}
+
+/// What threw before anything was sent and has no code of its own is a failed call (spec 01 §7.2).
+fn thrown(mut fault: Fault) -> Fault {
+    if fault.code == 0 {
+        fault.code = codes::CALL_FAILED;
+        fault.report = Report::Always;
+    }
+    fault
 }

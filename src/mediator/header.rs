@@ -44,7 +44,7 @@ enum Subject {
     Block(String, String, String),
     Transport(HeaderName),
     /// Inline elements.
-    Inline(Document),
+    Inline(Box<Document>),
 }
 
 #[derive(Debug)]
@@ -144,7 +144,7 @@ fn inline(reader: &mut Reader, element: Element<'_, '_>) -> Option<Subject> {
         );
         return None;
     }
-    Some(Subject::Inline(document))
+    Some(Subject::Inline(Box::new(document)))
 }
 
 fn subject(

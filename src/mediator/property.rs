@@ -345,9 +345,6 @@ impl Property {
                 set_transport(message, header, text);
             }
             Scope::Default => {
-                if name == "RESPONSE" {
-                    cx.exchange.announce();
-                }
                 // Null leaves the old value in place (spec 01 §1.1).
                 if let Some(value) = value {
                     message.properties.set(name, value);

@@ -57,7 +57,6 @@ pub(super) async fn answer(cx: Context<'_>, message: &mut Message) -> Result<(),
     let response = message
         .to_response(cx.exchange, &cx.services.limits)
         .await?;
-    cx.exchange.announce();
     cx.exchange.answer(response);
     Ok(())
 }

@@ -49,10 +49,7 @@ pub(super) fn parse_endpoint(
     for child in reader.children(element) {
         match reader.name(child) {
             Some("endpoint") if out.is_none() => {
-                out = endpoint::parse(reader, child).map(Arc::new);
-                if out.is_none() {
-                    return None;
-                }
+                out = Some(Arc::new(endpoint::parse(reader, child)?));
             }
             Some("endpoint") => {
                 let place = reader.place(child);
@@ -190,24 +187,6 @@ pub(super) fn acknowledge(cx: Context<'_>, message: &Message) {
 
 /// Runs what the entry point does with a response (spec 01 §6.3).
 pub(super) async fn out_path(
-    cx: Context<'_>,
-    message: &mut Message,
-    receive: Option<Receive>,
-) -> Result<(), Fault> {
-    let outcome = out_here(cx, message, receive).await;
-    if let Err(fault) = &outcome
-        && message.status.is_some()
-        && fault.status.is_none()
-    {
-        // The reference sets 500 before the fault handlers of a response run (spec 01 §9.2).
-        message
-            .axis2
-            .set("HTTP_SC", crate::message::Value::Integer(500));
-    }
-    outcome
-}
-
-async fn out_here(
     cx: Context<'_>,
     message: &mut Message,
     receive: Option<Receive>,

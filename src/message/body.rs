@@ -9,7 +9,7 @@ use crate::message::stream::{BodyStream, StreamError};
 use crate::xml;
 use base64::Engine;
 use bytes::Bytes;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Namespace of the wrapper elements around text and binary bodies.
 pub const PAYLOAD_NAMESPACE: &str = "http://ws.apache.org/commons/ns/payload";
@@ -70,6 +70,16 @@ impl Body {
         }
     }
 
+    /// The same body once more. A stream cannot be in two places and is empty in the copy: collect
+    /// it first.
+    pub(super) fn copy(&self) -> Body {
+        match self {
+            Body::Empty | Body::Stream(_) => Body::Empty,
+            Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
+            Body::Built(built) => Body::Built(built.clone()),
+        }
+    }
+
     /// Collects a stream into bytes; other states stay.
     pub async fn collect(&mut self, limit: usize) -> Result<(), Fault> {
         if let Body::Stream(_) = self
@@ -114,7 +124,7 @@ pub enum PayloadKind {
 }
 
 /// A parsed body. The bytes that came in stay until somebody edits the tree.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Built {
     /// What it was.
     pub kind: PayloadKind,
@@ -122,7 +132,7 @@ pub struct Built {
     envelope: OnceLock<Envelope>,
     replaced: bool,
     /// The JSON view, made once and dropped when somebody edits.
-    tree: OnceLock<Result<Option<json::Value>, String>>,
+    tree: OnceLock<Result<Option<Arc<json::Value>>, String>>,
 }
 
 impl Built {
@@ -279,8 +289,10 @@ impl Built {
     /// # Errors
     /// Why there is no JSON form.
     pub fn json_tree(&self) -> Result<Option<&json::Value>, String> {
-        let tree = self.tree.get_or_init(|| self.make_tree());
-        tree.as_ref().map(Option::as_ref).map_err(Clone::clone)
+        let tree = self
+            .tree
+            .get_or_init(|| self.make_tree().map(|tree| tree.map(Arc::new)));
+        tree.as_ref().map(Option::as_deref).map_err(Clone::clone)
     }
 
     fn make_tree(&self) -> Result<Option<json::Value>, String> {

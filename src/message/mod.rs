@@ -115,6 +115,8 @@ pub struct Message {
     pub last_endpoint: bool,
     /// Endpoint attempts made for this request.
     pub attempts: u32,
+    /// How many sequences are running inside each other.
+    pub depth: u32,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
     pub addressing_read: bool,
 }
@@ -157,6 +159,7 @@ impl Message {
             fault_stack: Vec::new(),
             last_endpoint: false,
             attempts: 0,
+            depth: 0,
             addressing_read: false,
         }
     }
@@ -190,6 +193,46 @@ impl Message {
             }
             _ => {}
         }
+    }
+
+    /// A copy for a branch, independent of this message: body, headers and properties of every scope
+    /// are its own. A body that is still on its way is collected first.
+    ///
+    /// # Errors
+    /// When the body cannot be read to its end.
+    pub async fn copy(&mut self, limits: &BodyLimits) -> Result<Message, Fault> {
+        self.body.collect(limits.max_bytes).await?;
+        Ok(Message {
+            direction: self.direction,
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            rest_postfix: self.rest_postfix.clone(),
+            to: self.to.clone(),
+            from: self.from.clone(),
+            reply_to: self.reply_to.clone(),
+            fault_to: self.fault_to.clone(),
+            relates_to: self.relates_to.clone(),
+            message_id: self.message_id.clone(),
+            action: self.action.clone(),
+            headers: self.headers.clone(),
+            body: self.body.copy(),
+            content_type: self.content_type.clone(),
+            message_type: self.message_type.clone(),
+            status: self.status,
+            reason: self.reason.clone(),
+            version: self.version,
+            rest: self.rest,
+            properties: self.properties.clone(),
+            variables: self.variables.clone(),
+            axis2: self.axis2.clone(),
+            client_options: self.client_options.clone(),
+            analytics: self.analytics.clone(),
+            fault_stack: self.fault_stack.clone(),
+            last_endpoint: self.last_endpoint,
+            attempts: self.attempts,
+            depth: self.depth,
+            addressing_read: self.addressing_read,
+        })
     }
 
     /// Whether it counts as a response: the string property `RESPONSE` wins (spec 01 §1.1).
@@ -286,8 +329,12 @@ impl Message {
             };
             match outcome {
                 Ok(built) => self.body = Body::Built(Box::new(built)),
-                Err(fault) => {
+                Err(mut fault) => {
                     self.body = Body::Built(Box::new(Built::empty(self.version)));
+                    // A back-end that sends too much is not the client's fault (spec 01 §15.1).
+                    if self.status.is_some() && fault.status == Some(413) {
+                        fault.status = Some(502);
+                    }
                     return Err(fault);
                 }
             }

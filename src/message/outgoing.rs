@@ -193,15 +193,16 @@ impl Message {
         } else if let Some(content_type) = &self.content_type {
             headers.insert(CONTENT_TYPE, content_type.clone());
         }
-        if self.action_is_set() && self.version == SoapVersion::V11 {
-            if let Some(action) = self.action() {
-                let quoted = match self.formatter() {
-                    Formatter::Soap => format!("\"{action}\""),
-                    _ => action.into_owned(),
-                };
-                if let Ok(value) = HeaderValue::from_str(&quoted) {
-                    headers.insert(SOAP_ACTION, value);
-                }
+        if self.action_is_set()
+            && self.version == SoapVersion::V11
+            && let Some(action) = self.action()
+        {
+            let quoted = match self.formatter() {
+                Formatter::Soap => format!("\"{action}\""),
+                _ => action.into_owned(),
+            };
+            if let Ok(value) = HeaderValue::from_str(&quoted) {
+                headers.insert(SOAP_ACTION, value);
             }
         }
         let mut request = http::Request::new(if method == Method::GET {
@@ -324,13 +325,7 @@ impl Message {
         limits: &BodyLimits,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let is_fault = self.envelope().is_some_and(|e| e.fault().is_some());
-        let client_rest = match exchange.format {
-            ClientFormat::Rest => true,
-            // A text/xml client whose document was not SOAP is a REST client.
-            ClientFormat::Soap11 => self.rest && self.status.is_none(),
-            ClientFormat::Soap12 => false,
-        };
-        if client_rest {
+        if self.client_form(exchange) == ClientFormat::Rest {
             if is_fault {
                 self.fault_to_rest();
             }
@@ -385,6 +380,15 @@ impl Message {
         headers.entry(SERVER).or_insert(PRODUCT);
         *response.headers_mut() = headers;
         Ok(response)
+    }
+
+    /// How the client speaks, as far as this message tells: a `text/xml` client whose document was
+    /// not SOAP is a REST client.
+    pub fn client_form(&self, exchange: &Exchange) -> ClientFormat {
+        match exchange.format {
+            ClientFormat::Soap11 if self.rest && self.status.is_none() => ClientFormat::Rest,
+            other => other,
+        }
     }
 
     fn reason_phrase(&self, status: StatusCode) -> Option<hyper::ext::ReasonPhrase> {
@@ -456,6 +460,7 @@ pub fn accepted() -> http::Response<BodyStream> {
 /// The answer to a fault that no handler answered, in the client's form (spec 01 §15.10).
 pub fn fault_response(
     exchange: &Exchange,
+    form: ClientFormat,
     json: bool,
     fault: &Fault,
 ) -> http::Response<BodyStream> {
@@ -464,7 +469,7 @@ pub fn fault_response(
     } else {
         &fault.message
     };
-    let (body, content_type) = match exchange.format {
+    let (body, content_type) = match form {
         ClientFormat::Soap11 => (
             soap_fault(SoapVersion::V11, reason),
             "text/xml; charset=UTF-8",

@@ -504,6 +504,10 @@ fn tls(r: &Reader<'_>, s: &mut Settings, base: &Path) {
             ],
         ),
     );
+    set(
+        &mut tls.insecure_skip_verify,
+        r.bool(&["myelin.insecure_skip_verify"]),
+    );
 }
 
 fn admin(r: &Reader<'_>, s: &mut Settings) {

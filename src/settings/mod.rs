@@ -170,7 +170,7 @@ pub struct HttpSettings {
     pub keep_alive_timeout: Duration,
     /// Largest request line plus header, in bytes. Default 65536. TOML `myelin.max_header_bytes`.
     pub max_header_bytes: usize,
-    /// Most header fields in one message. Default 200. TOML `myelin.max_headers`.
+    /// Most header fields in one message. Default 100. TOML `myelin.max_headers`.
     pub max_headers: usize,
     /// Most unused connections kept per back-end and worker. Default 256.
     /// TOML `myelin.max_idle_connections_per_target`.
@@ -210,7 +210,7 @@ impl Default for HttpSettings {
             header_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(180),
             max_header_bytes: 64 * 1024,
-            max_headers: 200,
+            max_headers: 100,
             max_idle_per_target: 256,
             idle_timeout: Duration::from_secs(30),
         }
@@ -274,6 +274,9 @@ pub struct TlsSettings {
     /// How the host name in a back-end's certificate is checked. Default
     /// [`HostnameVerifier::Strict`]. TOML `transport.http.sender.hostname_verifier`.
     pub hostname_verifier: HostnameVerifier,
+    /// Accept any certificate of a back-end; for tests only, a warning is logged. Default false.
+    /// TOML `myelin.insecure_skip_verify`.
+    pub insecure_skip_verify: bool,
 }
 
 /// Whether clients must show a certificate.

@@ -11,5 +11,5 @@ mod target;
 pub use client::{Client, ClientSettings};
 pub use outcome::{SendError, SendErrorKind};
 pub use server::{Handler, ListenerSettings, OpenConnections, Peer, serve};
-pub use shutdown::{Shutdown, uncancelled};
+pub use shutdown::{Beside, Shutdown, beside, uncancelled};
 pub use target::{Scheme, Target, TargetError};
