@@ -150,6 +150,7 @@ impl Expr {
     /// # Errors
     /// When the evaluation throws.
     pub fn object(&self, scope: &Scope<'_>) -> Result<Option<Value>, Fault> {
+        self.view(scope)?;
         match self {
             Expr::XPath(_) | Expr::Json { .. } => Ok(None),
             Expr::Synapse { expression, .. } => expression
@@ -185,13 +186,15 @@ impl Expr {
     /// §17.1). A fault handler that was called for something sees an empty one instead
     /// (differences.md).
     fn view(&self, scope: &Scope<'_>) -> Result<(), Fault> {
-        if let (Expr::XPath(xpath), Body::Built(built)) = (self, &scope.message.body)
-            && xpath.needs_body()
-            && scope.message.properties.get("ERROR_CODE").is_none()
-        {
-            built.envelope()?;
+        let reads = match self {
+            Expr::XPath(xpath) => xpath.needs_body(),
+            Expr::Json { .. } => false,
+            Expr::Synapse { expression, .. } => expression.needs_xml(),
+        };
+        match reads {
+            true => xml_view(scope),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn failure(&self, cause: &str) -> Fault {
@@ -202,6 +205,15 @@ impl Expr {
         fault.detail = Some(format!("{}: {cause}", fault.message));
         fault
     }
+}
+
+fn xml_view(scope: &Scope<'_>) -> Result<(), Fault> {
+    if let Body::Built(built) = &scope.message.body
+        && scope.message.properties.get("ERROR_CODE").is_none()
+    {
+        built.envelope()?;
+    }
+    Ok(())
 }
 
 impl ExprError {
@@ -290,7 +302,10 @@ impl Template {
     /// # Errors
     /// When an evaluation throws.
     pub fn render(&self, scope: &Scope<'_>) -> Result<String, Fault> {
-        self.0.render(scope).map_err(|f| thrown("…", f))
+        if self.0.needs_xml() {
+            xml_view(scope)?;
+        }
+        self.0.render(scope).map_err(|(text, f)| thrown(text, f))
     }
 }
 
@@ -357,3 +372,6 @@ pub fn property_text(message: &Message, name: &str) -> Option<String> {
         .get(name)
         .map(|v| Value::text(v).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

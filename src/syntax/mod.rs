@@ -303,6 +303,16 @@ impl Reader {
         let namespaces = self.namespaces(element);
         match Dynamic::compile(text, &namespaces) {
             Ok(value) => {
+                if text.starts_with("${") && text.ends_with('}') {
+                    self.report(
+                        Diagnostic::warning(
+                            codes::SUSPICIOUS_EXPRESSION,
+                            place.clone(),
+                            format!("\"{name}\" is this text itself, not what it evaluates to"),
+                        )
+                        .help(format!("write {{{text}}}")),
+                    );
+                }
                 if let Dynamic::Expr(expr) = &value {
                     let inner = text.get(1..text.len() - 1).unwrap_or_default();
                     let start = raw_offset(raw_text(&place), text, 1);
@@ -590,6 +600,18 @@ mod tests {
                   |
                 1 | <p key="{${vars['x']}}"/>
                   |                 ^^^
+            "#]],
+        );
+        findings(
+            "<p key=\"${vars.x}\"/>",
+            |reader, element| drop(reader.dynamic(element, "key")),
+            expect![[r#"
+                warning[M0014]: "key" is this text itself, not what it evaluates to
+                 --> a.xml:1:9
+                  |
+                1 | <p key="${vars.x}"/>
+                  |         ^^^^^^^^^
+                  = help: write {${vars.x}}
             "#]],
         );
         findings(

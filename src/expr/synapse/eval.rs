@@ -161,11 +161,9 @@ impl<'a> Evaluator<'a> {
         let value = match root {
             Root::Header => property(PropertyScope::Transport, name),
             Root::Axis2 => property(PropertyScope::Axis2, name),
-            Root::Synapse => property(PropertyScope::Default, name),
-            Root::QueryParameter => {
-                property(PropertyScope::Default, &["query.param.", name].concat())
+            Root::Synapse | Root::QueryParameter | Root::PathParameter => {
+                property(PropertyScope::Default, name)
             }
-            Root::PathParameter => property(PropertyScope::Default, &["uri.var.", name].concat()),
             Root::Config => scope.config(name),
             Root::FunctionParameter => match scope.parameter(name) {
                 Parameter::Text(text) => Some(text),
@@ -181,15 +179,13 @@ impl<'a> Evaluator<'a> {
         match value {
             Some(text) => Ok(Val::of_text(text)),
             None => Err(Failure::evaluation(format!(
-                "Could not find the value of {}.{name}",
+                "Could not find the value of {}{name}",
                 match root {
-                    Root::Header => "headers",
-                    Root::Config => "configs",
-                    Root::QueryParameter => "params.queryParams",
-                    Root::PathParameter => "params.pathParams",
-                    Root::FunctionParameter => "params.functionParams",
-                    Root::Axis2 => "props.axis2",
-                    Root::Synapse => "props.synapse",
+                    Root::Header => "headers.",
+                    Root::Config => "configs.",
+                    Root::FunctionParameter => "params.functionParams.",
+                    Root::Axis2 => "props.axis2.",
+                    Root::Synapse | Root::QueryParameter | Root::PathParameter => "props.synapse.",
                 }
             ))),
         }

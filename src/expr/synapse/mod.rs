@@ -160,6 +160,7 @@ pub struct Expression {
     root: Node,
     warnings: Vec<Problem>,
     needs_body: bool,
+    needs_xml: bool,
     namespaces: Namespaces,
 }
 
@@ -172,12 +173,12 @@ impl Expression {
     pub fn compile(text: &str, namespaces: &Namespaces) -> Result<Expression, Problem> {
         let mut warnings = Vec::new();
         let root = parser::parse(text, namespaces, &mut warnings)?;
-        let needs_body = root.needs_body();
         Ok(Expression {
             text: text.into(),
+            needs_body: root.needs_body(),
+            needs_xml: root.needs_xml(),
             root,
             warnings,
-            needs_body,
             namespaces: namespaces.clone(),
         })
     }
@@ -195,6 +196,11 @@ impl Expression {
     /// Whether evaluation may read the body (spec 05 §2.3).
     pub fn needs_body(&self) -> bool {
         self.needs_body
+    }
+
+    /// Whether evaluation may read the XML form of the body.
+    pub fn needs_xml(&self) -> bool {
+        self.needs_xml
     }
 
     /// The text result; what cannot be evaluated is warned about and empty (spec 05 §5.9).

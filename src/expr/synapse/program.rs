@@ -19,6 +19,7 @@ pub(super) enum Node {
         name: VariableName,
         path: Option<Box<Path>>,
     },
+    /// For query and path parameters the name of the property that holds them.
     Named(Root, Box<str>),
     Call(Box<Call>),
     /// Arithmetic or comparisons, applied from the left.
@@ -163,39 +164,52 @@ pub(super) enum SlotNode {
 impl Node {
     /// Whether evaluation may look at the body (spec 05 §2.3, decided on the expression itself).
     pub(super) fn needs_body(&self) -> bool {
+        self.any(|node| matches!(node, Node::Payload { .. }) || node.is_xpath_on_body())
+    }
+
+    /// Whether evaluation may look at the XML form of the body.
+    pub(super) fn needs_xml(&self) -> bool {
+        self.any(Node::is_xpath_on_body)
+    }
+
+    fn is_xpath_on_body(&self) -> bool {
         match self {
-            Node::Constant(_) | Node::Named(..) => false,
-            Node::Payload { .. } => true,
-            Node::Array(items) => items.iter().any(Node::needs_body),
-            Node::Variable { path, .. } => path.as_deref().is_some_and(Path::needs_body),
-            Node::Chain(first, rest) => {
-                first.needs_body() || rest.iter().any(|(_, n)| n.needs_body())
-            }
-            Node::Logic(first, rest) => {
-                first.needs_body() || rest.iter().any(|(_, n)| n.needs_body())
-            }
-            Node::Choice(nodes) => nodes.iter().any(Node::needs_body),
-            Node::Call(call) => {
-                call.args.iter().any(Node::needs_body)
-                    || call.property.as_ref().is_some_and(Node::needs_body)
-                    || call.path.as_ref().is_some_and(Path::needs_body)
-                    || match &call.prepared {
-                        Prepared::XPath(Ok(xpath)) => xpath.needs_body(),
-                        // An XPath that is only known with the message may read anything.
-                        Prepared::Nothing => call.row.name == "xpath",
-                        _ => false,
-                    }
-            }
+            Node::Call(call) => match &call.prepared {
+                Prepared::XPath(Ok(xpath)) => xpath.needs_body(),
+                // An XPath that is only known with the message may read anything.
+                Prepared::Nothing => call.row.name == "xpath",
+                _ => false,
+            },
+            _ => false,
         }
     }
-}
 
-impl Path {
-    fn needs_body(&self) -> bool {
-        self.slots.iter().any(|slot| match slot {
-            SlotNode::One(node) | SlotNode::Operand(node) => node.needs_body(),
-            SlotNode::List(nodes) => nodes.iter().any(Node::needs_body),
-            SlotNode::Slice { parts, .. } => parts.iter().any(|(_, n)| n.needs_body()),
-        })
+    /// Whether this node or one below it passes a test.
+    fn any(&self, test: fn(&Node) -> bool) -> bool {
+        let in_path = |path: &Path| {
+            path.slots.iter().any(|slot| match slot {
+                SlotNode::One(node) | SlotNode::Operand(node) => node.any(test),
+                SlotNode::List(nodes) => nodes.iter().any(|n| n.any(test)),
+                SlotNode::Slice { parts, .. } => parts.iter().any(|(_, n)| n.any(test)),
+            })
+        };
+        if test(self) {
+            return true;
+        }
+        match self {
+            Node::Constant(_) | Node::Named(..) => false,
+            Node::Payload { path, .. } | Node::Variable { path, .. } => {
+                path.as_deref().is_some_and(in_path)
+            }
+            Node::Array(items) => items.iter().any(|n| n.any(test)),
+            Node::Chain(first, rest) => first.any(test) || rest.iter().any(|(_, n)| n.any(test)),
+            Node::Logic(first, rest) => first.any(test) || rest.iter().any(|(_, n)| n.any(test)),
+            Node::Choice(nodes) => nodes.iter().any(|n| n.any(test)),
+            Node::Call(call) => {
+                call.args.iter().any(|n| n.any(test))
+                    || call.property.as_ref().is_some_and(|n| n.any(test))
+                    || call.path.as_ref().is_some_and(in_path)
+            }
+        }
     }
 }

@@ -74,16 +74,26 @@ impl Template {
             .any(|part| matches!(part, Part::Expression(e) if e.needs_body()))
     }
 
+    /// Whether evaluation may read the XML form of the body.
+    pub fn needs_xml(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Expression(e) if e.needs_xml()))
+    }
+
     /// The text for a message; what cannot be evaluated is empty.
     ///
     /// # Errors
-    /// [`Failure::Thrown`] only.
-    pub fn render(&self, scope: &dyn Surroundings) -> Result<String, Failure> {
+    /// [`Failure::Thrown`] only, with the text of the expression.
+    pub fn render(&self, scope: &dyn Surroundings) -> Result<String, (&str, Failure)> {
         let mut out = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Expression(expression) => out.push_str(&expression.string(scope)?),
+                Part::Expression(expression) => {
+                    let text = expression.string(scope);
+                    out.push_str(&text.map_err(|failure| (expression.text(), failure))?);
+                }
             }
         }
         Ok(out)

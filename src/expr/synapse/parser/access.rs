@@ -113,6 +113,11 @@ impl Parser<'_, '_> {
 
     fn named_access(&mut self, root: Root) -> Parsed<Node> {
         let name = self.name()?;
+        let name = match root {
+            Root::QueryParameter => ["query.param.", &*name].concat().into(),
+            Root::PathParameter => ["uri.var.", &*name].concat().into(),
+            _ => name,
+        };
         Ok(Node::Named(root, name))
     }
 
