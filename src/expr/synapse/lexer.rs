@@ -1,7 +1,7 @@
 //! Text to tokens (spec 05 §5.1).
 
-use super::Problem;
 use super::functions;
+use super::{MAX_WARNINGS, Problem};
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,20 +138,22 @@ pub(super) fn tokens(text: &str, warnings: &mut Vec<Problem>) -> Result<Vec<Toke
             _ => {
                 let dropped = text.get(at..).and_then(|rest| rest.chars().next());
                 let len = dropped.map_or(1, char::len_utf8);
-                let hint = match byte {
-                    b'=' => "; '==' compares",
-                    b'&' => "; 'and' and '&&' combine conditions",
-                    b'|' => "; 'or' and '||' combine conditions",
-                    _ => "",
-                };
-                warnings.push(Problem::new(
-                    at,
-                    len,
-                    format!(
-                        "'{}' means nothing here and is ignored{hint}",
-                        dropped.unwrap_or_default()
-                    ),
-                ));
+                if warnings.len() < MAX_WARNINGS {
+                    let hint = match byte {
+                        b'=' => "; '==' compares",
+                        b'&' => "; 'and' and '&&' combine conditions",
+                        b'|' => "; 'or' and '||' combine conditions",
+                        _ => "",
+                    };
+                    warnings.push(Problem::new(
+                        at,
+                        len,
+                        format!(
+                            "'{}' means nothing here and is ignored{hint}",
+                            dropped.unwrap_or_default()
+                        ),
+                    ));
+                }
                 at += len;
                 continue;
             }

@@ -45,6 +45,8 @@ use value::Val;
 pub const MAX_TEXT: usize = 64 * 1024;
 /// Deepest nesting of parentheses, brackets, arguments and choices.
 pub const MAX_NESTING: usize = 64;
+/// Most warnings about one expression; the first ones tell enough.
+const MAX_WARNINGS: usize = 20;
 /// Longest text a function or operator may make, in bytes.
 pub const MAX_RESULT: usize = 64 << 20;
 

@@ -6,7 +6,7 @@ use super::functions::{self, Row};
 use super::lexer::{self, Kind, Token};
 use super::program::{Call, Logic, Node, Operator, Path, Prepared};
 use super::value::Val;
-use super::{MAX_NESTING, MAX_TEXT, Problem, operators};
+use super::{MAX_NESTING, MAX_TEXT, MAX_WARNINGS, Problem, operators};
 use crate::diag::nearest;
 use crate::expr::xpath::Namespaces;
 use std::borrow::Cow;
@@ -121,8 +121,10 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn warn(&mut self, token: Token, message: impl Into<String>) {
-        let warning = self.problem(token, message);
-        self.warnings.push(warning);
+        if self.warnings.len() < MAX_WARNINGS {
+            let warning = self.problem(token, message);
+            self.warnings.push(warning);
+        }
     }
 
     /// The error about what stands behind a complete expression.

@@ -525,6 +525,8 @@ fn nesting_and_length_are_limited() {
     ] {
         assert!(compile(&deep).is_err());
     }
+    let odd = format!("1{}", ";".repeat(60_000));
+    assert_eq!(compile(&odd).unwrap().warnings().len(), super::MAX_WARNINGS);
     let long = vec!["1"; 15_000].join(" + ");
     assert_eq!(outcome(&Fixture::empty(), &long), "\"15000\"");
     let long = vec!["vars.vi"; 6_000].join(" + ");
