@@ -11,13 +11,15 @@ use crate::expr::Expr;
 use crate::message::addressing::Version;
 use crate::message::fault::{Origin, codes};
 use crate::message::format::Formatter;
+use crate::message::limited::limited;
 use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::BodyStream;
-use crate::message::{Body, Fault, Message, SequenceId};
+use crate::message::{Body, Exchange, Fault, Message, SequenceId, header_text};
 use crate::settings::Settings;
 use crate::transport::http::{SendError, Target, beside};
-use http::Method;
+use http::header::LOCATION;
 use http::uri::PathAndQuery;
+use http::{HeaderValue, Method};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -288,10 +290,12 @@ impl Leaf {
                 message.report(&fault);
                 let forgotten = fault.code == codes::SEND_TIMEOUT
                     && self.def.timeout_action == TimeoutAction::None;
-                if !forgotten {
+                // A response that is too large says nothing about the next one.
+                let counts = !forgotten && fault.code != codes::RESPONSE_TOO_LARGE;
+                if counts {
                     self.failed(&cx, &destination, parent, fault.code);
                 }
-                fault.retry = !fault.discard && !forgotten;
+                fault.retry = counts && !fault.discard;
                 Err(self.escalate(fault))
             }
         }
@@ -316,10 +320,14 @@ impl Leaf {
         let has_body = !matches!(message.body, Body::Empty);
         if self.def.format.is_some_and(|f| f != Format::Rest)
             || (self.def.addressing.is_some() && has_body)
-            || message.wants_built_body()
+            || message.wants_parsed_body()
         {
             message.build(&services.limits).await?;
+        } else if message.wants_built_body() {
+            // A length up front needs the bytes, not their meaning.
+            message.body.collect(services.limits.max_bytes).await?;
         }
+        message.sent_as_rest = false;
         if let Some(format) = self.def.format {
             let (method, suffix) = message.apply_format(format, self.def.encoding.as_deref())?;
             forced = forced.or(method);
@@ -334,14 +342,15 @@ impl Leaf {
             let address = format!("{}{}", target.key, target.path_and_query);
             message.write_addressing(version, &address)?;
         }
-        message.settle_request();
+        message.settle_request(&services.rules, &services.limits)?;
         let path = self.path(message, target, appended.as_deref())?;
         let body = message.take_wire_body()?;
         let plan = RequestPlan {
             host: &target.host_header,
             path,
             method: forced,
-            keep_user_agent: services.settings.http.preserve_user_agent,
+            scheme: target.scheme.as_str(),
+            rules: &services.rules,
         };
         let request = message.to_request(plan, body)?;
         if message.properties.str("OUT_ONLY") == Some("true") {
@@ -415,7 +424,14 @@ impl Leaf {
         } else {
             Body::Stream(body)
         };
+        let body = match services.settings.http.max_message_size {
+            Some(limit) => bounded(body, limit)?,
+            None => body,
+        };
         message.become_response(head, body);
+        if !services.rules.location {
+            rewrite_location(cx.exchange, message);
+        }
         if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
             message.build(&services.limits).await.map_err(|mut fault| {
                 fault.origin = Origin::Backend;
@@ -476,12 +492,16 @@ impl Leaf {
         appended: Option<&str>,
     ) -> Result<PathAndQuery, Fault> {
         let base = target.path_and_query.as_str();
-        let postfix = if self.def.method.is_some()
-            || !(self.def.format == Some(Format::Rest) || message.is_rest_request())
-        {
-            None
-        } else {
+        let rest = match self.def.format {
+            Some(Format::Soap11 | Format::Soap12) => false,
+            Some(Format::Rest) => true,
+            _ => message.is_rest_request(),
+        };
+        // HTTP endpoints never append.
+        let postfix = if rest && self.def.word != "HTTP" {
             message.postfix()
+        } else {
+            None
         };
         if postfix.is_none() && appended.is_none() {
             return Ok(target.path_and_query.clone());
@@ -574,6 +594,44 @@ impl Leaf {
 
 fn address_text(target: &Target) -> String {
     format!(" with address {}{} ", target.key, target.path_and_query)
+}
+
+/// A response body within the validated message size.
+fn bounded(body: Body, limit: u64) -> Result<Body, Fault> {
+    match body {
+        Body::Stream(stream) if stream.exact_len().is_some_and(|length| length > limit) => {
+            let mut fault = Fault::endpoint(
+                codes::RESPONSE_TOO_LARGE,
+                format!("Response Entity Too Large: the limit is {limit} bytes"),
+            );
+            fault.status = Some(502);
+            Err(fault)
+        }
+        Body::Stream(stream) => Ok(Body::Stream(limited(stream, limit))),
+        other => Ok(other),
+    }
+}
+
+/// `Location` of a response that is no redirect and creates nothing points to the service, not to
+/// the back-end (spec 01 §15.7).
+fn rewrite_location(exchange: &Exchange, message: &mut Message) {
+    let Some(location) = message.headers.get(LOCATION) else {
+        return;
+    };
+    if matches!(message.status, Some(201 | 301 | 302 | 303 | 307)) {
+        return;
+    }
+    let location = header_text(location);
+    let path = match location.split_once("://") {
+        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or(""),
+        None => location,
+    };
+    let mut text = message.service_prefix(exchange);
+    text.push_str(path.strip_prefix('/').unwrap_or(path));
+    match HeaderValue::from_str(&text) {
+        Ok(value) => message.headers.insert(LOCATION, value),
+        Err(_) => message.headers.remove(LOCATION),
+    };
 }
 
 /// The fault of a failed send. The unsent request gives its body back.

@@ -24,6 +24,7 @@ use crate::diag::Place;
 use crate::expr::{LocalEntries, Scope};
 use crate::message::body::BodyLimits;
 use crate::message::fault::{Report, codes};
+use crate::message::outgoing::HeaderRules;
 use crate::message::{EndpointId, Exchange, Fault, Message, SequenceId};
 use crate::settings::Settings;
 use crate::transport::http::Client;
@@ -45,6 +46,8 @@ pub struct Services {
     pub clock: Clock,
     /// Limits of bodies.
     pub limits: BodyLimits,
+    /// Which headers stay as they came.
+    pub rules: HeaderRules,
     /// Settings.
     pub settings: Arc<Settings>,
     /// Copies of the lines that `log` mediators wrote, for those who run flows under test.
@@ -98,6 +101,7 @@ impl<'a> SendContext<'a> {
             exchange: self.exchange,
             entries: self.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 

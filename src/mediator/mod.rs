@@ -67,6 +67,7 @@ impl<'a> Context<'a> {
             exchange: self.exchange,
             entries: &self.library.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 

@@ -177,11 +177,16 @@ async fn send_through(
     }
 }
 
-/// `FORCE_SC_ACCEPTED`: the client gets its 202 before the back-end answers, and nothing later
-/// (spec 01 §8.4).
+/// `FORCE_SC_ACCEPTED` and `NIO-ACK-Requested`: the client gets its answer before the back-end
+/// answers, and nothing later (spec 01 §8.4).
 pub(super) fn acknowledge(cx: Context<'_>, message: &Message) {
-    if message.axis2.is_true("FORCE_SC_ACCEPTED") && !cx.exchange.is_answered() {
+    if message.axis2.is_empty() || cx.exchange.is_answered() {
+        return;
+    }
+    if message.axis2.is_true("FORCE_SC_ACCEPTED") {
         cx.exchange.answer(crate::message::outgoing::accepted());
+    } else if message.axis2.is_true("NIO-ACK-Requested") {
+        cx.exchange.answer(message.acknowledgement());
     }
 }
 

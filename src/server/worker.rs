@@ -6,6 +6,8 @@ use crate::endpoint::Services;
 use crate::engine::Engine;
 use crate::entry::HttpEntry;
 use crate::message::body::BodyLimits;
+use crate::message::multipart;
+use crate::message::outgoing::HeaderRules;
 use crate::settings::Settings;
 use crate::transport::http::{Client, ClientSettings, ListenerSettings, Shutdown, serve};
 use crate::{json, xml};
@@ -48,6 +50,7 @@ async fn run(plan: WorkerPlan) {
         client: Client::new(client_settings(&settings, plan.client_tls)).into(),
         clock: plan.clock,
         limits: limits(&settings),
+        rules: HeaderRules::of(&settings.http),
         settings: settings.clone(),
         lines: plan.lines,
     });
@@ -109,5 +112,15 @@ fn limits(settings: &Settings) -> BodyLimits {
             max_bytes,
             ..json::Limits::default()
         },
+        conversion: Arc::new(json::Options::of(&settings.json).unwrap_or_else(|error| {
+            // Loading the settings has checked the expressions.
+            tracing::error!(target: "Server", "{error}");
+            json::Options::default()
+        })),
+        multipart: multipart::Limits {
+            max_parts: limits.max_multipart_parts,
+            max_header_bytes: limits.max_part_header_bytes,
+        },
+        negotiate: settings.http.content_negotiation,
     }
 }
