@@ -339,6 +339,7 @@ impl Built {
     pub(super) fn set_conversion(&mut self, options: &Arc<json::Options>) {
         if self.conversion.is_none() {
             self.conversion = Some(options.clone());
+            self.tree = OnceLock::new();
         }
     }
 
