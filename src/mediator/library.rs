@@ -111,9 +111,14 @@ async fn run_here(
             false
         }
     };
-    let flow = list.run(cx, message).await?;
-    if pushed && flow == Flow::Continue {
-        message.fault_stack.pop();
+    let flow = list.run(cx, message).await;
+    if pushed {
+        for fork in &mut message.forks {
+            fork.fault_stack.pop();
+        }
+        if let Ok(Flow::Continue) = flow {
+            message.fault_stack.pop();
+        }
     }
-    Ok(flow)
+    flow
 }

@@ -142,6 +142,10 @@ pub mod codes {
     /// The response of a back-end is larger than the validated message size: response processing
     /// failed.
     pub const RESPONSE_TOO_LARGE: u32 = 101_510;
+    /// The WSDL of an endpoint cannot be used.
+    pub const WSDL: u32 = 303_002;
+    /// The credentials of an http endpoint could not be had.
+    pub const AUTHENTICATION: u32 = 303_003;
     /// An endpoint key does not resolve.
     pub const UNDEFINED_ENDPOINT: u32 = 305_100;
     /// The endpoint that a session is bound to is not ready.

@@ -130,6 +130,8 @@ pub struct Message {
     pub depth: u32,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
     pub addressing_read: bool,
+    /// Further messages that go on behind the step that made them: answers of a recipient list.
+    pub forks: Vec<Message>,
 }
 
 impl Message {
@@ -175,6 +177,7 @@ impl Message {
             attempts: 0,
             depth: 0,
             addressing_read: false,
+            forks: Vec::new(),
         }
     }
 
@@ -253,6 +256,7 @@ impl Message {
             attempts: self.attempts,
             depth: self.depth,
             addressing_read: self.addressing_read,
+            forks: Vec::new(),
         })
     }
 

@@ -10,6 +10,7 @@ use crate::message::multipart;
 use crate::message::outgoing::HeaderRules;
 use crate::settings::Settings;
 use crate::transport::http::{Client, ClientSettings, ListenerSettings, Shutdown, serve};
+use crate::transport::outside::Outside;
 use crate::{json, xml};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -46,7 +47,9 @@ pub(super) fn start(plan: WorkerPlan) -> std::io::Result<JoinHandle<()>> {
 
 async fn run(plan: WorkerPlan) {
     let settings = plan.settings;
+    let outside = Outside::new(plan.client_tls.clone(), settings.http.connection_timeout);
     let services = Arc::new(Services {
+        outside: outside.into(),
         client: Client::new(client_settings(&settings, plan.client_tls)).into(),
         clock: plan.clock,
         limits: limits(&settings),

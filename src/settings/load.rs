@@ -801,6 +801,10 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
         &mut limits.max_sessions,
         r.size(&["myelin.max_sessions"], 1),
     );
+    set(
+        &mut limits.max_oauth_tokens,
+        r.size(&["myelin.max_oauth_tokens"], 1),
+    );
     // A fault is cheaper than a stack overflow, which no setting can turn into a fault.
     let depth = |key| {
         r.integer(&[key], 1..=10_000)

@@ -557,6 +557,9 @@ pub struct LimitSettings {
     /// Most client sessions remembered over all groups; the oldest goes first. Default 100000.
     /// TOML `myelin.max_sessions`.
     pub max_sessions: usize,
+    /// Most OAuth tokens kept for one `http` endpoint; the oldest goes first. Default 1000.
+    /// TOML `myelin.max_oauth_tokens`.
+    pub max_oauth_tokens: usize,
     /// Deepest nesting of sequences and templates calling each other. Default 128.
     /// TOML `myelin.max_sequence_depth`.
     pub max_sequence_depth: usize,
@@ -587,6 +590,7 @@ impl Default for LimitSettings {
             max_body_bytes: 64 * 1024 * 1024,
             replay_limit_bytes: 1024 * 1024,
             max_sessions: 100_000,
+            max_oauth_tokens: 1000,
             max_sequence_depth: 128,
             max_attempts_per_request: 100,
             max_split_parts: 100_000,
