@@ -1,14 +1,15 @@
 //! `<call>`: sends, waits, and goes on with the response as the message (spec 01 §7.2).
 //! Blocking calls are treated alike.
 
+use super::rest::resume;
 use super::send::parse_endpoint;
-use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
+use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, settle};
 use crate::endpoint::default::DefaultEndpoint;
-use crate::endpoint::{Endpoint, EndpointDef, Kind, Parent, Sent};
+use crate::endpoint::{Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent};
 use crate::message::fault::{Report, codes};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The table row.
 pub(super) const SPEC: Spec = Spec {
@@ -79,13 +80,64 @@ impl MediateAsync for Call {
             message.last_endpoint = false;
             super::send::acknowledge(cx, message);
             // The direction stays what it was: the flow goes on behind the call (spec 01 §7.2).
-            let sent = kind
-                .send(cx.sending(), message, Parent::Root)
+            let answers = Answers::default();
+            let sending = SendContext {
+                deliver: Some(&answers),
+                ..cx.sending()
+            };
+            match kind
+                .send(sending, message, Parent::Root)
                 .await
-                .map_err(thrown)?;
-            // A blocking call keeps its place in the reference; others come back to it.
-            message.resumed |= sent == Sent::Response && !self.blocking;
-            Ok(Flow::Continue)
+                .map_err(thrown)?
+            {
+                Sent::Response => {
+                    // A blocking call keeps its place in the reference; others come back to it.
+                    message.resumed |= !self.blocking;
+                    Ok(Flow::Continue)
+                }
+                Sent::OneWay => Ok(Flow::Continue),
+                Sent::Delivered => answers.go_on(cx).await,
+            }
+        })
+    }
+}
+
+/// What came back from a recipient list, in the order of arrival.
+#[derive(Default)]
+struct Answers(Mutex<Vec<(Message, Result<Sent, Fault>)>>);
+
+impl Deliver for Answers {
+    fn deliver(&self, message: Message, outcome: Result<Sent, Fault>) -> Boxed<'_, ()> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((message, outcome));
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Answers {
+    /// The flow goes on with every answer, one after the other; the fault handlers of recipients that
+    /// failed run in their turn.
+    async fn go_on(self, cx: Context<'_>) -> Result<Flow, Fault> {
+        let outcomes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut came = false;
+        for (mut answer, outcome) in outcomes {
+            let outcome = match outcome {
+                Ok(Sent::OneWay | Sent::Delivered) => continue,
+                Ok(Sent::Response) => {
+                    answer.resumed = true;
+                    resume(cx, &mut answer).await.map(|_| ())
+                }
+                Err(fault) => Err(fault),
+            };
+            came = true;
+            settle(cx, &mut answer, outcome).await;
+        }
+        // When nothing was asked for, the message itself goes on.
+        Ok(match came {
+            true => Flow::Stop,
+            false => Flow::Continue,
         })
     }
 }

@@ -124,10 +124,10 @@ impl List {
                     mediator.mediate(cx, message).await
                 }
             };
+            let flow = flow.map_err(|fault| fault.at(&step.place));
             match flow {
                 Ok(Flow::Continue) => {}
-                Ok(Flow::Stop) => return Ok(Flow::Stop),
-                Err(fault) => return Err(fault.at(&step.place)),
+                other => return other,
             }
         }
         Ok(Flow::Continue)

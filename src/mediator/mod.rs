@@ -25,6 +25,7 @@ pub mod sequence;
 mod settle;
 mod split;
 mod target;
+mod variable;
 
 pub use branch::Detached;
 pub use library::{Library, Out, Route, run_sequence};
@@ -85,6 +86,7 @@ impl<'a> Context<'a> {
             exchange: self.exchange,
             entries: &self.library.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 
@@ -96,6 +98,7 @@ impl<'a> Context<'a> {
             entries: &self.library.entries,
             exchange: self.exchange,
             depth: 0,
+            deliver: None,
         }
     }
 }
@@ -176,6 +179,7 @@ pub const TABLE: &[Spec] = &[
     respond::SPEC,
     send::SPEC,
     sequence::SPEC,
+    variable::SPEC,
 ];
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
@@ -230,7 +234,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("throwError", ""),
     ("transaction", ""),
     ("validate", ""),
-    ("variable", "use <property>"),
     ("xquery", ""),
     ("xslt", ""),
 ];

@@ -3,31 +3,29 @@
 use super::Context;
 use crate::expr::Expr;
 use crate::json;
-use crate::message::{Body, Built, Envelope, Fault, Message, PayloadKind};
+use crate::message::{Body, Built, Envelope, Fault, Message};
 use crate::xml::{Document, NodeId, NodeKind};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// The body of a built message as JSON; `None` when there is nothing, or no JSON form of it.
-pub(super) fn json_of(message: &Message) -> Option<json::Value> {
-    let Body::Built(built) = &message.body else {
-        return None;
-    };
-    if let Some(raw) = built.json() {
-        return json::parse(raw, &json::Limits::default()).ok();
+pub(super) fn json_of(message: &Message) -> Option<&json::Value> {
+    match &message.body {
+        Body::Built(built) => built.json_tree().ok().flatten(),
+        _ => None,
     }
-    if built.kind == PayloadKind::Empty {
-        return None;
-    }
-    let envelope = built.envelope().ok()?;
-    let payload = envelope.payload()?;
-    json::xml::to_value(&envelope.document, payload, &json::Options::default()).ok()
 }
 
 /// Makes a JSON value the body.
-pub(super) fn set_json(message: &mut Message, value: &json::Value) {
+pub(super) fn set_json(
+    message: &mut Message,
+    value: &json::Value,
+    conversion: &Arc<json::Options>,
+) {
     let mut text = Vec::new();
     json::write(value, &mut text);
-    message.body = Body::Built(Box::new(Built::from_json(Bytes::from(text))));
+    let built = Built::from_json(Bytes::from(text), conversion);
+    message.body = Body::Built(Box::new(built));
 }
 
 /// Makes an envelope the body.

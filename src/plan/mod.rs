@@ -4,7 +4,7 @@ mod builtin;
 mod cycles;
 
 use crate::artifact::proxy::SequenceRef;
-use crate::artifact::{Artifact, ArtifactKind, Definition, ProxyDef};
+use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDef, TemplateDef};
 use crate::diag::{Diagnostic, codes};
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
@@ -137,13 +137,25 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         .enumerate()
         .map(|(index, def)| (def.name.clone(), SequenceId(id(index))))
         .collect();
-    let endpoints: Vec<_> = artifacts
+    let mut endpoints: Vec<_> = artifacts
         .iter()
         .filter_map(|a| match &a.definition {
             Definition::Endpoint(def) => Some((a.name.clone(), def)),
             _ => None,
         })
         .collect();
+    let named_endpoints = endpoints.len();
+    // A key may also name a local entry that holds an endpoint (spec 02 §6).
+    for artifact in &artifacts {
+        if let Definition::LocalEntry(LocalEntryDef {
+            endpoint: Some(def),
+            ..
+        }) = &artifact.definition
+            && !endpoints.iter().any(|(name, _)| *name == artifact.name)
+        {
+            endpoints.push((artifact.name.clone(), def));
+        }
+    }
     let endpoint_names: HashMap<String, EndpointId> = endpoints
         .iter()
         .enumerate()
@@ -152,6 +164,13 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
 
     stores.begin();
     let mut linker = Linker::new(&sequence_names, &endpoint_names, stores, settings);
+    linker.templates = artifacts
+        .iter()
+        .filter_map(|a| match &a.definition {
+            Definition::Template(TemplateDef::Endpoint(t)) => Some((a.name.clone(), t.clone())),
+            _ => None,
+        })
+        .collect();
     let list = endpoints
         .iter()
         .map(|(name, def)| linker.named_endpoint(name, def))
@@ -195,7 +214,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
             .iter()
             .filter(|a| a.kind == ArtifactKind::Sequence)
             .count(),
-        endpoints: endpoint_names.len(),
+        endpoints: named_endpoints,
         local_entries: entries.len(),
     };
     let named = |name: &str| sequence_names.get(name).copied();

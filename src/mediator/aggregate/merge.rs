@@ -131,10 +131,8 @@ impl Merge {
     /// What a further message gives.
     pub(super) fn piece(&self, cx: Context<'_>, message: &mut Message) -> Result<Piece, Fault> {
         if let Some(Expr::Json { path, .. }) = &self.expression {
-            let root = json_of(message);
-            let found = root
-                .as_ref()
-                .and_then(|root| Some(path.evaluate(root).ok()?.into_value()));
+            let found =
+                json_of(message).and_then(|root| Some(path.evaluate(root).ok()?.into_value()));
             return Ok(Piece::Json(found.unwrap_or(Json::Null)));
         }
         fill_empty_json(message);
@@ -184,7 +182,7 @@ impl Merge {
         let pieces = std::mem::take(&mut group.pieces);
         let first = &mut group.first;
         if matches!(&self.expression, Some(Expr::Json { .. })) {
-            return self.apply_json(first, pieces);
+            return self.apply_json(cx, first, pieces);
         }
         fill_empty_json(first);
         let others: Vec<Piece> = pieces.into_iter().skip(1).collect::<Result<_, _>>()?;
@@ -264,6 +262,7 @@ impl Merge {
 
     fn apply_json(
         &self,
+        cx: Context<'_>,
         first: &mut Message,
         pieces: Vec<Result<Piece, Fault>>,
     ) -> Result<(), Fault> {
@@ -290,7 +289,7 @@ impl Merge {
                 _ => return Err(not_an_element(name)),
             },
         };
-        set_json(first, &result);
+        set_json(first, &result, &cx.services.limits.conversion);
         Ok(())
     }
 }

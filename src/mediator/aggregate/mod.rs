@@ -487,7 +487,7 @@ fn correlates(cx: Context<'_>, message: &Message, expression: &Expr) -> Result<C
         }
         Expr::Json { path, .. } => {
             let root = super::payload::json_of(message).ok_or_else(failed)?;
-            match path.list(&root) {
+            match path.list(root) {
                 Ok(found) if !found.is_empty() => Ok(Correlated::Yes),
                 _ => Err(failed()),
             }

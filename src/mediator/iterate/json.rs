@@ -3,11 +3,12 @@
 use super::Splitter;
 use crate::expr::Expr;
 use crate::expr::jsonpath::JsonPath;
-use crate::json::Value;
+use crate::json::{self, Value};
 use crate::mediator::Context;
 use crate::mediator::payload::{json_of, set_json};
 use crate::mediator::split::{Marks, Parts};
 use crate::message::{Body, Fault, Message};
+use std::sync::Arc;
 
 /// The pieces of a built message.
 ///
@@ -25,7 +26,7 @@ pub(super) fn parts(
         Some(Expr::Json { path, .. }) => Some(path),
         _ => None,
     };
-    let mut root = json_of(message).unwrap_or(Value::Null);
+    let mut root = json_of(message).cloned().unwrap_or(Value::Null);
     let same = attach.map_or("$", JsonPath::as_str) == path.as_str();
     let no_array = || {
         Fault::mediation(format!(
@@ -67,6 +68,7 @@ pub(super) fn parts(
         marks,
         items: items.into_iter(),
         base,
+        conversion: cx.services.limits.conversion.clone(),
     }))
 }
 
@@ -77,6 +79,7 @@ struct Items {
     items: std::vec::IntoIter<Value>,
     /// The body that is preserved, and where the items go in it.
     base: Option<(Value, JsonPath)>,
+    conversion: Arc<json::Options>,
 }
 
 impl Parts for Items {
@@ -84,12 +87,12 @@ impl Parts for Items {
         let item = self.items.next()?;
         let mut copy = self.original.duplicate();
         match &self.base {
-            None => set_json(&mut copy, &item),
+            None => set_json(&mut copy, &item, &self.conversion),
             Some((base, path)) => {
                 let mut root = base.clone();
                 // That there is such a place was seen before.
                 let _ = path.set(&mut root, &item);
-                set_json(&mut copy, &root);
+                set_json(&mut copy, &root, &self.conversion);
             }
         }
         self.marks.mark(&mut copy);
