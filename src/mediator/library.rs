@@ -1,7 +1,7 @@
 //! What a flow can refer to, and running sequences with their fault handlers.
 
 use super::rest::Leave;
-use super::{Context, Flow, OnError, Sequence};
+use super::{Context, Flow, OnError, Sequence, SequenceTemplate, TemplateId};
 use crate::endpoint::Endpoints;
 use crate::expr::LocalEntries;
 use crate::message::{Fault, Message, SequenceId};
@@ -15,6 +15,10 @@ pub struct Library {
     pub sequences: Vec<Sequence>,
     /// Ids of named sequences.
     pub by_name: HashMap<String, SequenceId>,
+    /// Sequence templates.
+    pub templates: Vec<SequenceTemplate>,
+    /// Their ids.
+    pub template_names: HashMap<String, TemplateId>,
     /// Named endpoints.
     pub endpoints: Endpoints,
     /// Local entries.
@@ -31,6 +35,11 @@ impl Library {
     /// The sequence of an id.
     pub fn sequence(&self, id: SequenceId) -> Option<&Sequence> {
         self.sequences.get(id.0 as usize)
+    }
+
+    /// The sequence template of an id.
+    pub fn template(&self, id: TemplateId) -> Option<&SequenceTemplate> {
+        self.templates.get(id.0 as usize)
     }
 
     /// The sequence of a name.

@@ -66,6 +66,7 @@ impl ListDef {
                         mediator.definition.link(l)
                     }),
                     place: mediator.place.clone(),
+                    sends: matches!(mediator.name, "call" | "send" | "callout"),
                 })
                 .collect(),
         )
@@ -76,6 +77,8 @@ impl ListDef {
 struct Step {
     run: Run,
     place: Place,
+    /// It sends to an endpoint.
+    sends: bool,
 }
 
 /// A linked list. Clones share it.
@@ -136,6 +139,11 @@ impl List {
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether a mediator that stands directly in it sends to an endpoint.
+    pub(super) fn sends(&self) -> bool {
+        self.0.iter().any(|step| step.sends)
     }
 }
 

@@ -4,9 +4,14 @@
 mod aggregate;
 mod branch;
 mod call;
+mod callout;
 mod clone;
+mod condition;
+mod conditional_router;
 mod drop;
 mod filter;
+mod foreach;
+mod gather;
 mod header;
 mod in_out;
 mod iterate;
@@ -20,11 +25,15 @@ mod payload;
 mod property;
 mod respond;
 mod rest;
+mod scatter_gather;
 mod send;
 pub mod sequence;
 mod settle;
 mod split;
+mod switch;
 mod target;
+mod template;
+mod throw_error;
 mod variable;
 
 pub use branch::Detached;
@@ -36,6 +45,7 @@ pub use rest::Rest;
 pub use send::send_to_target;
 pub use sequence::{OnError, Sequence, SequenceDef};
 pub use settle::settle;
+pub use template::{SequenceTemplate, SequenceTemplateDef, TemplateId};
 
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Boxed, SendContext, Services};
@@ -82,6 +92,7 @@ impl<'a> Context<'a> {
     /// What expressions see.
     pub fn scope(&self, message: &'a Message) -> Scope<'a> {
         Scope {
+            deferred: 0,
             message,
             exchange: self.exchange,
             entries: &self.library.entries,
@@ -165,9 +176,13 @@ pub struct Spec {
 pub const TABLE: &[Spec] = &[
     aggregate::SPEC,
     call::SPEC,
+    template::SPEC,
+    callout::SPEC,
     clone::SPEC,
+    conditional_router::SPEC,
     drop::SPEC,
     filter::SPEC,
+    foreach::SPEC,
     header::SPEC,
     in_out::IN,
     iterate::SPEC,
@@ -177,8 +192,11 @@ pub const TABLE: &[Spec] = &[
     in_out::OUT,
     property::SPEC,
     respond::SPEC,
+    scatter_gather::SPEC,
     send::SPEC,
     sequence::SPEC,
+    switch::SPEC,
+    throw_error::SPEC,
     variable::SPEC,
 ];
 
@@ -194,13 +212,10 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("builder", ""),
     ("cache", ""),
-    ("call-template", ""),
-    ("callout", "use <call blocking=\"true\">"),
     (
         "class",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
-    ("conditionalRouter", "use <filter>"),
     ("datamapper", ""),
     ("dblookup", ""),
     ("dbreport", ""),
@@ -210,7 +225,6 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("enrich", ""),
     ("fastXSLT", ""),
-    ("foreach", ""),
     ("jsontransform", ""),
     ("payloadFactory", ""),
     (
@@ -221,7 +235,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("rewrite", ""),
     ("router", "it does not run on MI either; use <filter>"),
     ("rule", ""),
-    ("scatter-gather", ""),
     ("script", ""),
     ("smooks", ""),
     (
@@ -229,10 +242,11 @@ const REFUSED: &[(&str, &str)] = &[
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
     ("store", ""),
-    ("switch", "use <filter source=\"…\" regex=\"…\">"),
     ("throttle", ""),
-    ("throwError", ""),
-    ("transaction", ""),
+    (
+        "transaction",
+        "transactions over databases and queues do not run here; let the database or a service do what belongs together",
+    ),
     ("validate", ""),
     ("xquery", ""),
     ("xslt", ""),

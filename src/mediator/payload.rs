@@ -42,7 +42,7 @@ pub(super) enum Selected {
     /// A node of the message.
     Own(NodeId),
     /// A copy of a node of a property.
-    Copy(Document, NodeId),
+    Copy(Box<Document>, NodeId),
 }
 
 /// Evaluates an XPath on a built message.
@@ -78,7 +78,7 @@ pub(super) fn select(
             } else {
                 let mut copy = Document::new();
                 let id = copy.import(node.document, node.node);
-                Selected::Copy(copy, id)
+                Selected::Copy(Box::new(copy), id)
             }
         })
         .collect())

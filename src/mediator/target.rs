@@ -89,14 +89,6 @@ impl TargetDef {
         }
     }
 
-    /// The name of a sequence that it refers to.
-    pub(super) fn key(&self) -> Option<&str> {
-        match &self.what {
-            WhatDef::Sequence(key, _) => Some(key),
-            _ => None,
-        }
-    }
-
     /// Links it.
     pub(super) fn link(&self, linker: &mut Linker<'_>) -> Target {
         let what = match &self.what {
@@ -197,6 +189,14 @@ impl Target {
             send_to_target(cx, message, &*endpoint.kind).await?;
         }
         Ok(Flow::Stop)
+    }
+
+    /// Whether it is a sequence with a mediator that sends.
+    pub(super) fn sends(&self, cx: Context<'_>) -> bool {
+        match &self.what {
+            What::Sequence(id) => cx.library.sequence(*id).is_some_and(|s| s.list.sends()),
+            _ => false,
+        }
     }
 
     /// As [`Target::run`] for a target that runs in place of a mediator: its fault is handled here,

@@ -8,7 +8,7 @@ use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDe
 use crate::diag::{Diagnostic, codes};
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
-use crate::mediator::{Library, Linker, Out, Route, SequenceDef};
+use crate::mediator::{Library, Linker, Out, Route, SequenceDef, TemplateId};
 use crate::message::{EndpointId, SequenceId};
 use crate::settings::Settings;
 use std::collections::HashMap;
@@ -171,6 +171,18 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
             _ => None,
         })
         .collect();
+    let templates: Vec<_> = artifacts
+        .iter()
+        .filter_map(|a| match &a.definition {
+            Definition::Template(TemplateDef::Sequence(t)) => Some((&a.name, t)),
+            _ => None,
+        })
+        .collect();
+    linker.sequence_templates = templates
+        .iter()
+        .enumerate()
+        .map(|(index, (name, _))| ((*name).clone(), TemplateId(id(index))))
+        .collect();
     let list = endpoints
         .iter()
         .map(|(name, def)| linker.named_endpoint(name, def))
@@ -179,6 +191,8 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         let sequence = def.link(&mut linker);
         linker.define(SequenceId(id(index)), sequence);
     }
+    let linked_templates = templates.iter().map(|(_, t)| t.link(&mut linker)).collect();
+    let template_names = linker.sequence_templates.clone();
     let default_fault = sequence_names.get("fault").copied();
     let mut proxies = HashMap::new();
     for artifact in &artifacts {
@@ -236,6 +250,8 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
             pre_mediate: named("pre-mediate"),
             sequences: linked_sequences,
             by_name: sequence_names.clone(),
+            templates: linked_templates,
+            template_names,
             endpoints: Endpoints {
                 list,
                 by_name: endpoint_names.clone(),

@@ -37,7 +37,7 @@ enum Shape {
 /// What one message gives.
 #[derive(Debug)]
 pub(super) enum Piece {
-    Xml(Document, Vec<NodeId>),
+    Xml(Box<Document>, Vec<NodeId>),
     Json(Json),
     /// The XML of the first message stays where it is.
     First,
@@ -154,7 +154,7 @@ impl Merge {
             true => Err(Fault::mediation(
                 "Could not find matching elements to aggregate.",
             )),
-            false => Ok(Piece::Xml(out, nodes)),
+            false => Ok(Piece::Xml(Box::new(out), nodes)),
         }
     }
 
