@@ -6,6 +6,7 @@ mod cycles;
 use crate::artifact::proxy::SequenceRef;
 use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDef, TemplateDef};
 use crate::diag::{Diagnostic, codes};
+use crate::endpoint::store::Held;
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
 use crate::mediator::{Library, Linker, Out, Route, SequenceDef, TemplateId};
@@ -23,6 +24,8 @@ pub struct Plan {
     pub proxies: HashMap<String, Arc<Proxy>>,
     /// Inline endpoints, for the endpoint list.
     pub inline_endpoints: Vec<Arc<Endpoint>>,
+    /// What groups of messages that wait for others hold.
+    pub held: Arc<Held>,
     /// The route of messages that no service claims.
     pub main_route: Option<Arc<Route>>,
     /// Counts of what is deployed.
@@ -235,6 +238,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
     let plan = Plan {
         proxies,
         inline_endpoints,
+        held: stores.held().clone(),
         main_route: Some(Arc::new(Route {
             label: Arc::from(""),
             out: Out::Main,
