@@ -447,7 +447,7 @@ impl Leaf {
         // Addressing headers exist in SOAP only; other forms go out without them.
         if let Some(version) = self.def.addressing
             && message.is_built()
-            && message.formatter() == Formatter::Soap
+            && matches!(message.formatter(), Formatter::Soap | Formatter::Related)
         {
             let address = format!("{}{}", target.key, target.path_and_query);
             message.write_addressing(version, &address)?;

@@ -1,6 +1,7 @@
 //! JSON as messages carry it: a tree that loses nothing of the text it was read from, its reader
 //! and writer, and the XML view of it (spec 01 §17).
 
+pub mod badgerfish;
 mod classify;
 pub mod number;
 mod parse;

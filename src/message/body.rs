@@ -27,6 +27,8 @@ pub struct BodyLimits {
     pub xml: xml::Limits,
     /// Limits of JSON values.
     pub json: json::Limits,
+    /// A JSON body that is read is parsed whole, not only looked at (spec 01 §2.3).
+    pub whole_json: bool,
     /// How JSON and XML are converted into each other.
     pub conversion: Arc<json::Options>,
     /// Limits of bodies in parts.
@@ -41,6 +43,7 @@ impl Default for BodyLimits {
             max_bytes: 64 << 20,
             xml: xml::Limits::default(),
             json: json::Limits::default(),
+            whole_json: false,
             conversion: Arc::default(),
             multipart: multipart::Limits::default(),
             negotiate: true,
@@ -126,6 +129,8 @@ pub enum PayloadKind {
     Xml,
     /// JSON, shown as XML inside an envelope when somebody asks.
     Json,
+    /// JSON in the BadgerFish convention, as the XML that it describes.
+    Badgerfish,
     /// Text, likewise.
     Text,
     /// Bytes, likewise.
@@ -298,7 +303,19 @@ impl Built {
                 let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
                 Built::ready(PayloadKind::Xml, raw, envelope)
             }
-            Media::Json => return parse_json(raw, charset, version),
+            Media::Json => return parse_json(raw, charset, limits, version),
+            Media::Badgerfish => {
+                let wrong = |e: String| {
+                    Fault::mediation(format!("the body is not BadgerFish JSON: {e}")).of_client()
+                };
+                let value = json::parse(&charset_text(&raw, charset), &limits.json)
+                    .map_err(|e| wrong(e.to_string()))?;
+                let mut envelope = Envelope::empty(SoapVersion::V11);
+                let body = envelope.body();
+                json::badgerfish::to_xml(&value, &mut envelope.document, body).map_err(wrong)?;
+                envelope.document.settle();
+                Built::ready(PayloadKind::Badgerfish, raw, envelope)
+            }
             Media::Text => Built::new(PayloadKind::Text, Some(raw)),
             Media::Form => Built {
                 query: query.map(Into::into),
@@ -501,6 +518,7 @@ impl Built {
             PayloadKind::Soap
             | PayloadKind::Xml
             | PayloadKind::MultipartForm
+            | PayloadKind::Badgerfish
             | PayloadKind::Empty => {}
         }
         // The view shows the bytes; only what is edited from here on replaces them.
@@ -533,9 +551,28 @@ fn malformed(error: xml::XmlError) -> Fault {
     Fault::malformed(error.to_string())
 }
 
-fn parse_json(raw: Bytes, charset: Charset, version: SoapVersion) -> Result<Built, Fault> {
+/// The bytes in UTF-8.
+fn charset_text(raw: &Bytes, charset: Charset) -> Bytes {
+    if charset.is_utf8() {
+        raw.clone()
+    } else {
+        charset.read_lossy(raw).into()
+    }
+}
+
+fn parse_json(
+    raw: Bytes,
+    charset: Charset,
+    limits: &BodyLimits,
+    version: SoapVersion,
+) -> Result<Built, Fault> {
     let text = (!charset.is_utf8()).then(|| Bytes::from(charset.read_lossy(&raw)));
-    match json::classify(text.as_ref().unwrap_or(&raw)) {
+    let bytes = text.as_ref().unwrap_or(&raw);
+    let kind = json::classify(bytes);
+    if limits.whole_json && !matches!(kind, json::Kind::Empty | json::Kind::Invalid) {
+        json::parse(bytes, &limits.json).map_err(|e| Fault::malformed(e.to_string()))?;
+    }
+    match kind {
         json::Kind::Empty => Ok(Built::empty(version)),
         json::Kind::Invalid => Err(Fault::mediation(
             "#getNewJsonPayload. Could not save JSON payload. Invalid input stream found. Payload is not a JSON string.",

@@ -84,6 +84,18 @@ async fn payloads_convert_between_forms() {
             "{\"a\":{\"b\":1}}",
         ),
         (
+            "application/json/badgerfish",
+            "{\"a\":{\"@x\":\"1\",\"$\":\"t\"}}",
+            "application/xml",
+            "<a x=\"1\">t</a>",
+        ),
+        (
+            "application/xml",
+            "<a x=\"1\">t</a>",
+            "application/json/badgerfish",
+            "{\"a\":{\"@x\":\"1\",\"$\":\"t\"}}",
+        ),
+        (
             "text/plain",
             "x<y",
             "application/json",
