@@ -3,6 +3,7 @@
 
 pub mod badgerfish;
 mod classify;
+mod lenient;
 pub mod number;
 mod parse;
 mod value;
@@ -10,6 +11,7 @@ mod write;
 pub mod xml;
 
 pub use classify::{Kind, classify};
+pub use lenient::parse_lenient;
 pub use parse::{JsonError, JsonErrorKind, Limits, MAX_DEPTH, parse};
 pub use value::{Members, Value};
 pub use write::{to_text, write};

@@ -163,6 +163,8 @@ pub struct Built {
     replaced: bool,
     /// The server's options for conversions; the default's until they are known.
     conversion: Option<Arc<json::Options>>,
+    /// The JSON view, made once and dropped when somebody edits.
+    tree: OnceLock<Result<Option<Arc<json::Value>>, String>>,
 }
 
 /// What a body in parts keeps beside its tree.
@@ -202,6 +204,7 @@ impl Built {
             envelope: OnceLock::new(),
             replaced: false,
             conversion: None,
+            tree: OnceLock::new(),
         }
     }
 
@@ -353,6 +356,7 @@ impl Built {
     pub(super) fn set_conversion(&mut self, options: &Arc<json::Options>) {
         if self.conversion.is_none() {
             self.conversion = Some(options.clone());
+            self.tree = OnceLock::new();
         }
     }
 
@@ -361,9 +365,17 @@ impl Built {
     /// # Errors
     /// Content that JSON cannot have, such as text beside elements.
     pub fn convert_to_json(&self) -> Result<Vec<u8>, Fault> {
+        let mut out = Vec::new();
+        if let Some(value) = self.convert_to_value()? {
+            json::write(&value, &mut out);
+        }
+        Ok(out)
+    }
+
+    fn convert_to_value(&self) -> Result<Option<json::Value>, Fault> {
         let envelope = self.envelope()?;
         let Some(payload) = envelope.payload() else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let default;
         let options = match &self.conversion {
@@ -373,7 +385,8 @@ impl Built {
                 &default
             }
         };
-        json::from_xml(&envelope.document, payload, options)
+        json::xml::to_value(&envelope.document, payload, options)
+            .map(Some)
             .map_err(|e| Fault::mediation(e.to_string()))
     }
 
@@ -455,6 +468,7 @@ impl Built {
     /// The envelope for editing.
     pub fn envelope_mut(&mut self) -> Result<&mut Envelope, Fault> {
         self.envelope()?;
+        self.tree = OnceLock::new();
         match self.envelope.get_mut() {
             Some(envelope) => Ok(envelope),
             None => Err(Fault::mediation("the body has no envelope")),
@@ -473,6 +487,36 @@ impl Built {
         self.coded = None;
         self.text = None;
         self.replaced = true;
+        self.tree = OnceLock::new();
+    }
+
+    /// The body as JSON: the payload itself, or what its XML form converts to; `None` when there is
+    /// nothing (spec 05 §4.1, §5.5). Parsed once, however often it is asked for.
+    ///
+    /// # Errors
+    /// Why there is no JSON form.
+    pub fn json_tree(&self) -> Result<Option<&json::Value>, String> {
+        let tree = self
+            .tree
+            .get_or_init(|| self.make_tree().map(|tree| tree.map(Arc::new)));
+        tree.as_ref().map(Option::as_deref).map_err(Clone::clone)
+    }
+
+    fn make_tree(&self) -> Result<Option<json::Value>, String> {
+        if let Some(raw) = self.json() {
+            return json::parse(raw, &json::Limits::default())
+                .map(Some)
+                .map_err(|e| e.to_string());
+        }
+        if self.kind == PayloadKind::Empty {
+            return Ok(None);
+        }
+        match self.convert_to_value().map_err(|f| f.message)? {
+            Some(tree) if tree.depth() > json::MAX_DEPTH => {
+                Err("the body is nested too deeply for JSON".to_owned())
+            }
+            tree => Ok(tree),
+        }
     }
 
     fn make_envelope(&self) -> Result<Envelope, Fault> {

@@ -114,6 +114,8 @@ pub struct Message {
     pub rest: bool,
     /// Default-scope properties.
     pub properties: Props,
+    /// Variables of the `variable` mediator; like properties they stay when the response comes.
+    pub variables: Props,
     /// Properties of scope `axis2` that were set; well-known ones are also shown from fields.
     pub axis2: Props,
     /// Properties of scope `axis2-client`.
@@ -169,6 +171,7 @@ impl Message {
             version,
             rest,
             properties: Props::new(),
+            variables: Props::new(),
             axis2: Props::new(),
             client_options: Props::new(),
             analytics: Props::new(),
@@ -248,6 +251,7 @@ impl Message {
             version: self.version,
             rest: self.rest,
             properties: self.properties.clone(),
+            variables: self.variables.clone(),
             axis2: self.axis2.clone(),
             client_options: self.client_options.clone(),
             analytics: self.analytics.clone(),
