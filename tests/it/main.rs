@@ -10,6 +10,8 @@
 mod cases;
 /// Snapshots of what the command line prints.
 mod help;
+/// Recorded answers of the reference engines.
+mod oracle;
 /// What the cases are made of: their format, scripted back-ends, an HTTP client, the runner.
 mod support;
 /// Rules about the source text that no compiler checks.
