@@ -1,11 +1,14 @@
 //! Expressions of artifacts: which language a text is in, and what it gives (spec 05 §1–§2).
 
+mod json_eval;
 pub mod jsonpath;
 mod scope;
 pub mod xpath;
 
 pub use scope::{LocalEntries, Scope};
 pub use xpath::Namespaces;
+
+pub use json_eval::JsonEval;
 
 use crate::json;
 use crate::message::{Fault, Message, PayloadKind, Value};
@@ -21,6 +24,13 @@ pub enum Expr {
     Json {
         /// The path.
         path: JsonPath,
+        /// The text as it was written.
+        text: String,
+    },
+    /// `json-eval(…)` that reads more than the body.
+    JsonFrom {
+        /// What it reads and selects.
+        eval: Box<JsonEval>,
         /// The text as it was written.
         text: String,
     },
@@ -45,10 +55,26 @@ impl Expr {
     /// # Errors
     /// When the text does not compile, or is in a language that is not supported yet.
     pub fn compile(text: &str, namespaces: &Namespaces) -> Result<Expr, ExprError> {
+        Expr::compile_nested(text, namespaces, 0)
+    }
+
+    /// `nesting` counts the `json-eval` expressions around this one.
+    fn compile_nested(
+        text: &str,
+        namespaces: &Namespaces,
+        nesting: usize,
+    ) -> Result<Expr, ExprError> {
         if let Some(rest) = text.strip_prefix("json-eval(") {
             // The last character is dropped whatever it is.
             let end = rest.char_indices().next_back().map_or(0, |(at, _)| at);
             let inner = rest.get(..end).unwrap_or_default();
+            let other = JsonEval::compile(inner, namespaces, nesting);
+            if let Some(eval) = other.map_err(|e| e.shifted("json-eval(".len()))? {
+                return Ok(Expr::JsonFrom {
+                    eval: Box::new(eval),
+                    text: text.to_owned(),
+                });
+            }
             let path = JsonPath::compile(inner).map_err(|e| ExprError {
                 offset: e.offset + "json-eval(".len(),
                 len: 1,
@@ -82,7 +108,7 @@ impl Expr {
     pub fn text(&self) -> &str {
         match self {
             Expr::XPath(xpath) => xpath.text(),
-            Expr::Json { text, .. } => text,
+            Expr::Json { text, .. } | Expr::JsonFrom { text, .. } => text,
         }
     }
 
@@ -91,6 +117,7 @@ impl Expr {
         match self {
             Expr::XPath(xpath) => xpath.needs_body(),
             Expr::Json { .. } => true,
+            Expr::JsonFrom { eval, .. } => eval.needs_body(),
         }
     }
 
@@ -104,6 +131,7 @@ impl Expr {
                 .string_value_of(scope)
                 .map_err(|e| self.failure(&e.message)),
             Expr::Json { path, .. } => Ok(Some(json_string(path, scope.message))),
+            Expr::JsonFrom { eval, .. } => eval.string(scope).map(Some),
         }
     }
 
@@ -122,6 +150,7 @@ impl Expr {
             Expr::Json { path, .. } => {
                 Ok(json_string(path, scope.message).eq_ignore_ascii_case("true"))
             }
+            Expr::JsonFrom { eval, .. } => Ok(eval.string(scope)?.eq_ignore_ascii_case("true")),
         }
     }
 
@@ -132,6 +161,16 @@ impl Expr {
         ));
         fault.detail = Some(format!("{}: {cause}", fault.message));
         fault
+    }
+}
+
+impl ExprError {
+    /// The same error of a text that stands `by` bytes later.
+    fn shifted(self, by: usize) -> ExprError {
+        ExprError {
+            offset: self.offset + by,
+            ..self
+        }
     }
 }
 
