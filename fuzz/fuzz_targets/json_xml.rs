@@ -29,6 +29,7 @@ fuzz_target!(|data: &[u8]| {
         let written = document.to_xml(top);
         let deep = xml::Limits {
             max_depth: 4096,
+            max_name_bytes: usize::MAX,
             ..xml::Limits::default()
         };
         let again = Document::parse(written.into(), &deep);

@@ -237,3 +237,72 @@ fn xpath_answers_as_recorded() {
         wrong.join("\n")
     );
 }
+
+/// Expands `{n*text}`, `{n..text#}` and escapes.
+fn expand(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '\\']) {
+        out.extend_from_slice(&rest.as_bytes()[..at]);
+        rest = &rest[at..];
+        if let Some(tail) = rest.strip_prefix('\\') {
+            let (byte, length) = match tail.chars().next() {
+                Some('t') => (b'\t', 1),
+                Some('n') => (b'\n', 1),
+                Some('r') => (b'\r', 1),
+                _ => (u8::from_str_radix(&tail[1..3], 16).expect("\\xNN"), 3),
+            };
+            out.push(byte);
+            rest = &tail[length..];
+            continue;
+        }
+        let (inside, tail) = rest[1..].split_once('}').expect("a closing brace");
+        rest = tail;
+        match inside.split_once("..") {
+            Some((count, text)) => {
+                let count: usize = count.parse().expect("a number");
+                out.extend((0..count).flat_map(|i| text.replace('#', &i.to_string()).into_bytes()));
+            }
+            None => {
+                let (count, text) = inside.split_once('*').expect("n*text");
+                out.extend_from_slice(text.repeat(count.parse().expect("a number")).as_bytes());
+            }
+        }
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+#[test]
+fn nasty_documents() {
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/xml/nasty.tsv");
+    let table = std::fs::read_to_string(table).expect("the table");
+    let mut wrong = Vec::new();
+    for line in table.lines().filter(|l| !l.starts_with('#')) {
+        let fields: Vec<&str> = line.splitn(3, '\t').collect();
+        let [verdict, other, document] = fields[..] else {
+            panic!("three fields: {line}");
+        };
+        let bytes = expand(document);
+        let ours = Document::parse(bytes.clone().into(), &Limits::default());
+        let found = ours
+            .as_ref()
+            .map_or_else(|e| format!("{:?}", e.problem), |_| "ok".to_owned());
+        if found != verdict {
+            wrong.push(format!("{found} instead of {line}"));
+        }
+        let theirs = || {
+            let text = std::str::from_utf8(&bytes).expect("text");
+            roxmltree::Document::parse(text).is_ok()
+        };
+        let agrees = match other {
+            "-" => true,
+            "=" => theirs() == ours.is_ok(),
+            _ => theirs() != ours.is_ok(),
+        };
+        if !agrees {
+            wrong.push(format!("roxmltree is not '{other}': {line}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
