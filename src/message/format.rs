@@ -5,6 +5,7 @@ use super::envelope::FaultParts;
 use super::media::Media;
 use super::{Fault, Message, SoapVersion};
 use crate::json;
+use crate::xml::{Document, NodeId};
 use base64::Engine;
 use bytes::Bytes;
 
@@ -139,6 +140,7 @@ fn write(built: &mut Built, formatter: Formatter, converted: bool) -> Result<Byt
         Formatter::Xml => {
             let envelope = built.envelope()?;
             if let Some(payload) = envelope.payload() {
+                writable(&envelope.document, payload)?;
                 envelope.document.write(payload, &mut out);
             }
         }
@@ -202,8 +204,18 @@ fn write_soap(built: &mut Built, out: &mut Vec<u8>) -> Result<(), Fault> {
         envelope.document.detach(header);
     }
     out.extend_from_slice(b"<?xml version='1.0' encoding='UTF-8'?>");
+    writable(&envelope.document, envelope.root)?;
     envelope.document.write(envelope.root, out);
     Ok(())
+}
+
+/// Names and characters that came from JSON or properties may be none that XML has: then there is
+/// nothing to send.
+fn writable(document: &Document, n: NodeId) -> Result<(), Fault> {
+    match document.flaw(n) {
+        None => Ok(()),
+        Some(flaw) => Err(Fault::mediation(flaw.to_string())),
+    }
 }
 
 fn form_encode(text: &str, out: &mut Vec<u8>) {
