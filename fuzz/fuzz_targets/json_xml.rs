@@ -33,11 +33,9 @@ fuzz_target!(|data: &[u8]| {
             ..xml::Limits::default()
         };
         let again = Document::parse(written.into(), &deep);
-        match document.flaw(top) {
-            Some(flaw) => assert!(again.is_err(), "{flaw}"),
-            // Prefixes are nobody's business there.
-            None => assert!(again.is_ok() || text.contains(&b':'), "{:?}", again.err()),
-        }
+        // What has a flaw may still be read, as something else; prefixes are nobody's business there.
+        let flawed = document.flaw(top).is_some() || text.contains(&b':');
+        assert!(flawed || again.is_ok(), "{:?}", again.err());
         if let Some(root) = document.root_element() {
             back(&document, root, &options);
         }

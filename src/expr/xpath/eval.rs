@@ -225,10 +225,16 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         })
     }
 
-    /// String-value of a node; reading long text is work too.
+    /// String-value of a node; looking for its pieces and reading long text is work too.
     pub(super) fn node_text(&mut self, node: Option<Node<'a>>) -> Result<Cow<'a, str>> {
-        let text = node.map_or(Cow::Borrowed(""), axes::string_value);
-        self.spend(text.len() as u64 / 32)?;
+        let (text, cost) = match node {
+            None => return Ok(Cow::Borrowed("")),
+            Some(node) if node.attribute.is_none() => {
+                node.document.string_value_and_cost(node.node)
+            }
+            Some(node) => (axes::string_value(node), 0),
+        };
+        self.spend(cost + text.len() as u64 / 32)?;
         Ok(text)
     }
 
