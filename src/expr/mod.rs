@@ -11,7 +11,7 @@ pub use xpath::Namespaces;
 pub use json_eval::JsonEval;
 
 use crate::json;
-use crate::message::{Fault, Message, PayloadKind, Value};
+use crate::message::{Body, Fault, Message, PayloadKind, Value};
 use jsonpath::JsonPath;
 use xpath::XPath;
 
@@ -126,6 +126,7 @@ impl Expr {
     /// # Errors
     /// When the evaluation throws.
     pub fn string(&self, scope: &Scope<'_>) -> Result<Option<String>, Fault> {
+        self.view(scope)?;
         match self {
             Expr::XPath(xpath) => xpath
                 .string_value_of(scope)
@@ -140,6 +141,7 @@ impl Expr {
     /// # Errors
     /// When the evaluation throws.
     pub fn boolean(&self, scope: &Scope<'_>) -> Result<bool, Fault> {
+        self.view(scope)?;
         match self {
             Expr::XPath(xpath) => xpath.boolean(scope).map_err(|e| {
                 let mut fault =
@@ -152,6 +154,19 @@ impl Expr {
             }
             Expr::JsonFrom { eval, .. } => Ok(eval.string(scope)?.eq_ignore_ascii_case("true")),
         }
+    }
+
+    /// Makes the XML view of a body that an XPath reads: one that has none is a fault (spec 01
+    /// §17.1). A fault handler that was called for something sees an empty one instead
+    /// (differences.md).
+    fn view(&self, scope: &Scope<'_>) -> Result<(), Fault> {
+        if let (Expr::XPath(xpath), Body::Built(built)) = (self, &scope.message.body)
+            && xpath.needs_body()
+            && scope.message.properties.get("ERROR_CODE").is_none()
+        {
+            built.envelope()?;
+        }
+        Ok(())
     }
 
     fn failure(&self, cause: &str) -> Fault {
@@ -176,7 +191,7 @@ impl ExprError {
 
 /// `json-eval` on the body: any failure gives the empty string (spec 05 §2.4, §4.1).
 fn json_string(path: &JsonPath, message: &Message) -> String {
-    let crate::message::Body::Built(built) = &message.body else {
+    let Body::Built(built) = &message.body else {
         return String::new();
     };
     let converted;
@@ -184,10 +199,7 @@ fn json_string(path: &JsonPath, message: &Message) -> String {
         Some(raw) => raw,
         None if built.kind == PayloadKind::Empty => return String::new(),
         None => {
-            let text = built.envelope().ok().and_then(|envelope| {
-                let payload = envelope.payload()?;
-                json::from_xml(&envelope.document, payload, &json::Options::default()).ok()
-            });
+            let text = built.convert_to_json().ok().filter(|t| !t.is_empty());
             match text {
                 Some(text) => {
                     converted = text;

@@ -4,6 +4,7 @@ use super::xpath::{self, PropertyScope, PropertyValue};
 use crate::clock::Clock;
 use crate::message::media::Media;
 use crate::message::{Envelope, Exchange, Message, Value, header_text};
+use crate::settings::Settings;
 use crate::xml::{Document, NodeId};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ pub struct Scope<'a> {
     pub entries: &'a LocalEntries,
     /// The clock.
     pub clock: &'a Clock,
+    /// Settings, for the scopes `system` and `file`.
+    pub settings: &'a Settings,
 }
 
 fn show(value: &Value) -> PropertyValue<'_> {
@@ -93,45 +96,36 @@ impl<'a> Scope<'a> {
             },
             "FAULT_MESSAGE" if message.status.is_some_and(|s| s >= 400) => text("TRUE"),
             "ContentType" => borrowed(message.content_type()),
-            "messageType" => borrowed(message.effective_message_type()),
-            "CHARACTER_SET_ENCODING" => borrowed(Some(
-                message
-                    .content_type()
-                    .and_then(|c| crate::message::media::parameter(c, "charset"))
-                    .unwrap_or("UTF-8"),
-            )),
+            "messageType" => match message.effective_message_type() {
+                // A request without a body (spec 01 §15.3).
+                None if message.status.is_none() => borrowed(Some("application/xml")),
+                found => borrowed(found),
+            },
+            "CHARACTER_SET_ENCODING" => borrowed(Some(message.charset_name())),
             "REST_URL_POSTFIX" => borrowed(message.rest_postfix.as_deref()),
             "TransportInURL" => borrowed(message.uri.path_and_query().map(|p| p.as_str())),
             "REMOTE_ADDR" | "REMOTE_HOST" => text(self.exchange.remote.ip().to_string()),
             "CORRELATION_ID" => borrowed(message.correlation_id()),
-            "SERVICE_PREFIX" => text(self.service_prefix()),
-            "NO_ENTITY_BODY" if matches!(message.body, crate::message::Body::Empty) => {
-                PropertyValue::Boolean(true)
+            "SERVICE_PREFIX" => text(message.service_prefix(self.exchange)),
+            "NO_ENTITY_BODY" if message.has_no_entity() => PropertyValue::Boolean(true),
+            "ClientApiNonBlocking" if message.status.is_none() => PropertyValue::Boolean(false),
+            "synapse.isresponse" if message.status.is_some() => PropertyValue::Boolean(true),
+            "synapse.internal.rest.contentType" if message.rest && message.status.is_none() => {
+                borrowed(
+                    message
+                        .content_type()
+                        .map(crate::message::media::media_type),
+                )
+            }
+            "TRANSPORT_HEADERS" => message
+                .headers_text(false)
+                .map_or(PropertyValue::Null, text),
+            "EXCESS_TRANSPORT_HEADERS" => {
+                message.headers_text(true).map_or(PropertyValue::Null, text)
             }
             "message.builder.invoked" if message.is_built() => PropertyValue::Boolean(true),
             _ => PropertyValue::Null,
         }
-    }
-
-    fn service_prefix(&self) -> String {
-        let scheme = if self.exchange.secure {
-            "https"
-        } else {
-            "http"
-        };
-        let host = self.exchange.host.as_ref().map_or_else(
-            || self.exchange.local.to_string(),
-            |h| header_text(h).to_owned(),
-        );
-        let path = self.message.uri.path();
-        let path = match &self.message.rest_postfix {
-            Some(postfix) => {
-                let postfix = postfix.split('?').next().unwrap_or_default();
-                path.strip_suffix(postfix).unwrap_or(path)
-            }
-            None => path,
-        };
-        format!("{scheme}://{host}{path}/")
     }
 }
 
@@ -176,7 +170,13 @@ impl xpath::Scope for Scope<'_> {
                 Ok(value) => text(value),
                 Err(_) => text(""),
             },
-            PropertyScope::System | PropertyScope::File | PropertyScope::Registry => text(""),
+            PropertyScope::System => PropertyValue::String(Cow::Borrowed(
+                self.settings.system_properties.get(name).unwrap_or(""),
+            )),
+            PropertyScope::File => PropertyValue::String(Cow::Borrowed(
+                self.settings.file_properties.get(name).unwrap_or(""),
+            )),
+            PropertyScope::Registry => text(""),
             PropertyScope::Axis2Client | PropertyScope::Func | PropertyScope::Variable => {
                 PropertyValue::Null
             }

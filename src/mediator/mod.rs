@@ -1,6 +1,7 @@
 //! Mediators: the steps of a flow. One mediator, one file: description, parse, link, run, tests.
 //! A new one is a copy of a neighbour and a row in [`TABLE`].
 
+mod branch;
 mod call;
 mod drop;
 mod filter;
@@ -16,13 +17,16 @@ mod property;
 mod respond;
 mod send;
 pub mod sequence;
+mod settle;
 
+pub use branch::Detached;
 pub use library::{Library, Out, Route, run_sequence};
 pub use link::{Linker, Reference};
 pub use list::{List, ListDef};
 pub use property::import as inline_xml;
 pub use send::send_to_target;
 pub use sequence::{OnError, Sequence, SequenceDef};
+pub use settle::settle;
 
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Boxed, SendContext, Services};
@@ -45,13 +49,13 @@ pub enum Flow {
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// What the worker's messages share.
-    pub services: &'a Services,
+    pub services: &'a Arc<Services>,
     /// The plan's sequences, endpoints and local entries.
-    pub library: &'a Library,
+    pub library: &'a Arc<Library>,
     /// The client side.
     pub exchange: &'a Arc<Exchange>,
     /// Where responses and faults of this flow go.
-    pub route: &'a Route,
+    pub route: &'a Arc<Route>,
 }
 
 impl<'a> Context<'a> {
@@ -62,6 +66,7 @@ impl<'a> Context<'a> {
             exchange: self.exchange,
             entries: &self.library.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 
@@ -73,6 +78,7 @@ impl<'a> Context<'a> {
             entries: &self.library.entries,
             exchange: self.exchange,
             depth: 0,
+            deliver: None,
         }
     }
 }

@@ -388,7 +388,11 @@ pub fn parse(source: &Source) -> Result<roxmltree::Document<'_>, Box<(usize, Str
     };
     roxmltree::Document::parse_with_options(source.text(), options).map_err(|e| {
         let at = e.pos();
-        let offset = offset_of(source.text(), at.row as usize, at.col as usize);
+        let offset = match e {
+            // This error has no position of its own.
+            roxmltree::Error::DtdDetected => source.text().find("<!DOCTYPE").unwrap_or(0),
+            _ => offset_of(source.text(), at.row as usize, at.col as usize),
+        };
         let message = match e {
             roxmltree::Error::DtdDetected => "a DOCTYPE is not allowed in an artifact".to_owned(),
             other => {
