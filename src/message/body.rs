@@ -158,6 +158,8 @@ pub struct Built {
     replaced: bool,
     /// The server's options for conversions; the default's until they are known.
     conversion: Option<Arc<json::Options>>,
+    /// What JSON may hold to become XML.
+    json_limits: json::Limits,
 }
 
 /// What a body in parts keeps beside its tree.
@@ -197,6 +199,7 @@ impl Built {
             envelope: OnceLock::new(),
             replaced: false,
             conversion: None,
+            json_limits: json::Limits::default(),
         }
     }
 
@@ -330,6 +333,11 @@ impl Built {
         };
         built.charset = charset;
         Ok(built)
+    }
+
+    /// Sets what JSON may hold to become XML.
+    pub(super) fn set_json_limits(&mut self, limits: json::Limits) {
+        self.json_limits = limits;
     }
 
     /// Sets how JSON and XML are converted into each other.
@@ -474,7 +482,7 @@ impl Built {
                     self.conversion
                         .as_deref()
                         .unwrap_or(&json::Options::default()),
-                    &json::Limits::default(),
+                    &self.json_limits,
                 )
                 .map_err(|e| Fault::malformed(e.to_string()))?;
             }

@@ -432,7 +432,8 @@ fn flaws_are_found() {
     let mut tree = document("<a b='1'><c>t</c></a>");
     let top = root(&tree);
     assert_eq!(tree.flaw(tree.document_node()), None);
-    let cases: [(&dyn Fn(&mut Document) -> NodeId, &str); 8] = [
+    type Make<'m> = &'m dyn Fn(&mut Document) -> NodeId;
+    let cases: [(Make<'_>, &str); 8] = [
         (
             &|t| t.create_text("a\u{8}"),
             "the character U+0008 cannot be written as XML",
