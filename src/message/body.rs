@@ -27,6 +27,8 @@ pub struct BodyLimits {
     pub xml: xml::Limits,
     /// Limits of JSON values.
     pub json: json::Limits,
+    /// A JSON body that is read is parsed whole, not only looked at (spec 01 §2.3).
+    pub whole_json: bool,
     /// How JSON and XML are converted into each other.
     pub conversion: Arc<json::Options>,
     /// Limits of bodies in parts.
@@ -41,6 +43,7 @@ impl Default for BodyLimits {
             max_bytes: 64 << 20,
             xml: xml::Limits::default(),
             json: json::Limits::default(),
+            whole_json: false,
             conversion: Arc::default(),
             multipart: multipart::Limits::default(),
             negotiate: true,
@@ -300,7 +303,7 @@ impl Built {
                 let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
                 Built::ready(PayloadKind::Xml, raw, envelope)
             }
-            Media::Json => return parse_json(raw, charset, version),
+            Media::Json => return parse_json(raw, charset, limits, version),
             Media::Badgerfish => {
                 let wrong = |e: String| {
                     Fault::mediation(format!("the body is not BadgerFish JSON: {e}")).of_client()
@@ -557,9 +560,19 @@ fn charset_text(raw: &Bytes, charset: Charset) -> Bytes {
     }
 }
 
-fn parse_json(raw: Bytes, charset: Charset, version: SoapVersion) -> Result<Built, Fault> {
+fn parse_json(
+    raw: Bytes,
+    charset: Charset,
+    limits: &BodyLimits,
+    version: SoapVersion,
+) -> Result<Built, Fault> {
     let text = (!charset.is_utf8()).then(|| Bytes::from(charset.read_lossy(&raw)));
-    match json::classify(text.as_ref().unwrap_or(&raw)) {
+    let bytes = text.as_ref().unwrap_or(&raw);
+    let kind = json::classify(bytes);
+    if limits.whole_json && !matches!(kind, json::Kind::Empty | json::Kind::Invalid) {
+        json::parse(bytes, &limits.json).map_err(|e| Fault::malformed(e.to_string()))?;
+    }
+    match kind {
         json::Kind::Empty => Ok(Built::empty(version)),
         json::Kind::Invalid => Err(Fault::mediation(
             "#getNewJsonPayload. Could not save JSON payload. Invalid input stream found. Payload is not a JSON string.",
