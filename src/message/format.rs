@@ -194,6 +194,9 @@ impl Message {
         if let Body::Built(built) = &mut self.body {
             built.set_conversion(&limits.conversion);
         }
+        if self.content_type.is_none() && self.has_no_entity() {
+            return Ok(());
+        }
         let writing = match &self.body {
             Body::Built(built) => self.writing(built)?,
             _ => return Ok(()),
