@@ -1,5 +1,6 @@
 //! Expressions of artifacts: which language a text is in, and what it gives (spec 05 §1–§2).
 
+mod json_eval;
 pub mod jsonpath;
 mod scope;
 pub mod synapse;
@@ -7,6 +8,8 @@ pub mod xpath;
 
 pub use scope::{LocalEntries, Scope};
 pub use xpath::Namespaces;
+
+pub use json_eval::JsonEval;
 
 use crate::message::{Body, Fault, Message, Value};
 use jsonpath::JsonPath;
@@ -32,6 +35,13 @@ pub enum Expr {
         /// The text as it was written.
         text: String,
     },
+    /// `json-eval(…)` that reads more than the body.
+    JsonFrom {
+        /// What it reads and selects.
+        eval: Box<JsonEval>,
+        /// The text as it was written.
+        text: String,
+    },
 }
 
 /// Why an expression does not compile.
@@ -53,10 +63,26 @@ impl Expr {
     /// # Errors
     /// When the text does not compile, or is in a language that is not supported yet.
     pub fn compile(text: &str, namespaces: &Namespaces) -> Result<Expr, ExprError> {
+        Expr::compile_nested(text, namespaces, 0)
+    }
+
+    /// `nesting` counts the `json-eval` expressions around this one.
+    fn compile_nested(
+        text: &str,
+        namespaces: &Namespaces,
+        nesting: usize,
+    ) -> Result<Expr, ExprError> {
         if let Some(rest) = text.strip_prefix("json-eval(") {
             // The last character is dropped whatever it is.
             let end = rest.char_indices().next_back().map_or(0, |(at, _)| at);
             let inner = rest.get(..end).unwrap_or_default();
+            let other = JsonEval::compile(inner, namespaces, nesting);
+            if let Some(eval) = other.map_err(|e| e.shifted("json-eval(".len()))? {
+                return Ok(Expr::JsonFrom {
+                    eval: Box::new(eval),
+                    text: text.to_owned(),
+                });
+            }
             let path = JsonPath::compile(inner).map_err(|e| ExprError {
                 offset: e.offset + "json-eval(".len(),
                 len: 1,
@@ -97,7 +123,9 @@ impl Expr {
     pub fn text(&self) -> &str {
         match self {
             Expr::XPath(xpath) => xpath.text(),
-            Expr::Json { text, .. } | Expr::Synapse { text, .. } => text,
+            Expr::Json { text, .. } | Expr::JsonFrom { text, .. } | Expr::Synapse { text, .. } => {
+                text
+            }
         }
     }
 
@@ -109,7 +137,7 @@ impl Expr {
                 .iter()
                 .map(|w| (w.offset, w.len, w.message.as_str()))
                 .collect(),
-            Expr::Json { .. } => Vec::new(),
+            Expr::Json { .. } | Expr::JsonFrom { .. } => Vec::new(),
             Expr::Synapse { expression, .. } => expression
                 .warnings()
                 .iter()
@@ -123,6 +151,7 @@ impl Expr {
         match self {
             Expr::XPath(xpath) => xpath.needs_body(),
             Expr::Json { .. } => true,
+            Expr::JsonFrom { eval, .. } => eval.needs_body(),
             Expr::Synapse { expression, .. } => expression.needs_body(),
         }
     }
@@ -138,6 +167,7 @@ impl Expr {
                 .string_value_of(scope)
                 .map_err(|e| self.failure(&e.message)),
             Expr::Json { path, .. } => Ok(Some(json_string(path, scope.message))),
+            Expr::JsonFrom { eval, .. } => eval.string(scope).map(Some),
             Expr::Synapse { expression, .. } => expression
                 .string(scope)
                 .map(Some)
@@ -152,7 +182,7 @@ impl Expr {
     pub fn object(&self, scope: &Scope<'_>) -> Result<Option<Value>, Fault> {
         self.view(scope)?;
         match self {
-            Expr::XPath(_) | Expr::Json { .. } => Ok(None),
+            Expr::XPath(_) | Expr::Json { .. } | Expr::JsonFrom { .. } => Ok(None),
             Expr::Synapse { expression, .. } => expression
                 .object(scope)
                 .map(Some)
@@ -176,6 +206,7 @@ impl Expr {
             Expr::Json { path, .. } => {
                 Ok(json_string(path, scope.message).eq_ignore_ascii_case("true"))
             }
+            Expr::JsonFrom { eval, .. } => Ok(eval.string(scope)?.eq_ignore_ascii_case("true")),
             Expr::Synapse { expression, .. } => expression
                 .boolean(scope)
                 .map_err(|f| thrown(expression.text(), f)),
@@ -188,7 +219,7 @@ impl Expr {
     fn view(&self, scope: &Scope<'_>) -> Result<(), Fault> {
         let reads = match self {
             Expr::XPath(xpath) => xpath.needs_body(),
-            Expr::Json { .. } => false,
+            Expr::Json { .. } | Expr::JsonFrom { .. } => false,
             Expr::Synapse { expression, .. } => expression.needs_xml(),
         };
         match reads {
@@ -223,6 +254,14 @@ impl ExprError {
             len: problem.len,
             message: problem.message,
             unsupported: problem.unsupported,
+        }
+    }
+
+    /// The same error of a text that stands `by` bytes later.
+    fn shifted(self, by: usize) -> ExprError {
+        ExprError {
+            offset: self.offset + by,
+            ..self
         }
     }
 }

@@ -165,6 +165,8 @@ pub struct Built {
     conversion: Option<Arc<json::Options>>,
     /// The JSON view, made once and dropped when somebody edits.
     tree: OnceLock<Result<Option<Arc<json::Value>>, String>>,
+    /// What JSON may hold to become XML.
+    json_limits: json::Limits,
 }
 
 /// What a body in parts keeps beside its tree.
@@ -205,6 +207,7 @@ impl Built {
             replaced: false,
             conversion: None,
             tree: OnceLock::new(),
+            json_limits: json::Limits::default(),
         }
     }
 
@@ -357,6 +360,11 @@ impl Built {
         };
         built.charset = charset;
         Ok(built)
+    }
+
+    /// Sets what JSON may hold to become XML.
+    pub(super) fn set_json_limits(&mut self, limits: json::Limits) {
+        self.json_limits = limits;
     }
 
     /// Sets how JSON and XML are converted into each other.
@@ -542,7 +550,7 @@ impl Built {
                     self.conversion
                         .as_deref()
                         .unwrap_or(&json::Options::default()),
-                    &json::Limits::default(),
+                    &self.json_limits,
                 )
                 .map_err(|e| Fault::malformed(e.to_string()))?;
             }

@@ -194,6 +194,9 @@ impl Message {
         if let Body::Built(built) = &mut self.body {
             built.set_conversion(&limits.conversion);
         }
+        if self.content_type.is_none() && self.has_no_entity() {
+            return Ok(());
+        }
         let writing = match &self.body {
             Body::Built(built) => self.writing(built)?,
             _ => return Ok(()),
@@ -364,6 +367,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
                 );
             }
             if let Some((document, payload)) = payload(built)? {
+                writable(document, payload)?;
                 document.write(payload, &mut out);
             }
         }
@@ -442,6 +446,16 @@ fn write_soap(built: &mut Built, writing: &Writing, out: &mut Vec<u8>) -> Result
         let name = &writing.charset_name;
         out.extend_from_slice(format!("<?xml version='1.0' encoding='{name}'?>").as_bytes());
     }
+    writable(&envelope.document, envelope.root)?;
     envelope.document.write(envelope.root, out);
     Ok(())
+}
+
+/// Names and characters that came from JSON or properties may be none that XML has: then there is
+/// nothing to send.
+fn writable(document: &Document, n: NodeId) -> Result<(), Fault> {
+    match document.flaw(n) {
+        None => Ok(()),
+        Some(flaw) => Err(Fault::mediation(flaw.to_string())),
+    }
 }

@@ -460,6 +460,7 @@ impl Message {
         };
         let mut built = Built::parse(source, limits)?;
         built.set_conversion(&limits.conversion);
+        built.set_json_limits(limits.json);
         if !codings.is_identity() {
             built.set_coded(codings, came);
         }

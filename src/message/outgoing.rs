@@ -679,6 +679,8 @@ pub fn fault_response(
     } else {
         &fault.message
     };
+    // The words may be those of the message, with characters that XML has not.
+    let reason = &reason.replace(|c| !crate::xml::is_xml_char(c), "\u{FFFD}");
     let (body, content_type) = match form {
         ClientFormat::Soap11 => (
             soap_fault(SoapVersion::V11, reason),

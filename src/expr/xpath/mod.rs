@@ -24,6 +24,7 @@ mod encode;
 mod eval;
 mod functions;
 mod lexer;
+mod overlap;
 mod parser;
 mod program;
 mod synapse;
