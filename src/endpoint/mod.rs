@@ -21,7 +21,7 @@ pub use store::Stores;
 
 use crate::clock::Clock;
 use crate::diag::Place;
-use crate::expr::{LocalEntries, Scope};
+use crate::expr::{Around, LocalEntries, Scope};
 use crate::message::body::BodyLimits;
 use crate::message::fault::{Report, codes};
 use crate::message::{EndpointId, Exchange, Fault, Message, SequenceId};
@@ -95,6 +95,15 @@ impl<'a> SendContext<'a> {
     pub fn scope(&self, message: &'a Message) -> Scope<'a> {
         Scope {
             message,
+            exchange: self.exchange,
+            entries: self.entries,
+            clock: &self.services.clock,
+        }
+    }
+
+    /// The same without the message.
+    pub fn around(&self) -> Around<'a> {
+        Around {
             exchange: self.exchange,
             entries: self.entries,
             clock: &self.services.clock,

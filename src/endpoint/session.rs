@@ -9,10 +9,10 @@ use super::{
     ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
 };
 use crate::diag::{Diagnostic, codes as diag_codes};
+use crate::expr::{Effects, Expr, Namespaces, Wanted};
 use crate::message::fault::codes;
-use crate::message::{Body, Fault, Message, header_text};
+use crate::message::{Answer, Body, Fault, Message, header_text};
 use crate::syntax::{Element, Reader, SYNAPSE};
-use crate::xml::{Peek, soap_header_child_text};
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
 use std::collections::HashMap;
@@ -33,6 +33,7 @@ enum SessionType {
 #[derive(Debug)]
 pub struct SessionDef {
     kind: SessionType,
+    block: Option<Arc<Expr>>,
     timeout: Option<Duration>,
     group: LoadBalanceDef,
 }
@@ -97,6 +98,7 @@ impl SessionDef {
         }
         Some(SessionDef {
             kind: kind?,
+            block: client_id_block().map(Arc::new),
             timeout,
             group: group_def,
         })
@@ -113,6 +115,7 @@ impl SessionDef {
             children: EndpointDef::link_children(&self.group.children, names, path),
             name: def.head.name.clone(),
             kind: self.kind,
+            block: self.block.clone(),
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             max_sessions,
             state: names.stores().group(path, def.head.fingerprint),
@@ -193,6 +196,7 @@ impl Sessions {
 struct SessionGroup {
     name: Option<String>,
     kind: SessionType,
+    block: Option<Arc<Expr>>,
     children: Vec<Arc<Endpoint>>,
     timeout_ms: u64,
     max_sessions: usize,
@@ -226,7 +230,7 @@ impl SessionGroup {
         let now = cx.services.clock.now();
         match self.kind {
             SessionType::SimpleClient => {
-                let Some(id) = client_id(cx, message).await? else {
+                let Some(id) = client_id(cx, message, self.block.as_deref()).await? else {
                     return Ok((None, None));
                 };
                 let child = self.sessions.child(&id, now).and_then(|c| self.child_of(c));
@@ -299,39 +303,39 @@ fn cookies(message: &Message) -> impl Iterator<Item = &str> {
 
 /// The text of the header block `{http://ws.apache.org/ns/synapse}ClientID`. Read from the tree
 /// when there is one, else from the start of the bytes without building anything.
-async fn client_id(cx: &SendContext<'_>, message: &mut Message) -> Result<Option<String>, Fault> {
+async fn client_id(
+    cx: &SendContext<'_>,
+    message: &mut Message,
+    block: Option<&Expr>,
+) -> Result<Option<String>, Fault> {
     if message.rest && !message.is_built() {
         return Ok(None);
     }
-    if !message.is_built() {
-        message.body.collect(cx.services.limits.max_bytes).await?;
-    }
-    let text = match &message.body {
-        Body::Bytes(bytes) if is_utf8(message) => {
-            match soap_header_child_text(bytes, SYNAPSE, "ClientID") {
-                Peek::Found(text) => Some(text),
-                Peek::Absent => None,
-                // Anything odd is decided by the real reader, which says what is wrong.
-                Peek::Incomplete | Peek::Malformed => {
-                    message.build(&cx.services.limits).await?;
-                    from_tree(message)
-                }
-            }
+    let limits = &cx.services.limits;
+    let answer = match block {
+        Some(block) if !message.is_built() => {
+            block
+                .look(Wanted::Text, Effects::None, cx.around(), message, limits)
+                .await?
         }
-        Body::Bytes(_) => {
-            message.build(&cx.services.limits).await?;
+        _ => None,
+    };
+    let text = match answer {
+        Some(Answer::Text(text)) => text,
+        _ if matches!(message.body, Body::Empty) => None,
+        // Anything odd is decided by the real reader, which says what is wrong.
+        _ => {
+            message.build(limits).await?;
             from_tree(message)
         }
-        _ => from_tree(message),
     };
     Ok(text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()))
 }
 
-fn is_utf8(message: &Message) -> bool {
-    message
-        .content_type()
-        .and_then(|c| crate::message::media::parameter(c, "charset"))
-        .is_none_or(|c| c.eq_ignore_ascii_case("utf-8") || c.eq_ignore_ascii_case("us-ascii"))
+/// What finds the header block, for a message whose body is not built.
+fn client_id_block() -> Option<Expr> {
+    let namespaces = Namespaces(vec![("s".to_owned(), SYNAPSE.to_owned())]);
+    Expr::compile("string($header/s:ClientID)", &namespaces).ok()
 }
 
 fn from_tree(message: &Message) -> Option<String> {

@@ -108,7 +108,9 @@ impl<'a> Scope<'a> {
             "NO_ENTITY_BODY" if matches!(message.body, crate::message::Body::Empty) => {
                 PropertyValue::Boolean(true)
             }
-            "message.builder.invoked" if message.is_built() => PropertyValue::Boolean(true),
+            "message.builder.invoked" if message.is_built() || message.looked.is_some() => {
+                PropertyValue::Boolean(true)
+            }
             _ => PropertyValue::Null,
         }
     }

@@ -105,7 +105,7 @@ impl Message {
 }
 
 /// Whether the bytes that came in are what this formatter would write.
-fn fits(kind: PayloadKind, formatter: Formatter) -> bool {
+pub(super) fn fits(kind: PayloadKind, formatter: Formatter) -> bool {
     matches!(
         (kind, formatter),
         (PayloadKind::Soap, Formatter::Soap)

@@ -3,6 +3,7 @@
 //! All state of one message lives here; compiled mediators and endpoints hold none.
 
 pub mod addressing;
+mod answers;
 pub mod body;
 pub mod envelope;
 pub mod exchange;
@@ -15,6 +16,7 @@ pub mod props;
 pub mod stream;
 pub mod value;
 
+pub use answers::{Answer, Answers};
 pub use body::{Body, BodyLimits, Built, PayloadKind};
 pub use envelope::{Envelope, SoapVersion};
 pub use exchange::{ClientFormat, Exchange};
@@ -113,6 +115,11 @@ pub struct Message {
     pub last_endpoint: bool,
     /// Endpoint attempts made for this request.
     pub attempts: u32,
+    /// What its body is, when an expression read that from its bytes: everything but the body itself is then as if
+    /// it had been built.
+    pub looked: Option<PayloadKind>,
+    /// Answers of expressions that were read from the bytes of the body, for the step at hand.
+    pub answers: Answers,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
     pub addressing_read: bool,
 }
@@ -154,6 +161,8 @@ impl Message {
             fault_stack: Vec::new(),
             last_endpoint: false,
             attempts: 0,
+            looked: None,
+            answers: Answers::default(),
             addressing_read: false,
         }
     }
@@ -175,6 +184,7 @@ impl Message {
         self.action = Some(None);
         self.rest_postfix = None;
         self.addressing_read = false;
+        self.looked = None;
         match self
             .content_type
             .as_ref()
@@ -283,16 +293,70 @@ impl Message {
             };
             match outcome {
                 Ok(built) => self.body = Body::Built(Box::new(built)),
-                Err(fault) => {
-                    self.body = Body::Built(Box::new(Built::empty(self.version)));
-                    return Err(fault);
-                }
+                Err(fault) => return Err(self.without_body(fault)),
             }
             self.read_addressing();
         }
         match &mut self.body {
             Body::Built(built) => Ok(built),
             _ => Err(Fault::mediation("the body was not built")),
+        }
+    }
+
+    /// Drops a body that cannot be read.
+    fn without_body(&mut self, fault: Fault) -> Fault {
+        self.body = Body::Built(Box::new(Built::empty(self.version)));
+        fault
+    }
+
+    /// How the bytes of the body would be parsed, when that is as XML in UTF-8 and they are at hand or on their way;
+    /// `true` when it is certain that they are in UTF-8.
+    pub fn xml_media(&self) -> Option<(Media, bool)> {
+        self.body.seen()?;
+        let encoding = self.headers.get(http::header::CONTENT_ENCODING);
+        if encoding.is_some_and(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return None;
+        }
+        let content_type = self.content_type()?;
+        let utf8 = match media::parameter(content_type, "charset") {
+            Some(charset) if charset.eq_ignore_ascii_case("utf-8") => true,
+            Some(_) => return None,
+            None => false,
+        };
+        let media = Media::of(content_type);
+        matches!(
+            media,
+            Media::TextXml | Media::SoapXml | Media::Xml | Media::Other
+        )
+        .then_some((media, utf8))
+    }
+
+    /// Waits for more bytes of a body that is looked at.
+    ///
+    /// # Errors
+    /// As [`Message::build`].
+    pub async fn look(&mut self, limits: &BodyLimits) -> Result<(), Fault> {
+        match self.body.look(limits.max_bytes).await {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(self.without_body(fault)),
+        }
+    }
+
+    /// Takes from the kind of a body that was looked at what building it would have shown: `Some` is the version of a
+    /// SOAP envelope.
+    pub fn looks_like(&mut self, soap: Option<SoapVersion>) {
+        match soap {
+            Some(version) => {
+                self.rest = false;
+                self.version = version;
+                self.looked = Some(PayloadKind::Soap);
+            }
+            None => {
+                if self.content_type().map(Media::of) == Some(Media::TextXml) {
+                    self.rest = true;
+                }
+                self.looked = Some(PayloadKind::Xml);
+            }
         }
     }
 

@@ -251,10 +251,10 @@ impl Message {
     /// Makes the content type say what the written bytes are: a formatter's own type when there is
     /// none, and UTF-8 when a tree was written.
     fn settle_content_type(&mut self, add_charset: bool) {
-        let Body::Built(built) = &self.body else {
-            return;
+        let rewritten = match &self.body {
+            Body::Built(built) => built.unchanged().is_none(),
+            _ => false,
         };
-        let rewritten = built.unchanged().is_none();
         let formatter = self.formatter();
         let text = match self.content_type() {
             Some(text) if !text.trim().is_empty() && !text.starts_with("multipart/") => {
@@ -280,7 +280,7 @@ impl Message {
 
     /// Before a request goes out: content type of a rewritten body, addressing headers away.
     pub fn settle_request(&mut self) {
-        if self.is_built() {
+        if self.is_built() || self.looked.is_some() {
             self.settle_content_type(false);
         }
     }
@@ -323,6 +323,9 @@ impl Message {
         exchange: &Exchange,
         limits: &BodyLimits,
     ) -> Result<http::Response<BodyStream>, Fault> {
+        if self.is_other_than_seen() {
+            self.build(limits).await?;
+        }
         let is_fault = self.envelope().is_some_and(|e| e.fault().is_some());
         let client_rest = match exchange.format {
             ClientFormat::Rest => true,
@@ -348,7 +351,7 @@ impl Message {
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::RESET_CONTENT
             || status == StatusCode::NOT_MODIFIED;
-        if self.is_built() {
+        if self.is_built() || self.looked.is_some() {
             self.settle_content_type(true);
         }
         let length = self.headers.get(CONTENT_LENGTH).cloned();
@@ -636,7 +639,15 @@ impl Message {
 
     /// Whether axis2 says something that only the built body can show, such as a length up front.
     pub fn wants_built_body(&self) -> bool {
-        self.axis2.is_true("DISABLE_CHUNKING") || self.axis2.is_true("FORCE_HTTP_1.0")
+        self.axis2.is_true("DISABLE_CHUNKING")
+            || self.axis2.is_true("FORCE_HTTP_1.0")
+            || self.is_other_than_seen()
+    }
+
+    /// Whether a body that was looked at has to be written in another form than the one it came in.
+    fn is_other_than_seen(&self) -> bool {
+        let seen = self.looked.filter(|_| self.body.seen().is_some());
+        seen.is_some_and(|kind| !super::format::fits(kind, self.formatter()))
     }
 }
 

@@ -29,6 +29,7 @@ mod import;
 mod names;
 mod parse;
 mod peek;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -37,7 +38,8 @@ mod write;
 pub use decode::decode;
 pub use document::{AttrRef, Declaration, Document, NodeId, NodeKind};
 pub use error::{Limits, Problem, XmlError};
-pub use peek::{Peek, RootName, root_name, soap_header_child_text};
+pub use peek::{RootName, root_name};
+pub use scan::{Opened, Scan, Scanner, Text, Unreadable, Visit};
 pub use write::{escape_attribute, escape_text};
 
 /// Namespace of the predefined prefix `xml`.

@@ -3,6 +3,7 @@
 //! Three kinds of entries share one hash table: strings, expanded names (namespace, local) and qualified names
 //! (prefix, expanded name). The hash is keyed per process, so that a message cannot choose colliding names.
 
+use super::{XML_NAMESPACE, XMLNS_NAMESPACE};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
@@ -253,6 +254,21 @@ fn hash_pair(seed: u64, kind: u32, first: u32, second: u32) -> u64 {
         key ^ seed,
         SPREAD.rotate_left(kind) ^ seed.rotate_left(32) | 1,
     )
+}
+
+/// What Namespaces in XML 1.0 has against binding a prefix (empty for the default namespace) to a namespace.
+pub(super) fn forbidden_binding(prefix: &str, uri: &str) -> Option<&'static str> {
+    match prefix {
+        "xmlns" => return Some("the prefix `xmlns` must not be declared"),
+        "xml" if uri != XML_NAMESPACE => {
+            return Some("the prefix `xml` must not be bound to another namespace");
+        }
+        "" | "xml" => {}
+        _ if uri.is_empty() => return Some("a prefix must not be bound to the empty namespace"),
+        _ => {}
+    }
+    (uri == XMLNS_NAMESPACE || (uri == XML_NAMESPACE && prefix != "xml"))
+        .then_some("this namespace is reserved for the prefixes `xml` and `xmlns`")
 }
 
 const UNBOUND: u32 = u32::MAX;

@@ -1,12 +1,12 @@
 //! From text to tree: nesting, namespaces, duplicate attributes, limits.
 
+use super::XML_NAMESPACE;
 use super::chars::{Normalise, unescape};
 use super::document::{Attr, Declaration, Document, NONE, Node, NodeId, NodeKind, Store, Value};
 use super::edit::declaration;
 use super::error::{Fault, Limits, Problem, XmlError};
-use super::names::{EMPTY, Scope};
+use super::names::{EMPTY, Scope, forbidden_binding};
 use super::token::{RawAttr, RawDeclaration, RawName, Span, Token, Tokenizer, is_blank};
-use super::{XML_NAMESPACE, XMLNS_NAMESPACE};
 use bytes::Bytes;
 
 type Step<T> = Result<T, Box<Fault>>;
@@ -77,7 +77,7 @@ impl Document {
     /// Appends the nodes of a document. `top` is the node that gets the top-level nodes, or `NONE` to keep only the
     /// root element, detached. Returns the root element.
     fn read(&mut self, input: &[u8], limits: &Limits, top: u32) -> Step<u32> {
-        let mut tokens = Tokenizer::new(input, limits, true)?;
+        let mut tokens = Tokenizer::new(input, limits)?;
         let text = match std::str::from_utf8(input) {
             Ok(text) => text,
             Err(error) => {
@@ -462,7 +462,6 @@ impl Builder<'_> {
     /// Binds a declared prefix, refusing what Namespaces in XML 1.0 forbids.
     fn declaration(&mut self, attr: &RawAttr, prefix: Span, mark: usize) -> Step<Attr> {
         let at = attr.name.span.start() as usize;
-        let wrong = |message: &'static str| Err(Fault::new(at, Problem::Namespace, message));
         let prefix = slice(self.text, prefix);
         let mut unescaped = String::new();
         let uri = if attr.plain {
@@ -475,19 +474,8 @@ impl Builder<'_> {
             );
             &unescaped
         };
-        match prefix {
-            "xmlns" => return wrong("the prefix `xmlns` must not be declared"),
-            "xml" if uri != XML_NAMESPACE => {
-                return wrong("the prefix `xml` must not be bound to another namespace");
-            }
-            "" | "xml" => {}
-            _ if uri.is_empty() => {
-                return wrong("a prefix must not be bound to the empty namespace");
-            }
-            _ => {}
-        }
-        if uri == XMLNS_NAMESPACE || (uri == XML_NAMESPACE && prefix != "xml") {
-            return wrong("this namespace is reserved for the prefixes `xml` and `xmlns`");
+        if let Some(message) = forbidden_binding(prefix, uri) {
+            return Err(Fault::new(at, Problem::Namespace, message));
         }
         let prefix_id = self.document.names.intern_string(prefix);
         let namespace = self.document.names.intern_string(uri);

@@ -203,9 +203,18 @@ pub(super) struct Tokenizer<'a> {
 }
 
 impl<'a> Tokenizer<'a> {
-    /// `complete`: the whole document is here, so that it can be searched once for rare characters, which spares
-    /// checking every text for them.
-    pub(super) fn new(bytes: &'a [u8], limits: &Limits, complete: bool) -> Step<Tokenizer<'a>> {
+    /// A tokenizer at the start of a document, which is searched once for rare characters, as that spares checking
+    /// every text for them.
+    pub(super) fn new(bytes: &'a [u8], limits: &Limits) -> Step<Tokenizer<'a>> {
+        Tokenizer::with_room(bytes, limits, is_unusual(bytes), Vec::with_capacity(8))
+    }
+
+    fn with_room(
+        bytes: &'a [u8],
+        limits: &Limits,
+        unusual: bool,
+        attrs: Vec<RawAttr>,
+    ) -> Step<Tokenizer<'a>> {
         if bytes.len() > limits.max_bytes || bytes.len() >= u32::MAX as usize {
             let message = format!(
                 "the document has more than {} bytes",
@@ -220,13 +229,29 @@ impl<'a> Tokenizer<'a> {
             } else {
                 0
             },
-            unusual: !complete || is_unusual(bytes),
+            unusual,
             max_attributes: limits.max_attributes,
             max_namespaces: limits.max_namespaces,
             max_name_bytes: limits.max_name_bytes,
-            attrs: Vec::with_capacity(8),
+            attrs,
             irregular: 0,
         })
+    }
+
+    /// A tokenizer that goes on at `at` with more of the same document, where nothing before `at` is looked at again.
+    /// `unusual` is what [`is_unusual`] said about the bytes from there on; `attrs` lends its room.
+    pub(super) fn resume(
+        bytes: &'a [u8],
+        at: usize,
+        limits: &Limits,
+        unusual: bool,
+        attrs: Vec<RawAttr>,
+    ) -> Step<Tokenizer<'a>> {
+        let mut tokenizer = Tokenizer::with_room(bytes, limits, unusual, attrs)?;
+        if at != 0 {
+            tokenizer.pos = at;
+        }
+        Ok(tokenizer)
     }
 
     /// Where the next token starts.
@@ -843,7 +868,7 @@ fn text_len(rest: &[u8]) -> usize {
 
 /// Whether text may need a closer look: control characters, carriage returns, `]]>` or non-characters may occur.
 /// One branch-free pass, which costs far less than checking each text would.
-fn is_unusual(bytes: &[u8]) -> bool {
+pub(super) fn is_unusual(bytes: &[u8]) -> bool {
     let control = |byte: u8| (byte < 0x20) & (byte != b'\n') & (byte != b'\t');
     let pairs = bytes.iter().zip(bytes.iter().skip(1));
     let inside = pairs.fold(0u8, |found, (&byte, &next)| {

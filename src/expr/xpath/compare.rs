@@ -196,27 +196,27 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
 }
 
 /// For an existential `<` only the extremes of the two sides matter.
-#[derive(Clone, Copy)]
-struct Bounds {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
     min: f64,
     max: f64,
 }
 
 impl Bounds {
-    fn of(number: f64) -> Bounds {
+    pub(super) fn of(number: f64) -> Bounds {
         Bounds {
             min: number,
             max: number,
         }
     }
 
-    fn of_scalar(value: &Val<'_, '_>) -> Option<Bounds> {
+    pub(super) fn of_scalar(value: &Val<'_, '_>) -> Option<Bounds> {
         let number = convert::scalar_number(value);
         (!number.is_nan()).then(|| Bounds::of(number))
     }
 }
 
-fn holds(relation: Relation, left: Bounds, right: Bounds) -> bool {
+pub(super) fn holds(relation: Relation, left: Bounds, right: Bounds) -> bool {
     match relation {
         Relation::Less => left.min < right.max,
         Relation::LessEqual => left.min <= right.max,
