@@ -7,13 +7,17 @@ use myelin::expr::xpath::{Namespaces, PropertyScope, PropertyValue, Scope, XPath
 use myelin::xml::{Document, Limits, NodeId};
 use std::time::Duration;
 
-pub const NAMESPACE: &str = "http://services.samples";
-pub const SOAP11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+/// That of the product.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+pub(crate) const NAMESPACE: &str = "http://services.samples";
+pub(crate) const SOAP11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 /// The expression that content-based routing is measured with.
-pub const ROUTE: &str = "//m0:symbol = 'IBM'";
+pub(crate) const ROUTE: &str = "//m0:symbol = 'IBM'";
 
 /// Sizes of the messages, in bytes, by name.
-pub const SIZES: [(&str, usize); 4] = [
+pub(crate) const SIZES: [(&str, usize); 4] = [
     ("500B", 500),
     ("10KB", 10_000),
     ("100KB", 100_000),
@@ -22,13 +26,13 @@ pub const SIZES: [(&str, usize); 4] = [
 
 /// Which order of a message is the one for IBM.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Match {
+pub(crate) enum Match {
     First,
     Last,
 }
 
 /// A SOAP message of exactly `size` bytes with as many orders as fit, one of them for IBM.
-pub fn message(size: usize, which: Match) -> Bytes {
+pub(crate) fn message(size: usize, which: Match) -> Bytes {
     let order = |number: usize, symbol: &str| {
         format!(
             "\n      <m0:order id=\"{number}\" currency=\"USD\"><m0:symbol>{symbol}</m0:symbol><m0:buyer>Customer \
@@ -66,18 +70,18 @@ pub fn message(size: usize, which: Match) -> Bytes {
 }
 
 /// The tree of a message.
-pub fn tree(input: &Bytes) -> Document {
+pub(crate) fn tree(input: &Bytes) -> Document {
     Document::parse(input.clone(), &Limits::default()).unwrap()
 }
 
 /// A compiled expression that knows the prefix `m0`.
-pub fn xpath(text: &str) -> XPath {
+pub(crate) fn xpath(text: &str) -> XPath {
     let namespaces = Namespaces(vec![("m0".to_owned(), NAMESPACE.to_owned())]);
     XPath::compile(text, &namespaces).unwrap()
 }
 
 /// A message that is a tree, or has none.
-pub struct Shown(pub Option<Document>);
+pub(crate) struct Shown(pub(crate) Option<Document>);
 
 impl Shown {
     fn child(&self, name: &str) -> Option<(&Document, NodeId)> {
@@ -118,7 +122,7 @@ impl Scope for Shown {
 }
 
 /// Short runs: ratios within one run are what counts.
-pub fn criterion() -> Criterion {
+pub(crate) fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))

@@ -33,10 +33,11 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod token;
+mod words;
 mod write;
 
 pub use decode::decode;
-pub use document::{AttrRef, Declaration, Document, NodeId, NodeKind};
+pub use document::{AttrRef, Declaration, Document, Named, NodeId, NodeKind};
 pub use error::{Limits, Problem, XmlError};
 pub use peek::{RootName, root_name};
 pub use scan::{Opened, Scan, Scanner, Text, Unreadable, Visit};

@@ -34,7 +34,7 @@ pub fn root_name(input: &[u8]) -> RootName {
 struct Root(Option<(String, String)>);
 
 impl Visit for Root {
-    fn open(&mut self, element: &Opened<'_>) -> Result<bool, Unreadable> {
+    fn open(&mut self, element: &Opened<'_>, _: u64) -> Result<bool, Unreadable> {
         self.0 = Some((element.namespace().to_owned(), element.local().to_owned()));
         Ok(true)
     }

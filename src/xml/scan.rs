@@ -9,7 +9,10 @@ use super::XML_NAMESPACE;
 use super::chars::{Normalise, unescape};
 use super::error::{Fault, Limits, Problem};
 use super::names::forbidden_binding;
-use super::token::{RawAttr, RawName, Span, Token, Tokenizer, is_blank, is_unusual};
+use super::token::{
+    ELEMENT_NAMES, RawAttr, RawName, Room, Span, Token, Tokenizer, is_blank, is_unusual,
+};
+use super::words::same;
 use std::borrow::Cow;
 
 /// Bytes that are checked at first; an early answer needs no more of them.
@@ -27,11 +30,22 @@ const REPEATED: usize = 8;
 
 /// What is told about a document, in document order. `true` ends the scan.
 pub trait Visit {
-    /// A start tag. `close` is called for empty elements too, also after `true`.
+    /// What the visitor wants to know about the name of an element. Asked once per name, as far as names are
+    /// remembered, so the answer must depend on namespace and local name only.
+    fn mark(&self, element: &Opened<'_>) -> u64 {
+        let _ = element;
+        0
+    }
+    /// Whether an element whose name has this mark, which has no attributes and only text in it, means nothing here.
+    fn skips(&self, mark: u64) -> bool {
+        let _ = mark;
+        false
+    }
+    /// A start tag, with the mark of its name. `close` is called for empty elements too, also after `true`.
     ///
     /// # Errors
     /// To give up.
-    fn open(&mut self, element: &Opened<'_>) -> Result<bool, Unreadable>;
+    fn open(&mut self, element: &Opened<'_>, mark: u64) -> Result<bool, Unreadable>;
     /// The end of the innermost open element.
     ///
     /// # Errors
@@ -180,8 +194,25 @@ fn lookup<'s>(bindings: &'s [Binding], bytes: &'s [u8], prefix: Span) -> Option<
 #[derive(Clone, Copy)]
 struct Open {
     name: Span,
-    /// Number of bindings outside it.
+    /// Number of bindings outside it, and which they are.
     outside: usize,
+    epoch: u32,
+}
+
+/// What the visitor made of a name.
+#[derive(Clone, Copy)]
+struct Mark {
+    epoch: u32,
+    mark: u64,
+}
+
+impl Default for Mark {
+    fn default() -> Mark {
+        Mark {
+            epoch: u32::MAX,
+            mark: 0,
+        }
+    }
 }
 
 /// The state of a scan. All positions are offsets from the start of the document, which must be given from its start
@@ -201,7 +232,12 @@ pub struct Scanner {
     nodes: usize,
     open: Vec<Open>,
     bindings: Vec<Binding>,
-    attrs: Vec<RawAttr>,
+    room: Option<Room>,
+    /// What the visitor makes of names, by the tokenizer's numbers for them.
+    marks: [Mark; ELEMENT_NAMES],
+    /// Identifies the set of bindings in scope.
+    epoch: u32,
+    last_epoch: u32,
     /// A prefix that is known to be bound.
     known: Span,
     /// The encoding the XML declaration names does not matter.
@@ -224,7 +260,10 @@ impl Scanner {
             nodes: 0,
             open: Vec::with_capacity(16),
             bindings: Vec::with_capacity(8),
-            attrs: Vec::with_capacity(8),
+            room: None,
+            marks: [Mark::default(); ELEMENT_NAMES],
+            epoch: 0,
+            last_epoch: 0,
             known: Span::EMPTY,
             any_encoding: encoding_is_known,
         }
@@ -301,10 +340,10 @@ impl Scanner {
         last: bool,
         visitor: &mut V,
     ) -> Result<Scan, Unreadable> {
-        let attrs = std::mem::take(&mut self.attrs);
-        let mut tokens = Tokenizer::resume(bytes, self.at, &self.limits, self.unusual, attrs)?;
+        let room = self.room.take().unwrap_or_default();
+        let mut tokens = Tokenizer::resume(bytes, self.at, &self.limits, self.unusual, room)?;
         let outcome = self.follow(&mut tokens, bytes, last, visitor);
-        self.attrs = tokens.attrs;
+        self.room = Some(tokens.room);
         match outcome {
             Err(Stop::Truncated) => Ok(Scan::Incomplete),
             Err(Stop::Unreadable) => Err(Unreadable),
@@ -331,17 +370,32 @@ impl Scanner {
             self.at = tokens.position();
         }
         loop {
+            if !self.open.is_empty()
+                && let Some((name, text)) = tokens.leaf()
+            {
+                let stop = self.leaf(bytes, name, text, visitor)?;
+                self.at = tokens.position();
+                if stop {
+                    return Ok(Scan::Stopped);
+                }
+                continue;
+            }
             let open = self.open.last().map_or(Span::EMPTY, |open| open.name);
             let stop = match tokens.next(open)? {
                 Token::Start { name, empty } => {
-                    self.start(tokens, bytes, name)?;
+                    let mark = self.start(tokens, bytes, name)?;
                     let element = Opened {
                         bytes,
                         name,
                         bindings: &self.bindings,
-                        attrs: &tokens.attrs,
+                        attrs: &tokens.room.attrs,
                     };
-                    let stop = visitor.open(&element)?;
+                    let new = mark.is_none();
+                    let mark = mark.unwrap_or_else(|| visitor.mark(&element));
+                    let stop = visitor.open(&element, mark)?;
+                    if new {
+                        self.keep_mark(name, mark);
+                    }
                     if empty {
                         self.end();
                         stop | visitor.close()?
@@ -397,6 +451,71 @@ impl Scanner {
         }
     }
 
+    /// A whole element with nothing but text.
+    #[inline]
+    fn leaf<V: Visit>(
+        &mut self,
+        bytes: &[u8],
+        name: RawName,
+        text: Span,
+        visitor: &mut V,
+    ) -> Result<bool, Stop> {
+        self.nodes += 2;
+        if self.nodes > self.limits.max_nodes || self.open.len() >= self.limits.max_depth {
+            return Err(Stop::Unreadable);
+        }
+        let known = self.known_mark(name);
+        if let Some(mark) = known
+            && visitor.skips(mark)
+        {
+            return Ok(false);
+        }
+        if known.is_none() && name.prefix_len != 0 {
+            self.bound(name.prefix(), bytes)?;
+        }
+        let element = Opened {
+            bytes,
+            name,
+            bindings: &self.bindings,
+            attrs: &[],
+        };
+        let mark = known.unwrap_or_else(|| visitor.mark(&element));
+        let text = Text {
+            bytes,
+            span: text,
+            plain: true,
+            how: Normalise::Text,
+        };
+        let stop = visitor.open(&element, mark)? | visitor.text(text)? | visitor.close()?;
+        if known.is_none() {
+            self.keep_mark(name, mark);
+        }
+        Ok(stop)
+    }
+
+    /// What the visitor made of a name when it was last met, if that was with the same bindings.
+    #[inline]
+    fn known_mark(&self, name: RawName) -> Option<u64> {
+        match name.slot() {
+            Some((slot, false)) => {
+                let known = self.marks.get(slot)?;
+                (known.epoch == self.epoch).then_some(known.mark)
+            }
+            _ => None,
+        }
+    }
+
+    fn keep_mark(&mut self, name: RawName, mark: u64) {
+        if let Some((slot, _)) = name.slot()
+            && let Some(known) = self.marks.get_mut(slot)
+        {
+            *known = Mark {
+                epoch: self.epoch,
+                mark,
+            };
+        }
+    }
+
     fn count(&mut self) -> Result<(), Stop> {
         self.nodes += 1;
         if self.nodes > self.limits.max_nodes {
@@ -405,25 +524,35 @@ impl Scanner {
         Ok(())
     }
 
-    /// Opens an element: everything about its start tag that a parser checks.
+    /// Opens an element: everything about its start tag that a parser checks. What the visitor made of the name before,
+    /// if it was met here.
     #[inline]
-    fn start(&mut self, tokens: &Tokenizer<'_>, bytes: &[u8], name: RawName) -> Result<(), Stop> {
+    fn start(
+        &mut self,
+        tokens: &Tokenizer<'_>,
+        bytes: &[u8],
+        name: RawName,
+    ) -> Result<Option<u64>, Stop> {
         self.count()?;
         if self.ended || self.open.len() >= self.limits.max_depth {
             return Err(Stop::Unreadable);
         }
-        let outside = self.bindings.len();
-        if !tokens.attrs.is_empty() {
-            self.attributes(&tokens.attrs, bytes)?;
-        }
-        if name.prefix_len != 0 {
-            self.bound(name.prefix(), bytes)?;
+        let (outside, epoch) = (self.bindings.len(), self.epoch);
+        if !tokens.room.attrs.is_empty() {
+            self.attributes(&tokens.room.attrs, bytes)?;
         }
         self.open.push(Open {
             name: name.span,
             outside,
+            epoch,
         });
-        Ok(())
+        if let Some(mark) = self.known_mark(name) {
+            return Ok(Some(mark));
+        }
+        if name.prefix_len != 0 {
+            self.bound(name.prefix(), bytes)?;
+        }
+        Ok(None)
     }
 
     #[inline]
@@ -432,6 +561,7 @@ impl Scanner {
             && open.outside != self.bindings.len()
         {
             self.bindings.truncate(open.outside);
+            self.epoch = open.epoch;
             self.known = Span::EMPTY;
         }
         self.ended = self.open.is_empty();
@@ -440,7 +570,7 @@ impl Scanner {
     /// Refuses a prefix that is not declared.
     #[inline]
     fn bound(&mut self, prefix: Span, bytes: &[u8]) -> Result<(), Stop> {
-        if prefix.of(bytes) == self.known.of(bytes) {
+        if same(prefix.of(bytes), self.known.of(bytes)) {
             return Ok(());
         }
         match lookup(&self.bindings, bytes, prefix) {
@@ -507,6 +637,8 @@ impl Scanner {
             return Err(Stop::Unreadable);
         }
         self.bindings.push(Binding { prefix, uri });
+        self.last_epoch += 1;
+        self.epoch = self.last_epoch;
         self.known = Span::EMPTY;
         Ok(())
     }

@@ -4,7 +4,7 @@ mod bytes;
 mod editing;
 mod properties;
 
-use super::document::Node;
+use super::document::{NONE, Node};
 use super::*;
 use ::bytes::Bytes;
 use std::cmp::Ordering;
@@ -559,6 +559,20 @@ fn check_links(document: &Document) {
                 document.kind(below) != NodeKind::Element
                     || document.node(below).unwrap().is(Node::CLEAN)
             }));
+        }
+    }
+    let roots = document.nodes.iter().filter(|node| node.parent == NONE);
+    assert_eq!(roots.count(), document.loose + 1);
+    for index in 0..document.nodes.len() as u32 {
+        let n = NodeId(index);
+        let names: std::collections::HashSet<u32> = document
+            .descendants(n)
+            .map(|below| document.element_name_id(below))
+            .collect();
+        for name in names.into_iter().filter(|&name| name != NONE) {
+            let all = document.descendants(n);
+            let wanted = all.filter(|&below| document.element_name_id(below) == name);
+            assert!(wanted.eq(document.elements_named(n, name).map(|(n, _)| n)));
         }
     }
     let all: Vec<_> = document.descendants(document.document_node()).collect();

@@ -515,10 +515,9 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             }
             Axis::Descendant if plain => {
                 if let Test::Element(id) = test {
-                    for n in document.descendants(from.node) {
-                        self.tick()?;
-                        if document.element_name_id(n) == id && visit(self, Node::new(document, n))?
-                        {
+                    for (n, looked_at) in document.elements_named(from.node, id) {
+                        self.spend(looked_at)?;
+                        if visit(self, Node::new(document, n))? {
                             return Ok(true);
                         }
                     }

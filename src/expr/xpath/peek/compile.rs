@@ -267,6 +267,7 @@ impl Compiler {
                 test => test,
             },
         };
+        self.masks.last |= self.bit()?;
         self.push(test, Some(number))?;
         self.probes.push(Probe {
             question,

@@ -168,6 +168,24 @@ struct Masks {
     below: u64,
     /// With the predicate `[1]`.
     first: u64,
+    /// The last of its path.
+    last: u64,
+}
+
+impl Plan {
+    /// The steps whose test a name passes; `is` is asked about a namespace, and a local name if one is wanted.
+    fn passed(&self, is: impl Fn(&str, Option<&str>) -> bool) -> u64 {
+        let passes = |test: &StepTest| match test {
+            StepTest::Name(namespace, local) => is(namespace, Some(local)),
+            StepTest::Namespace(namespace) => is(namespace, None),
+            StepTest::AnyName => true,
+            StepTest::Text | StepTest::Attribute(..) | StepTest::Below => false,
+        };
+        let steps = self.steps.iter().enumerate();
+        steps.fold(0, |mask, (bit, step)| {
+            mask | u64::from(passes(&step.test)) << bit
+        })
+    }
 }
 
 /// Nothing that is evaluated here reads the context node.

@@ -320,36 +320,21 @@ impl<'p> Machine<'p> {
         of.fold(0, |bits, asked| bits | asked.first)
     }
 
-    /// Opens an element that `is` passes or not for each test; `start` are steps for which it is a context node
+    /// Opens an element whose name passes the tests in `mark`; `start` are steps for which it is a context node
     /// whatever it is.
     #[inline]
-    fn enter(&mut self, start: u64, is: impl Fn(&StepTest) -> bool) -> Result<(), Unreadable> {
+    fn enter(&mut self, start: u64, mark: u64) -> Result<(), Unreadable> {
         let masks = &self.plan.masks;
-        let parent = self.frames.last_mut();
-        let (context, down, used) = parent
-            .as_ref()
-            .map_or((0, 0, 0), |p| (p.context, p.down, p.used));
-        let mut candidates =
-            (context & masks.child & !(used & masks.first)) | (down & masks.descendant);
-        let mut own = start | (down & masks.below) << 1;
-        let mut results = 0u64;
-        let mut taken = 0u64;
-        while candidates != 0 {
-            let bit = candidates & candidates.wrapping_neg();
-            candidates ^= bit;
-            let Some(step) = self.plan.steps.get(bit.trailing_zeros() as usize) else {
-                continue;
-            };
-            if is(&step.test) {
-                taken |= bit;
-                match step.result_of {
-                    Some(_) => results |= bit,
-                    None => own |= bit << 1,
-                }
-            }
-        }
-        if let Some(parent) = parent {
-            parent.used |= taken & masks.first;
+        let (mut down, mut own) = (0, start);
+        let mut results = 0;
+        if let Some(parent) = self.frames.last_mut() {
+            let candidates = (parent.context & masks.child & !(parent.used & masks.first))
+                | (parent.down & masks.descendant);
+            let matched = candidates & mark;
+            parent.used |= matched & masks.first;
+            results = matched & masks.last;
+            down = parent.down;
+            own |= ((matched & !masks.last) | (down & masks.below)) << 1;
         }
         // What an element leads to "or itself".
         let mut itself = own & masks.below;
@@ -399,21 +384,19 @@ impl<'p> Machine<'p> {
         if kind == Kind::Plain {
             // The envelope around it shows to paths, and is what `/` stands for.
             let virtual_name = |local: &'static str| {
-                move |test: &StepTest| match test {
-                    StepTest::Name(namespace, name) => **namespace == *soap11 && **name == *local,
-                    StepTest::Namespace(namespace) => **namespace == *soap11,
-                    StepTest::AnyName => true,
-                    _ => false,
-                }
+                self.plan.passed(|namespace, name| {
+                    namespace == soap11 && name.is_none_or(|name| name == local)
+                })
             };
-            self.enter(root | envelope, virtual_name("Envelope"))?;
+            let (marks, body_marks) = (virtual_name("Envelope"), virtual_name("Body"));
+            self.enter(root | envelope, marks)?;
             let body = self.start_bits(Anchor::Body);
-            self.enter(body, virtual_name("Body"))?;
+            self.enter(body, body_marks)?;
             self.no_more_from(Anchor::Header);
             self.settled = true;
             self.news = true;
         } else {
-            self.enter(root, |_| false)?;
+            self.enter(root, 0)?;
         }
         Ok(())
     }
@@ -457,7 +440,26 @@ impl<'p> Machine<'p> {
 }
 
 impl Visit for Machine<'_> {
-    fn open(&mut self, element: &Opened<'_>) -> Result<bool, Unreadable> {
+    fn mark(&self, element: &Opened<'_>) -> u64 {
+        self.plan.passed(|namespace, local| match local {
+            Some(local) => element.is(namespace, local),
+            None => element.in_namespace(namespace),
+        })
+    }
+
+    #[inline]
+    fn skips(&self, mark: u64) -> bool {
+        let masks = &self.plan.masks;
+        self.settled
+            && self.captures.is_empty()
+            && self.frames.last().is_some_and(|frame| {
+                let wanted = (frame.context & masks.child) | (frame.down & masks.descendant);
+                (wanted & mark) | (frame.down & (masks.text_descendant | masks.below)) == 0
+            })
+    }
+
+    #[inline]
+    fn open(&mut self, element: &Opened<'_>, mark: u64) -> Result<bool, Unreadable> {
         if self.depth == 0 {
             self.root(element)?;
         }
@@ -466,12 +468,7 @@ impl Visit for Machine<'_> {
             Some(Kind::Soap(envelope)) if self.depth <= 3 => self.soap(element, envelope)?,
             _ => 0,
         };
-        self.enter(start, |test| match test {
-            StepTest::Name(namespace, local) => element.is(namespace, local),
-            StepTest::Namespace(namespace) => element.in_namespace(namespace),
-            StepTest::AnyName => true,
-            StepTest::Text | StepTest::Attribute(..) | StepTest::Below => false,
-        })?;
+        self.enter(start, mark)?;
         let mut attributes =
             self.frames.last().map_or(0, |frame| frame.context) & self.plan.masks.attribute;
         while attributes != 0 {
