@@ -237,6 +237,21 @@ impl Document {
         self.modified = false;
     }
 
+    /// Bytes of memory the document holds, its source included. Room for nodes that was reserved and not used is not
+    /// counted, as the system does not provide it before it is touched.
+    pub fn memory(&self) -> usize {
+        let owned: usize = self.owned.iter().map(|text| text.len()).sum();
+        size_of::<Document>()
+            + self.nodes.len() * size_of::<Node>()
+            + self.attrs.capacity() * size_of::<Attr>()
+            + self.names.memory()
+            + self.side.capacity()
+            + self.owned.capacity() * size_of::<Box<str>>()
+            + owned
+            + self.order.get().map_or(0, |order| order.len() * 4)
+            + self.source.as_ref().map_or(0, Bytes::len)
+    }
+
     /// The XML declaration, when the parsed document had one.
     pub fn declaration(&self) -> Option<&Declaration> {
         self.declaration.as_ref()
@@ -337,6 +352,7 @@ impl Document {
             Named::Table {
                 document: self,
                 name,
+                only: self.names.only_qualified(name),
                 at: start.min(end),
                 end,
             }
@@ -652,6 +668,8 @@ pub enum Named<'d> {
         document: &'d Document,
         /// The name.
         name: u32,
+        /// The one qualified name that stands for it, when it is known that there is only one.
+        only: Option<u32>,
         /// The next node.
         at: usize,
         /// The first node that is not below.
@@ -680,15 +698,21 @@ impl Iterator for Named<'_> {
             Named::Table {
                 document,
                 name,
+                only,
                 at,
                 end,
             } => {
                 let from = *at;
                 let rest = document.nodes.get(from..*end)?;
                 let names = &document.names;
-                let found = rest.iter().position(|node| {
-                    node.kind == NodeKind::Element && names.qualified(node.name).1 == *name
-                });
+                let found = match *only {
+                    Some(only) => rest
+                        .iter()
+                        .position(|node| node.name == only && node.kind == NodeKind::Element),
+                    None => rest.iter().position(|node| {
+                        node.kind == NodeKind::Element && names.qualified(node.name).1 == *name
+                    }),
+                };
                 match found {
                     Some(skipped) => {
                         *at = from + skipped + 1;

@@ -47,6 +47,12 @@ impl Names {
         }
     }
 
+    /// Bytes of memory held.
+    pub(super) fn memory(&self) -> usize {
+        let pairs = self.strings.capacity() + self.expanded.capacity() + self.qualified.capacity();
+        self.text.capacity() + pairs * 8 + self.slots.capacity() * 4
+    }
+
     /// The text of a string id; empty for an unknown one.
     pub(super) fn string(&self, id: u32) -> &str {
         let (start, end) = self.strings.get(id as usize).copied().unwrap_or_default();
@@ -66,6 +72,19 @@ impl Names {
             .get(id as usize)
             .copied()
             .unwrap_or((EMPTY, u32::MAX))
+    }
+
+    /// The qualified name of an expanded one, when there are few names and one of them has it.
+    pub(super) fn only_qualified(&self, expanded: u32) -> Option<u32> {
+        const FEW: usize = 256;
+        if self.qualified.len() > FEW {
+            return None;
+        }
+        let mut ids = (0u32..)
+            .zip(&self.qualified)
+            .filter(|(_, (_, of))| *of == expanded);
+        let (only, _) = ids.next()?;
+        ids.next().is_none().then_some(only)
     }
 
     pub(super) fn find_string(&self, string: &str) -> Option<u32> {

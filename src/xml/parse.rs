@@ -104,6 +104,12 @@ impl Document {
             last_epoch: 0,
             epochs: [Epoch::default(); 8],
             open: Vec::with_capacity(16),
+            prefix: Bound {
+                span: Span::EMPTY,
+                epoch: u32::MAX,
+                id: EMPTY,
+                namespace: EMPTY,
+            },
             elements: [Known::default(); ELEMENT_NAMES],
             attributes: [Known::default(); ATTRIBUTE_NAMES],
             cache: Vec::new(),
@@ -162,6 +168,14 @@ struct Cached {
     name: u32,
 }
 
+/// What a prefix is bound to.
+struct Bound {
+    span: Span,
+    epoch: u32,
+    id: u32,
+    namespace: u32,
+}
+
 /// What a name with a number meant when it was last met.
 #[derive(Clone, Copy)]
 struct Known {
@@ -200,6 +214,8 @@ struct Builder<'a> {
     /// Epochs of recent declarations, so that siblings which declare the same share an epoch and with it the cache.
     epochs: [Epoch; 8],
     open: Vec<Open>,
+    /// The prefix that was met last.
+    prefix: Bound,
     /// What the tokenizer's numbers for names meant last.
     elements: [Known; ELEMENT_NAMES],
     attributes: [Known; ATTRIBUTE_NAMES],
@@ -706,12 +722,25 @@ impl Builder<'_> {
                 names.intern_string("xml"),
                 names.intern_string(XML_NAMESPACE),
             ),
+            _ if self.prefix.epoch == self.epoch
+                && slice(self.text, self.prefix.span) == prefix =>
+            {
+                (self.prefix.id, self.prefix.namespace)
+            }
             _ => {
                 let bound = names
                     .find_string(prefix)
                     .and_then(|id| Some((id, self.scope.resolve(id)?)));
                 match bound {
-                    Some(bound) => bound,
+                    Some((id, namespace)) => {
+                        self.prefix = Bound {
+                            span: raw.prefix(),
+                            epoch: self.epoch,
+                            id,
+                            namespace,
+                        };
+                        (id, namespace)
+                    }
                     None => {
                         let message = format!("the namespace prefix `{prefix}` is not declared");
                         return Err(Fault::new(

@@ -340,7 +340,7 @@ impl Scanner {
         last: bool,
         visitor: &mut V,
     ) -> Result<Scan, Unreadable> {
-        let room = self.room.take().unwrap_or_default();
+        let room = self.room.take().unwrap_or_else(|| Room::new(bytes.len()));
         let mut tokens = Tokenizer::resume(bytes, self.at, &self.limits, self.unusual, room)?;
         let outcome = self.follow(&mut tokens, bytes, last, visitor);
         self.room = Some(tokens.room);

@@ -207,12 +207,14 @@ pub(super) struct Room {
     attributes: Names,
 }
 
-impl Default for Room {
-    fn default() -> Room {
+impl Room {
+    /// Room for a document of so many bytes: a small one has few names.
+    pub(super) fn new(bytes: usize) -> Room {
+        let part = if bytes < 4096 { 4 } else { 1 };
         Room {
             attrs: Vec::with_capacity(8),
-            elements: Names::new(ELEMENT_NAMES),
-            attributes: Names::new(ATTRIBUTE_NAMES),
+            elements: Names::new(ELEMENT_NAMES / part),
+            attributes: Names::new(ATTRIBUTE_NAMES / part),
         }
     }
 }
@@ -235,7 +237,7 @@ impl<'a> Tokenizer<'a> {
     /// A tokenizer at the start of a document, which is searched once for rare characters, as that spares checking
     /// every text for them.
     pub(super) fn new(bytes: &'a [u8], limits: &Limits) -> Step<Tokenizer<'a>> {
-        Tokenizer::with_room(bytes, limits, is_unusual(bytes), Room::default())
+        Tokenizer::with_room(bytes, limits, is_unusual(bytes), Room::new(bytes.len()))
     }
 
     fn with_room(
@@ -317,7 +319,7 @@ impl<'a> Tokenizer<'a> {
 
     /// The name and the text of a whole element, when that is what comes, in the plainest form there is: a name met
     /// before, no attributes, a short text without references. `None` says nothing, and nothing has been read.
-    #[inline]
+    #[inline(always)]
     pub(super) fn leaf(&mut self) -> Option<(RawName, Span)> {
         let start = self.pos + 1;
         if self.unusual || self.peek() != Some(b'<') {
@@ -335,10 +337,7 @@ impl<'a> Tokenizer<'a> {
         let name_end = text_end + 2 + key.len();
         let closed = self.bytes.get(text_end..text_end + 2) == Some(b"</")
             && self.bytes.get(name_end) == Some(&b'>')
-            && same(
-                self.bytes.get(text_end + 2..name_end)?,
-                self.bytes.get(start..end)?,
-            );
+            && key.is_at(self.bytes.get(text_end + 2..)?);
         if len == 0 || !closed {
             return None;
         }

@@ -112,6 +112,18 @@ impl Key {
         })
     }
 
+    /// Whether `bytes` start with this name; `false` too when they are too few to tell at once.
+    #[inline(always)]
+    pub(super) fn is_at(self, bytes: &[u8]) -> bool {
+        let part = |len: usize| u64::MAX >> (64 - 8 * len);
+        let low = word(bytes, 0).map(|low| low & part(self.len().min(8)));
+        if self.len <= 8 {
+            return low == Some(self.low);
+        }
+        let high = word(bytes, 8).map(|high| high & part(self.len() - 8));
+        low == Some(self.low) && high == Some(self.high)
+    }
+
     #[inline(always)]
     pub(super) fn len(self) -> usize {
         self.len as usize
