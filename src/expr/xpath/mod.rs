@@ -276,7 +276,7 @@ pub struct XPath {
     program: Program,
     warnings: Vec<XPathError>,
     needs_body: bool,
-    plans: Plans,
+    plans: Option<Box<Plans>>,
     id: u64,
 }
 
@@ -295,11 +295,7 @@ impl XPath {
     pub fn compile(text: &str, namespaces: &Namespaces) -> Result<XPath, XPathError> {
         let (program, warnings) = parser::parse(text, namespaces)?;
         let needs_body = program.root.needs_body(true);
-        let plans = if needs_body {
-            Plans::new(&program, text)
-        } else {
-            Plans::default()
-        };
+        let plans = needs_body.then(|| Box::new(Plans::new(&program, text)));
         Ok(XPath {
             text: text.into(),
             program,

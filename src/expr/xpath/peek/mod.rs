@@ -196,7 +196,7 @@ const NOWHERE: Context<'static> = Context {
 };
 
 /// The plans of an expression.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Plans {
     boolean: Option<Plan>,
     text: Option<Plan>,
@@ -222,9 +222,10 @@ impl XPath {
     }
 
     fn plan(&self, wanted: Wanted) -> Option<&Plan> {
+        let plans = self.plans.as_ref()?;
         match wanted {
-            Wanted::Boolean => self.plans.boolean.as_ref(),
-            Wanted::Text => self.plans.text.as_ref(),
+            Wanted::Boolean => plans.boolean.as_ref(),
+            Wanted::Text => plans.text.as_ref(),
         }
     }
 
