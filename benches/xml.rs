@@ -1,5 +1,5 @@
 //! Parsing and writing messages, next to other libraries. See docs/performance.md.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

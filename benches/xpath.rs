@@ -1,5 +1,5 @@
 //! Content-based routing: on a tree, and from the bytes. See docs/performance.md.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! What the benchmarks have in common: messages of four sizes, and a scope that shows one of them.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use bytes::Bytes;
 use criterion::Criterion;
