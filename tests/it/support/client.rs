@@ -36,6 +36,8 @@ pub(crate) struct Answer {
     pub(crate) reset: bool,
     /// No answer, and the connection stayed open.
     pub(crate) timed_out: bool,
+    /// The client closed on purpose before the answer was complete (`give_up`).
+    pub(crate) gave_up: bool,
     pub(crate) took: Duration,
 }
 
@@ -240,6 +242,7 @@ async fn send_on(
     answer.reset = wire.reset;
     answer.raw = wire.raw;
     answer.timed_out = timed_out;
+    answer.gave_up = timed_out && request.give_up.is_some();
     answer.took = started.elapsed();
     Ok(answer)
 }
