@@ -2,17 +2,26 @@
 
 use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::message::stream::BodyStream;
 use crate::server::Status;
-use crate::transport::http::Shutdown;
+use crate::transport::http::{self as transport, Handler, ListenerSettings, Peer, Shutdown};
 use axum::Json;
 use axum::Router;
 use axum::extract;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use http::Request;
+use hyper::body::Incoming;
 use serde_json::json;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+use tower_service::Service;
+
+/// How long the pages that are being read may take when the instance ends.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What the pages show.
 #[derive(Clone)]
@@ -87,8 +96,39 @@ async fn server(extract::State(state): extract::State<State>) -> Response {
     .into_response()
 }
 
-/// Serves pages on a bound socket until the end is signalled.
-pub fn serve(listener: std::net::TcpListener, router: Router, mut finish: watch::Receiver<bool>) {
+/// The pages of a port as a handler of our own listener, which bounds heads, connections and waits.
+#[derive(Clone)]
+struct Pages(Router);
+
+impl Handler for Pages {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        _: Peer,
+    ) -> impl Future<Output = http::Response<BodyStream>> + Send {
+        let mut router = self.0.clone();
+        async move {
+            let request = request.map(axum::body::Body::new);
+            let answer = match Service::call(&mut router, request).await {
+                Ok(answer) => answer,
+                Err(never) => match never {},
+            };
+            let (head, body) = answer.into_parts();
+            // Our own pages: they end, and are as large as what is deployed.
+            let body = axum::body::to_bytes(body, usize::MAX).await;
+            http::Response::from_parts(head, BodyStream::full(body.unwrap_or_default()))
+        }
+    }
+}
+
+/// Serves pages on a bound socket until the end is signalled. Its connections are not those of the
+/// messages: it answers while they drain.
+pub fn serve(
+    listener: std::net::TcpListener,
+    settings: ListenerSettings,
+    router: Router,
+    mut finish: watch::Receiver<bool>,
+) {
     tokio::spawn(async move {
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
@@ -97,14 +137,17 @@ pub fn serve(listener: std::net::TcpListener, router: Router, mut finish: watch:
                 return;
             }
         };
+        let shutdown = Shutdown::new();
+        let served = transport::serve(
+            listener,
+            Arc::new(settings),
+            Pages(router),
+            shutdown.clone(),
+        );
         let ended = async move {
             let _ = finish.wait_for(|done| *done).await;
+            shutdown.drained(GRACE).await;
         };
-        if let Err(error) = axum::serve(listener, router)
-            .with_graceful_shutdown(ended)
-            .await
-        {
-            tracing::error!(target: "Server", "a port is no longer served: {error}");
-        }
+        tokio::join!(served, ended);
     });
 }

@@ -2,9 +2,11 @@
 
 pub mod local_entry;
 pub mod proxy;
+pub mod template;
 
 pub use local_entry::LocalEntryDef;
 pub use proxy::ProxyDef;
+pub use template::TemplateDef;
 
 use crate::diag::{Diagnostic, Place, Source, codes, nearest};
 use crate::endpoint::{self, EndpointDef};
@@ -20,6 +22,8 @@ pub enum ArtifactKind {
     LocalEntry,
     /// `<endpoint>`.
     Endpoint,
+    /// `<template>`.
+    Template,
     /// `<sequence>`.
     Sequence,
     /// `<proxy>`.
@@ -32,6 +36,7 @@ impl ArtifactKind {
         match self {
             ArtifactKind::LocalEntry => "local entry",
             ArtifactKind::Endpoint => "endpoint",
+            ArtifactKind::Template => "template",
             ArtifactKind::Sequence => "sequence",
             ArtifactKind::Proxy => "proxy service",
         }
@@ -44,6 +49,7 @@ impl ArtifactKind {
 pub enum Definition {
     LocalEntry(LocalEntryDef),
     Endpoint(EndpointDef),
+    Template(TemplateDef),
     Sequence(SequenceDef),
     Proxy(ProxyDef),
 }
@@ -84,7 +90,14 @@ pub struct FileContent {
 }
 
 /// The root elements that are artifacts.
-const ROOTS: &[&str] = &["proxy", "sequence", "endpoint", "localEntry", "definitions"];
+const ROOTS: &[&str] = &[
+    "proxy",
+    "sequence",
+    "endpoint",
+    "template",
+    "localEntry",
+    "definitions",
+];
 
 /// Artifacts of the reference that are not there yet.
 const LATER: &[&str] = &[
@@ -97,7 +110,6 @@ const LATER: &[&str] = &[
     "messageStore",
     "priorityExecutor",
     "task",
-    "template",
 ];
 
 /// Boilerplate of old configurations that has no meaning here.
@@ -151,7 +163,7 @@ fn read(source: &Arc<Source>, element: Element<'_, '_>, out: &mut FileContent) {
     let failed = reader.errors() > 0;
     out.diagnostics.extend(reader.into_diagnostics());
     match artifact {
-        Read::Artifact(artifact) if !failed => out.artifacts.push(Arc::new(artifact)),
+        Read::Artifact(artifact) if !failed => out.artifacts.push(Arc::from(artifact)),
         Read::Artifact(artifact) => out.faulty.push(Faulty {
             file: source.path().to_owned(),
             kind: Some(artifact.kind),
@@ -170,7 +182,7 @@ fn read(source: &Arc<Source>, element: Element<'_, '_>, out: &mut FileContent) {
 }
 
 enum Read {
-    Artifact(Artifact),
+    Artifact(Box<Artifact>),
     Failed(Option<ArtifactKind>),
     Ignored,
 }
@@ -211,6 +223,11 @@ fn read_artifact(reader: &mut Reader, element: Element<'_, '_>) -> Read {
                 "name",
             )
         }
+        "template" => (
+            ArtifactKind::Template,
+            TemplateDef::parse(reader, element).map(Definition::Template),
+            "name",
+        ),
         "localEntry" => (
             ArtifactKind::LocalEntry,
             LocalEntryDef::parse(reader, element).map(Definition::LocalEntry),
@@ -242,12 +259,12 @@ fn read_artifact(reader: &mut Reader, element: Element<'_, '_>) -> Read {
         }
     };
     match (definition, element.attribute(key)) {
-        (Some(definition), Some(name)) => Read::Artifact(Artifact {
+        (Some(definition), Some(name)) => Read::Artifact(Box::new(Artifact {
             kind,
             name: name.to_owned(),
             definition,
             place,
-        }),
+        })),
         _ => Read::Failed(Some(kind)),
     }
 }

@@ -28,6 +28,8 @@ pub struct ProxyDef {
     pub fault_sequence: Option<SequenceRef>,
     /// The target endpoint.
     pub endpoint: Option<Arc<EndpointDef>>,
+    /// The key of the target's `endpoint` attribute.
+    pub endpoint_key: Option<String>,
 }
 
 /// A sequence by key or inline.
@@ -100,6 +102,7 @@ impl ProxyDef {
             out_sequence: None,
             fault_sequence: None,
             endpoint: None,
+            endpoint_key: None,
         };
         let mut target = None;
         for child in reader.children(element) {
@@ -174,7 +177,8 @@ impl ProxyDef {
                 ));
             }
         }
-        if target.has_attribute("endpoint") {
+        if let Some(key) = target.attribute("endpoint") {
+            self.endpoint_key = Some(key.to_owned());
             self.endpoint = Some(Arc::new(endpoint::parse::reference(
                 reader, target, "endpoint",
             )));

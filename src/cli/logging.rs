@@ -15,6 +15,9 @@ pub(super) fn start() {
     let filter = EnvFilter::try_from_env("MYELIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A complaint about an output that is closed would go to standard error, and panic when that is
+        // closed too.
+        .log_internal_errors(false)
         .event_format(Pattern)
         .try_init();
 }

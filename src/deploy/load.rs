@@ -193,6 +193,13 @@ impl Deployer {
                 last_good_version: false,
             });
         }
+        for (path, _) in &self.problems {
+            report.faulty.push(FaultyArtifact {
+                file: path.display().to_string(),
+                name: None,
+                last_good_version: self.files.contains_key(path),
+            });
+        }
         // A reference that was broken before and still is has been said already.
         let texts: Vec<String> = linked
             .diagnostics

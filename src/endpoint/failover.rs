@@ -1,8 +1,9 @@
 //! `<failover>`: the first ready child, every time (dynamic) or until it fails (static)
 //! (spec 02 §9.6).
 
-use super::loadbalance::{Resend, cannot_resend, describe_group, next_child};
+use super::loadbalance::{Failed, Resend, build_message, cannot_resend, describe_group};
 use super::parse::{EndpointDef, parse_children};
+use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
 use super::{
     ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
@@ -19,6 +20,7 @@ use std::sync::atomic::Ordering;
 pub struct FailoverDef {
     children: Vec<Arc<EndpointDef>>,
     dynamic: bool,
+    build: Option<bool>,
 }
 
 impl FailoverDef {
@@ -48,12 +50,16 @@ impl FailoverDef {
         (reader.errors() == before).then_some(FailoverDef {
             children,
             dynamic: !off,
+            build: build_message(element),
         })
     }
 
     /// Makes the endpoint.
     pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
+        let on_failover = names.settings().endpoint.build_message_on_failover;
         Box::new(Failover {
+            build: self.build.unwrap_or(on_failover),
+            properties: def.properties.clone(),
             children: EndpointDef::link_children(&self.children, names, path),
             name: def.head.name.clone(),
             dynamic: self.dynamic,
@@ -67,6 +73,8 @@ struct Failover {
     name: Option<String>,
     children: Vec<Arc<Endpoint>>,
     dynamic: bool,
+    build: bool,
+    properties: Arc<Vec<EndpointProperty>>,
     state: Arc<GroupState>,
 }
 
@@ -99,7 +107,12 @@ impl Kind for Failover {
             if self.state.off.load(Ordering::Relaxed) {
                 return Err(own_fault(message, codes::NO_READY_CHILD, name));
             }
-            let resend = Resend::new(message, &cx);
+            apply_all(&self.properties, &cx, message).await?;
+            if self.build {
+                message.body.collect(cx.services.limits.max_bytes).await?;
+            }
+            let mut log: Vec<(&str, u32)> = Vec::new();
+            let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let outcome = loop {
                 let Some(child) = self.pick(&cx) else {
                     break Err(own_fault(
@@ -108,13 +121,23 @@ impl Kind for Failover {
                         format!("Failover endpoint : {name} - no ready child endpoints"),
                     ));
                 };
-                if !resend.prepare(message) {
-                    break Err(cannot_resend(message));
+                match resend.prepare(message, &cx).await {
+                    Ok(true) => {}
+                    Ok(false) => break Err(cannot_resend(message)),
+                    Err(fault) => break Err(fault),
                 }
+                let before = message.attempts;
                 match child.kind.send(cx, message, Parent::Group).await {
                     Ok(sent) => return Ok(sent),
                     Err(fault) => {
-                        if let Err(fault) = next_child(name, "Failover", child, fault, message) {
+                        note(&mut log, child, fault.code, message);
+                        let next = Failed {
+                            group: name,
+                            kind: "Failover",
+                            child,
+                            before,
+                        };
+                        if let Err(fault) = next.next_child(&cx, message, fault) {
                             break Err(fault);
                         }
                     }
@@ -129,7 +152,26 @@ impl Kind for Failover {
         !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
     }
 
+    fn reshapes(&self, cx: &SendContext<'_>) -> bool {
+        self.children.iter().any(|c| c.kind.reshapes(cx))
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         describe_group("failover", self.name.as_deref(), &self.children, now, out);
     }
+}
+
+/// `endpoint_log`: the last code of every named child that failed, as the reference prints its map.
+fn note<'e>(log: &mut Vec<(&'e str, u32)>, child: &'e Endpoint, code: u32, message: &mut Message) {
+    let Some(name) = child.name.as_deref() else {
+        return;
+    };
+    match log.iter_mut().find(|(n, _)| *n == name) {
+        Some(entry) => entry.1 = code,
+        None => log.push((name, code)),
+    }
+    let entries: Vec<String> = log.iter().map(|(n, c)| format!("{n}={c}")).collect();
+    message
+        .properties
+        .set("endpoint_log", format!("{{{}}}", entries.join(", ")));
 }

@@ -1,12 +1,15 @@
-//! `<loadbalance>` with round robin (spec 02 §9.1–§9.3).
+//! `<loadbalance>` (spec 02 §9.1–§9.4).
 
 use super::member::MembersDef;
 use super::parse::{EndpointDef, parse_children};
+use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
+use super::weighted::{Algorithm, AlgorithmDef, AlgorithmName, parse_name, parse_weights};
 use super::{
-    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
+    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, count_attempt,
+    may_attempt, own_fault,
 };
-use crate::diag::{Diagnostic, codes as diag_codes};
+use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
 use crate::message::stream::Replay;
 use crate::message::{Body, Fault, Message};
@@ -20,14 +23,18 @@ pub struct LoadBalanceDef {
     /// The children.
     pub children: Vec<Arc<EndpointDef>>,
     members: Option<MembersDef>,
+    algorithm: AlgorithmDef,
     failover: bool,
+    build: Option<bool>,
 }
 
-const ALGORITHMS: &str = "org.apache.synapse.endpoints.algorithms.";
-
 impl LoadBalanceDef {
-    /// Reads the element.
-    pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<LoadBalanceDef> {
+    /// Reads the element; `properties` are those of the endpoint around it.
+    pub fn parse(
+        reader: &mut Reader,
+        element: Element<'_, '_>,
+        properties: &[EndpointProperty],
+    ) -> Option<LoadBalanceDef> {
         reader.known_attributes(
             element,
             &[
@@ -39,7 +46,7 @@ impl LoadBalanceDef {
             ],
         );
         let before = reader.errors();
-        check_algorithm(reader, element);
+        let name = parse_name(reader, element);
         let children = parse_children(reader, element);
         let members = MembersDef::parse(reader, element);
         match (children.is_empty(), &members) {
@@ -59,15 +66,31 @@ impl LoadBalanceDef {
                     "<loadbalance> needs at least one <endpoint> or <member>",
                 );
             }
+            (true, Some(_)) if name != AlgorithmName::RoundRobin => {
+                let place = reader.attribute_place(element, "algorithm");
+                reader.error(
+                    diag_codes::CONFLICT,
+                    place,
+                    "weights go with <endpoint> children, not with <member>",
+                );
+            }
             _ => {}
         }
+        let algorithm = parse_weights(reader, name, &children, properties);
         (reader.errors() == before).then_some(LoadBalanceDef {
             children,
             members,
+            algorithm,
+            build: build_message(element),
             failover: !element
                 .attribute("failover")
                 .is_some_and(|v| v.eq_ignore_ascii_case("false")),
         })
+    }
+
+    /// Who is next, as it runs.
+    pub fn algorithm(&self) -> Algorithm {
+        Algorithm::new(&self.algorithm, self.children.len())
     }
 
     /// Makes the endpoint.
@@ -75,58 +98,23 @@ impl LoadBalanceDef {
         if let Some(members) = &self.members {
             return members.link(def, names, path, self.failover);
         }
+        let on_failover = names.settings().endpoint.build_message_on_failover;
         Box::new(LoadBalance {
+            algorithm: self.algorithm(),
             children: EndpointDef::link_children(&self.children, names, path),
             name: def.head.name.clone(),
             failover: self.failover,
+            build: self.failover && self.build.unwrap_or(on_failover),
+            properties: def.properties.clone(),
             state: names.stores().group(path, def.head.fingerprint),
         })
     }
 }
 
-fn check_algorithm(reader: &mut Reader, element: Element<'_, '_>) {
-    if element.has_attribute("policy") && element.has_attribute("algorithm") {
-        let place = reader.attribute_place(element, "algorithm");
-        reader.error(
-            diag_codes::CONFLICT,
-            place,
-            "<loadbalance> has \"policy\" or \"algorithm\", not both",
-        );
-    }
-    if let Some(policy) = element.attribute("policy")
-        && policy.trim() != "roundRobin"
-    {
-        let place = reader.attribute_place(element, "policy");
-        reader.report(
-            Diagnostic::error(
-                diag_codes::INVALID_VALUE,
-                place,
-                format!("Unsupported algorithm {policy} specified for the load balance endpoint"),
-            )
-            .help("write policy=\"roundRobin\", or leave it out"),
-        );
-    }
-    if let Some(algorithm) = element.attribute("algorithm") {
-        let place = reader.attribute_place(element, "algorithm");
-        match algorithm.trim().strip_prefix(ALGORITHMS) {
-            Some("RoundRobin") => {}
-            Some("WeightedRoundRobin" | "WeightedRRLCAlgorithm") => reader.unsupported(
-                place,
-                format!("the algorithm {algorithm} is not supported yet"),
-                Some("use org.apache.synapse.endpoints.algorithms.RoundRobin"),
-            ),
-            _ => reader.report(
-                Diagnostic::error(
-                    diag_codes::INVALID_VALUE,
-                    place,
-                    format!(
-                        "Cannot instantiate LoadbalanceAlgorithm implementation class {algorithm}"
-                    ),
-                )
-                .help("use org.apache.synapse.endpoints.algorithms.RoundRobin"),
-            ),
-        }
-    }
+/// `buildMessage`: `None` leaves it to the server's setting.
+pub(super) fn build_message(element: Element<'_, '_>) -> Option<bool> {
+    let text = element.attribute("buildMessage")?.trim();
+    Some(text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("yes") || text == "1")
 }
 
 /// The next ready child from the cursor; at most every child is looked at (spec 02 §9.3).
@@ -149,41 +137,87 @@ pub(super) fn round_robin<'e>(
     None
 }
 
-/// Keeps a body that is on its way so that another child can get the same bytes.
-pub(super) struct Resend(Option<Replay>);
+/// Keeps the request so that another child can get the same one.
+pub(super) enum Resend {
+    /// A body that is on its way.
+    Stream(Replay),
+    /// A body that stays in the message.
+    Kept,
+    /// An attempt changes more than the body: a copy of the request.
+    Copy { request: Box<Message>, tried: bool },
+}
 
 impl Resend {
-    pub(super) fn new(message: &mut Message, cx: &SendContext<'_>) -> Resend {
+    /// Looks at the message before the first attempt. A copy is kept when an attempt may leave it in
+    /// another form (`reshaped`), or with a response that counts as a failure.
+    ///
+    /// # Errors
+    /// When the body cannot be read to its end; only if a copy is needed.
+    pub(super) async fn new(
+        message: &mut Message,
+        cx: &SendContext<'_>,
+        reshaped: bool,
+    ) -> Result<Resend, Fault> {
+        if reshaped || message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
+            let request = Box::new(message.copy(&cx.services.limits).await?);
+            return Ok(Resend::Copy {
+                request,
+                tried: false,
+            });
+        }
         let limit =
             usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
-        Resend(match std::mem::take(&mut message.body) {
-            Body::Stream(stream) => Some(Replay::new(stream, limit)),
+        Ok(match std::mem::take(&mut message.body) {
+            Body::Stream(stream) => Resend::Stream(Replay::new(stream, limit)),
             other => {
                 message.body = other;
-                None
+                Resend::Kept
             }
         })
     }
 
-    /// Puts the body in place for an attempt; `false` when bytes went out that were not kept.
-    pub(super) fn prepare(&self, message: &mut Message) -> bool {
-        let Some(replay) = &self.0 else { return true };
+    /// Puts the request in place for an attempt; `false` when bytes went out that were not kept.
+    ///
+    /// # Errors
+    /// None in practice: the copy's body is there.
+    pub(super) async fn prepare(
+        &mut self,
+        message: &mut Message,
+        cx: &SendContext<'_>,
+    ) -> Result<bool, Fault> {
+        let replay = match self {
+            Resend::Kept => return Ok(true),
+            Resend::Copy { request, tried } => {
+                if std::mem::replace(tried, true) {
+                    let mut request = request.copy(&cx.services.limits).await?;
+                    request.properties = std::mem::take(&mut message.properties);
+                    request.fault_stack = std::mem::take(&mut message.fault_stack);
+                    request.last_endpoint = message.last_endpoint;
+                    request.attempts = message.attempts;
+                    *message = request;
+                }
+                return Ok(true);
+            }
+            Resend::Stream(replay) => replay,
+        };
         if message.is_built() {
-            return true;
+            return Ok(true);
         }
         message.body = Body::Empty;
-        match replay.attempt() {
+        Ok(match replay.attempt() {
             Some(stream) => {
                 message.body = Body::Stream(stream);
                 true
             }
             None => false,
-        }
+        })
     }
 
     /// Nobody else is tried: what is left of the body goes back to the message.
     pub(super) fn give_up(self, message: &mut Message) {
-        let Some(replay) = self.0 else { return };
+        let Resend::Stream(replay) = self else {
+            return;
+        };
         if message.is_built() {
             return;
         }
@@ -194,31 +228,49 @@ impl Resend {
     }
 }
 
-/// What all groups do after a child failed: whether the next one may be tried.
-pub(super) fn next_child(
-    group: &str,
-    kind: &str,
-    child: &Endpoint,
-    fault: Fault,
-    message: &mut Message,
-) -> Result<(), Fault> {
-    if !fault.retry {
-        return Err(fault);
+/// A child that failed.
+pub(super) struct Failed<'a> {
+    /// The group's name.
+    pub(super) group: &'a str,
+    /// The word for the group in messages.
+    pub(super) kind: &'a str,
+    /// The child.
+    pub(super) child: &'a Endpoint,
+    /// The message's attempts before the child had it.
+    pub(super) before: u32,
+}
+
+impl Failed<'_> {
+    /// What all groups do then: whether the next one may be tried.
+    pub(super) fn next_child(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        fault: Fault,
+    ) -> Result<(), Fault> {
+        if !fault.retry {
+            return Err(fault);
+        }
+        let (group, kind) = (self.group, self.kind);
+        tracing::warn!(
+            target: "Endpoint",
+            "Endpoint [{group}] Detect a Failure in a child endpoint : Endpoint [{}]", self.child.label()
+        );
+        if !self.child.kind.retryable(fault.code) {
+            return Err(own_fault(
+                message,
+                codes::NO_READY_CHILD,
+                format!(
+                    "{kind} endpoint : {group} - one of the child endpoints encounterd a non-retry error, not sending message to another endpoint"
+                ),
+            ));
+        }
+        // A child that refuses without an attempt counts too, so that no group spins.
+        if message.attempts == self.before {
+            count_attempt(cx, message)?;
+        }
+        Ok(())
     }
-    tracing::warn!(
-        target: "Endpoint",
-        "Endpoint [{group}] Detect a Failure in a child endpoint : Endpoint [{}]", child.label()
-    );
-    if child.kind.retryable(fault.code) {
-        return Ok(());
-    }
-    Err(own_fault(
-        message,
-        codes::NO_READY_CHILD,
-        format!(
-            "{kind} endpoint : {group} - one of the child endpoints encounterd a non-retry error, not sending message to another endpoint"
-        ),
-    ))
 }
 
 /// The fault of a group whose body cannot be sent again.
@@ -228,10 +280,11 @@ pub(super) fn cannot_resend(message: &mut Message) -> Fault {
         codes::NO_READY_CHILD,
         "The message cannot be sent to another endpoint: its body is larger than the replay limit and was already being sent",
     );
-    fault.detail = Some(
-        "raise [myelin] replay_limit_bytes to let larger bodies fail over after a part was sent"
-            .to_owned(),
-    );
+    fault.retry = false;
+    // Code and message stay those of the child that failed (spec 02 §13.1).
+    let detail = "no other endpoint was tried: the body is larger than the replay limit and a part of it was sent; raise [myelin] replay_limit_bytes to let larger bodies fail over";
+    message.properties.set("ERROR_DETAIL", detail);
+    fault.detail = Some(detail.to_owned());
     fault
 }
 
@@ -239,7 +292,10 @@ pub(super) fn cannot_resend(message: &mut Message) -> Fault {
 struct LoadBalance {
     name: Option<String>,
     children: Vec<Arc<Endpoint>>,
+    algorithm: Algorithm,
     failover: bool,
+    build: bool,
+    properties: Arc<Vec<EndpointProperty>>,
     state: Arc<GroupState>,
 }
 
@@ -256,27 +312,46 @@ impl Kind for LoadBalance {
             if self.state.off.load(Ordering::Relaxed) {
                 return Err(own_fault(message, codes::NO_READY_CHILD, name));
             }
-            let resend = Resend::new(message, &cx);
+            apply_all(&self.properties, &cx, message).await?;
+            if self.build {
+                message.body.collect(cx.services.limits.max_bytes).await?;
+            }
+            let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let outcome = loop {
-                let Some(child) = round_robin(&self.children, &self.state, &cx) else {
+                let Some(child) = self.algorithm.pick(&self.children, &self.state, &cx) else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
                         format!("Loadbalance endpoint : {name} - no ready child endpoints"),
                     ));
                 };
-                if !resend.prepare(message) {
-                    break Err(cannot_resend(message));
+                match resend.prepare(message, &cx).await {
+                    Ok(true) => {}
+                    Ok(false) => break Err(cannot_resend(message)),
+                    Err(fault) => break Err(fault),
+                }
+                if let Err(fault) = may_attempt(&cx, message) {
+                    break Err(fault);
                 }
                 message.clear_error();
-                match child.kind.send(cx, message, Parent::Group).await {
+                let before = message.attempts;
+                let busy = self.algorithm.busy(&self.children, child);
+                let sent = child.kind.send(cx, message, Parent::Group).await;
+                drop(busy);
+                match sent {
                     Ok(sent) => return Ok(sent),
                     Err(mut fault) => {
                         if !self.failover {
                             // A parent group only passes it on (spec 02 §9.2).
                             fault.retry = false;
                         }
-                        if let Err(fault) = next_child(name, "Loadbalance", child, fault, message) {
+                        let next = Failed {
+                            group: name,
+                            kind: "Loadbalance",
+                            child,
+                            before,
+                        };
+                        if let Err(fault) = next.next_child(&cx, message, fault) {
                             break Err(fault);
                         }
                     }
@@ -289,6 +364,10 @@ impl Kind for LoadBalance {
 
     fn is_ready(&self, cx: &SendContext<'_>) -> bool {
         !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+    }
+
+    fn reshapes(&self, cx: &SendContext<'_>) -> bool {
+        self.children.iter().any(|c| c.kind.reshapes(cx))
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

@@ -1,16 +1,18 @@
 //! `<session>` with `<loadbalance>`: session affinity (spec 02 §11).
 
-use super::loadbalance::{
-    LoadBalanceDef, Resend, cannot_resend, describe_group, next_child, round_robin,
-};
+use super::loadbalance::{Failed, LoadBalanceDef, Resend, cannot_resend, describe_group};
 use super::parse::{EndpointDef, number};
+use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
+use super::weighted::Algorithm;
 use super::{
     ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
 };
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::expr::{Effects, Expr, Namespaces, Wanted};
+use crate::message::addressing::FINAL as ADDRESSING;
 use crate::message::fault::codes;
+use crate::message::media::Media;
 use crate::message::{Answer, Body, Fault, Message, header_text};
 use crate::syntax::{Element, Reader, SYNAPSE};
 use http::HeaderValue;
@@ -27,13 +29,43 @@ enum SessionType {
     SimpleClient,
     /// The back-end, in a cookie.
     Http,
+    /// The back-end, in the reference parameters of its `ReplyTo`; the client sends it as the SOAP
+    /// header block `ServiceGroupId`.
+    Soap,
+}
+
+/// The SOAP header block that holds the id of a session.
+#[derive(Debug)]
+struct Block {
+    namespace: &'static str,
+    name: &'static str,
+    /// Finds its text in a body that is not built.
+    finder: Option<Expr>,
+}
+
+impl Block {
+    /// `None` for sessions whose id stands elsewhere.
+    fn of(kind: SessionType) -> Option<Block> {
+        let (namespace, name) = match kind {
+            SessionType::SimpleClient => (SYNAPSE, "ClientID"),
+            SessionType::Soap => (AXIS2, SERVICE_GROUP),
+            SessionType::Http => return None,
+        };
+        let namespaces = Namespaces(vec![("s".to_owned(), namespace.to_owned())]);
+        let finder = Expr::compile(&format!("string($header/s:{name})"), &namespaces);
+        Some(Block {
+            namespace,
+            name,
+            finder: finder.ok(),
+        })
+    }
 }
 
 /// A session group as it is written.
 #[derive(Debug)]
 pub struct SessionDef {
     kind: SessionType,
-    block: Option<Arc<Expr>>,
+    block: Option<Arc<Block>>,
     timeout: Option<Duration>,
     group: LoadBalanceDef,
 }
@@ -44,6 +76,7 @@ impl SessionDef {
         reader: &mut Reader,
         session: Element<'_, '_>,
         group: Element<'_, '_>,
+        properties: &[EndpointProperty],
     ) -> Option<SessionDef> {
         reader.known_attributes(session, &["type"]);
         let text = reader.required(session, "type").map(str::to_owned);
@@ -53,15 +86,7 @@ impl SessionDef {
                 Some(SessionType::SimpleClient)
             }
             Some(t) if t.eq_ignore_ascii_case("http") => Some(SessionType::Http),
-            Some(t) if t.eq_ignore_ascii_case("soap") => {
-                let place = reader.attribute_place(session, "type");
-                reader.unsupported(
-                    place,
-                    "soap sessions are not supported yet",
-                    Some("use type=\"http\" or type=\"simpleClientSession\""),
-                );
-                None
-            }
+            Some(t) if t.eq_ignore_ascii_case("soap") => Some(SessionType::Soap),
             Some(t) => {
                 let place = reader.attribute_place(session, "type");
                 reader.report(
@@ -86,7 +111,7 @@ impl SessionDef {
                 _ => reader.unknown_element(child, "session", &["sessionTimeout"]),
             }
         }
-        let group_def = LoadBalanceDef::parse(reader, group)?;
+        let group_def = LoadBalanceDef::parse(reader, group, properties)?;
         if let Some(member) = reader.child(group, "member") {
             let place = reader.place(member);
             reader.error(
@@ -98,7 +123,7 @@ impl SessionDef {
         }
         Some(SessionDef {
             kind: kind?,
-            block: client_id_block().map(Arc::new),
+            block: kind.and_then(Block::of).map(Arc::new),
             timeout,
             group: group_def,
         })
@@ -112,6 +137,8 @@ impl SessionDef {
             .unwrap_or(settings.endpoint.sal_session_timeout);
         let max_sessions = settings.limits.max_sessions;
         Box::new(SessionGroup {
+            algorithm: self.group.algorithm(),
+            properties: def.properties.clone(),
             children: EndpointDef::link_children(&self.group.children, names, path),
             name: def.head.name.clone(),
             kind: self.kind,
@@ -196,13 +223,18 @@ impl Sessions {
 struct SessionGroup {
     name: Option<String>,
     kind: SessionType,
-    block: Option<Arc<Expr>>,
+    block: Option<Arc<Block>>,
+    algorithm: Algorithm,
+    properties: Arc<Vec<EndpointProperty>>,
     children: Vec<Arc<Endpoint>>,
     timeout_ms: u64,
     max_sessions: usize,
     state: Arc<GroupState>,
     sessions: Arc<Sessions>,
 }
+
+const AXIS2: &str = "http://ws.apache.org/namespaces/axis2";
+const SERVICE_GROUP: &str = "ServiceGroupId";
 
 /// Cookies that mean a session (spec 02 §11.1).
 const COOKIES: [&str; 4] = [
@@ -229,8 +261,11 @@ impl SessionGroup {
     ) -> Result<(Option<String>, Option<&Arc<Endpoint>>), Fault> {
         let now = cx.services.clock.now();
         match self.kind {
-            SessionType::SimpleClient => {
-                let Some(id) = client_id(cx, message, self.block.as_deref()).await? else {
+            SessionType::SimpleClient | SessionType::Soap => {
+                let Some(block) = self.block.as_deref() else {
+                    return Ok((None, None));
+                };
+                let Some(id) = header_id(cx, message, block).await? else {
                     return Ok((None, None));
                 };
                 let child = self.sessions.child(&id, now).and_then(|c| self.child_of(c));
@@ -279,14 +314,7 @@ impl SessionGroup {
                 ),
             ));
         }
-        child
-            .kind
-            .send(cx, message, Parent::Group)
-            .await
-            .map_err(|mut fault| {
-                fault.retry = false;
-                fault
-            })
+        child.kind.send(cx, message, Parent::Group).await
     }
 }
 
@@ -301,20 +329,20 @@ fn cookies(message: &Message) -> impl Iterator<Item = &str> {
         .filter(|part| !part.is_empty())
 }
 
-/// The text of the header block `{http://ws.apache.org/ns/synapse}ClientID`. Read from the tree
-/// when there is one, else from the start of the bytes without building anything.
-async fn client_id(
+/// The trimmed text of a SOAP header block. Read from the tree when there is one, else from the
+/// start of the bytes without building anything.
+async fn header_id(
     cx: &SendContext<'_>,
     message: &mut Message,
-    block: Option<&Expr>,
+    block: &Block,
 ) -> Result<Option<String>, Fault> {
     if message.rest && !message.is_built() {
         return Ok(None);
     }
     let limits = &cx.services.limits;
-    let answer = match block {
-        Some(block) if !message.is_built() => {
-            block
+    let answer = match &block.finder {
+        Some(finder) if !message.is_built() => {
+            finder
                 .look(Wanted::Text, Effects::None, cx.around(), message, limits)
                 .await?
         }
@@ -326,25 +354,52 @@ async fn client_id(
         // Anything odd is decided by the real reader, which says what is wrong.
         _ => {
             message.build(limits).await?;
-            from_tree(message)
+            from_tree(message, block)
         }
     };
     Ok(text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()))
 }
 
-/// What finds the header block, for a message whose body is not built.
-fn client_id_block() -> Option<Expr> {
-    let namespaces = Namespaces(vec![("s".to_owned(), SYNAPSE.to_owned())]);
-    Expr::compile("string($header/s:ClientID)", &namespaces).ok()
-}
-
-fn from_tree(message: &Message) -> Option<String> {
+fn from_tree(message: &Message, block: &Block) -> Option<String> {
     let envelope = message.envelope()?;
     let header = envelope.header()?;
-    let block = envelope
-        .document
-        .child_element(header, SYNAPSE, "ClientID")?;
-    Some(envelope.document.string_value(block).into_owned())
+    let document = &envelope.document;
+    let found = document.child_element(header, block.namespace, block.name)?;
+    Some(document.string_value(found).into_owned())
+}
+
+/// Takes the block of an unknown session out of the request: the back-end would not know it.
+async fn strip_group(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
+    message.build(&cx.services.limits).await?;
+    let envelope = message.envelope_mut()?;
+    if let Some(header) = envelope.header()
+        && let Some(block) = envelope
+            .document
+            .child_element(header, AXIS2, SERVICE_GROUP)
+    {
+        envelope.document.detach(block);
+    }
+    Ok(())
+}
+
+/// The session id that a SOAP response starts.
+async fn new_group(cx: &SendContext<'_>, message: &mut Message) -> Result<Option<String>, Fault> {
+    let soap = matches!(
+        message.content_type().map(Media::of),
+        Some(Media::TextXml | Media::SoapXml)
+    );
+    if !soap || matches!(message.body, Body::Empty) {
+        return Ok(None);
+    }
+    message.build(&cx.services.limits).await?;
+    let found = message.envelope().and_then(|envelope| {
+        let document = &envelope.document;
+        let reply_to = document.child_element(envelope.header()?, ADDRESSING, "ReplyTo")?;
+        let parameters = document.child_element(reply_to, ADDRESSING, "ReferenceParameters")?;
+        let id = document.child_element(parameters, AXIS2, SERVICE_GROUP)?;
+        Some(document.string_value(id).trim().to_owned())
+    });
+    Ok(found.filter(|id| !id.is_empty()))
 }
 
 /// Cuts session cookies out of the request: the back-end would not know them.
@@ -390,35 +445,48 @@ impl Kind for SessionGroup {
             if self.state.off.load(Ordering::Relaxed) {
                 return Err(own_fault(message, codes::NO_READY_CHILD, label));
             }
+            apply_all(&self.properties, &cx, message).await?;
             let (id, bound) = self.lookup(&cx, message).await?;
             if let (Some(id), Some(child)) = (&id, bound) {
                 return self.send_bound(cx, message, id, child).await;
             }
-            if self.kind == SessionType::Http {
-                strip_cookies(message);
+            match self.kind {
+                SessionType::SimpleClient => {}
+                SessionType::Http => strip_cookies(message),
+                SessionType::Soap if id.is_some() => strip_group(&cx, message).await?,
+                SessionType::Soap => {}
             }
-            let resend = Resend::new(message, &cx);
+            let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let outcome = loop {
-                let Some(child) = round_robin(&self.children, &self.state, &cx) else {
+                let Some(child) = self.algorithm.pick(&self.children, &self.state, &cx) else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
                         format!("SLALoadbalance endpoint : {printed} - no ready child endpoints"),
                     ));
                 };
-                if !resend.prepare(message) {
-                    break Err(cannot_resend(message));
+                match resend.prepare(message, &cx).await {
+                    Ok(true) => {}
+                    Ok(false) => break Err(cannot_resend(message)),
+                    Err(fault) => break Err(fault),
                 }
                 // A client's session is bound before there is any response.
                 if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
                     self.bind(&cx, id, child);
                 }
-                match child.kind.send(cx, message, Parent::Group).await {
+                let before = message.attempts;
+                let busy = self.algorithm.busy(&self.children, child);
+                let sent = child.kind.send(cx, message, Parent::Group).await;
+                drop(busy);
+                match sent {
                     Ok(sent) => {
-                        if self.kind == SessionType::Http
-                            && sent == Sent::Response
-                            && let Some(id) = new_cookie(message)
-                        {
+                        let id = match self.kind {
+                            _ if sent != Sent::Response => None,
+                            SessionType::SimpleClient => None,
+                            SessionType::Http => new_cookie(message),
+                            SessionType::Soap => new_group(&cx, message).await?,
+                        };
+                        if let Some(id) = id {
                             self.bind(&cx, &id, child);
                         }
                         return Ok(sent);
@@ -426,12 +494,17 @@ impl Kind for SessionGroup {
                     Err(fault) => {
                         if let Some(id) = &id
                             && fault.retry
+                            && child.kind.retryable(fault.code)
                         {
                             self.sessions.forget(id);
                         }
-                        if let Err(fault) =
-                            next_child(label, "SLALoadbalance", child, fault, message)
-                        {
+                        let next = Failed {
+                            group: label,
+                            kind: "SLALoadbalance",
+                            child,
+                            before,
+                        };
+                        if let Err(fault) = next.next_child(&cx, message, fault) {
                             break Err(fault);
                         }
                     }
@@ -444,6 +517,10 @@ impl Kind for SessionGroup {
 
     fn is_ready(&self, cx: &SendContext<'_>) -> bool {
         !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+    }
+
+    fn reshapes(&self, cx: &SendContext<'_>) -> bool {
+        self.children.iter().any(|c| c.kind.reshapes(cx))
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

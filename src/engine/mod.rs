@@ -1,11 +1,7 @@
 //! Runs flows on the current plan and routes their faults (spec 01 §5, §6, §9).
 
-mod fault;
-
-pub use fault::settle;
-
 use crate::endpoint::{Kind, Services};
-use crate::mediator::{Context, Flow, Route, run_sequence};
+use crate::mediator::{Context, Flow, Route, run_sequence, settle};
 use crate::message::outgoing::{self, fault_response};
 use crate::message::stream::BodyStream;
 use crate::message::{Exchange, Fault, Message, Value};
@@ -40,7 +36,7 @@ impl Engine {
 
 /// Mediates a request of a proxy service (spec 01 §6.2).
 pub async fn run_proxy(
-    services: &Services,
+    services: &Arc<Services>,
     plan: &Plan,
     proxy: &Proxy,
     exchange: &Arc<Exchange>,
@@ -74,6 +70,11 @@ async fn proxy_flow(cx: Context<'_>, proxy: &Proxy, message: &mut Message) -> Re
         && message.status.is_none()
         && let Some(endpoint) = &proxy.endpoint
     {
+        if let Some(key) = &proxy.missing_endpoint {
+            return Err(Fault::mediation(format!(
+                "Unable to find the endpoint specified : {key}"
+            )));
+        }
         let kind: &dyn Kind = &*endpoint.kind;
         crate::mediator::send_to_target(cx, message, kind).await?;
     }
@@ -82,9 +83,9 @@ async fn proxy_flow(cx: Context<'_>, proxy: &Proxy, message: &mut Message) -> Re
 
 /// Mediates a request that nothing else claims: the main sequence (spec 01 §5).
 pub async fn run_main(
-    services: &Services,
+    services: &Arc<Services>,
     plan: &Plan,
-    route: &Route,
+    route: &Arc<Route>,
     exchange: &Arc<Exchange>,
     message: &mut Message,
 ) {
@@ -110,10 +111,10 @@ async fn main_flow(cx: Context<'_>, message: &mut Message) -> Result<(), Fault> 
 }
 
 fn context<'a>(
-    services: &'a Services,
+    services: &'a Arc<Services>,
     plan: &'a Plan,
     exchange: &'a Arc<Exchange>,
-    route: &'a Route,
+    route: &'a Arc<Route>,
 ) -> Context<'a> {
     Context {
         services,
@@ -130,5 +131,5 @@ pub fn conclude(exchange: &Exchange) -> http::Response<BodyStream> {
 
 /// The answer to a request that is refused before mediation (spec 01 §15.2).
 pub fn refuse(exchange: &Exchange, json: bool, text: String) -> http::Response<BodyStream> {
-    fault_response(exchange, json, &Fault::mediation(text))
+    fault_response(exchange, exchange.format, json, &Fault::mediation(text))
 }

@@ -76,12 +76,13 @@ mod tests {
                     started: true,
                     in_sequence: Incoming::None,
                     endpoint: None,
-                    route: Route {
+                    missing_endpoint: None,
+                    route: Arc::new(Route {
                         label: Arc::from(""),
                         out: Out::Client,
                         fault: None,
                         own_fault: false,
-                    },
+                    }),
                 };
                 ((*name).to_owned(), Arc::new(proxy))
             })

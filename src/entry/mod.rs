@@ -7,13 +7,16 @@ pub use dispatch::{Found, find_service};
 
 use crate::endpoint::Services;
 use crate::engine::{self, Engine};
+use crate::message::limited::limited;
 use crate::message::media::Media;
 use crate::message::outgoing::{PRODUCT, new_message_id, new_uuid};
 use crate::message::stream::BodyStream;
-use crate::message::{ACTIVITY_ID, Body, ClientFormat, Exchange, Message, header_text};
+use crate::message::{
+    ACTIVITY_ID, Body, ClientFormat, Exchange, Message, SoapVersion, header_text,
+};
 use crate::plan::Plan;
 use crate::transport::http::{Handler, Peer, uncancelled};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SERVER, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_NONE_MATCH, SERVER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::future::Future;
@@ -59,7 +62,12 @@ impl Handler for HttpEntry {
 /// Makes the message and its exchange from a request.
 fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exchange, Message) {
     let (parts, body) = request.into_parts();
-    let body = body_of(body, &parts.headers, services.settings.http.socket_timeout);
+    let mut body = body_of(body, &parts.headers, services.settings.http.socket_timeout);
+    if let Some(limit) = services.settings.http.max_message_size
+        && let Body::Stream(stream) = body
+    {
+        body = Body::Stream(limited(stream, limit));
+    }
     let mut message = Message::request(parts.method, parts.uri, parts.headers, body);
     if message.content_type.is_none() && matches!(message.body, Body::Stream(_)) {
         message.content_type = Some(HeaderValue::from_static("application/octet-stream"));
@@ -71,6 +79,9 @@ fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exch
         client_format(&message),
     );
     exchange.head = message.method == Method::HEAD;
+    if exchange.head || message.method == Method::GET {
+        exchange.if_none_match = message.headers.get(IF_NONE_MATCH).cloned();
+    }
     exchange.host = message.headers.get(HOST).cloned();
     if message.headers.contains_key(ACTIVITY_ID) {
         // With a client's own id the message id is an independent one.
@@ -93,6 +104,9 @@ fn check(
         && content_length(message).is_some_and(|length| length > limit)
     {
         return Some(plain(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    if !known_method(&message.method) {
+        return Some(plain(StatusCode::NOT_IMPLEMENTED));
     }
     let path = message.uri.path();
     let found = find_service(&plan.proxies, path, &settings.server.service_path);
@@ -141,8 +155,8 @@ async fn mediate(
         &services.settings.server.service_path,
     ) {
         Some(Found { proxy, postfix }) => {
-            let postfix = postfix_of(postfix, message.uri.query());
-            message.rest_postfix = postfix;
+            message.service_end = uri.path().len() - postfix.len();
+            message.rest_postfix = postfix_of(postfix, message.uri.query());
             engine::run_proxy(&services, &plan, proxy, &exchange, &mut message).await;
         }
         None => {
@@ -157,13 +171,36 @@ async fn mediate(
     }
 }
 
-/// Waits for the flow, or for its answer when that comes earlier: the flow then goes on by itself.
+/// Waits for the flow and its branches, or for the answer when that comes earlier: what is left of
+/// the flow then goes on by itself.
 async fn answer_of(exchange: &Exchange, flow: impl Future<Output = ()>) -> Response<BodyStream> {
     let mut flow = pin!(flow);
-    std::future::poll_fn(|cx| match flow.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending if exchange.is_answered() => Poll::Ready(()),
-        Poll::Pending => Poll::Pending,
+    let mut branches = pin!(None);
+    let mut flowing = true;
+    std::future::poll_fn(|cx| {
+        if flowing {
+            flowing = flow.as_mut().poll(cx).is_pending();
+        }
+        if exchange.is_answered() || !exchange.has_branched() {
+            return if flowing && !exchange.is_answered() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            };
+        }
+        if branches.is_none() {
+            branches.set(Some(exchange.settled()));
+        }
+        let settled = branches.as_mut().as_pin_mut().map(|b| b.poll(cx));
+        match settled {
+            Some(Poll::Ready(())) if flowing && !exchange.is_answered() => {
+                // These branches have ended; the flow may begin others.
+                branches.set(None);
+                Poll::Pending
+            }
+            Some(Poll::Ready(())) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
     })
     .await;
     engine::conclude(exchange)
@@ -193,8 +230,28 @@ fn client_format(message: &Message) -> ClientFormat {
     {
         Some(Media::TextXml) => ClientFormat::Soap11,
         Some(Media::SoapXml) => ClientFormat::Soap12,
+        Some(Media::Related) => match message.version {
+            SoapVersion::V11 => ClientFormat::Soap11,
+            SoapVersion::V12 => ClientFormat::Soap12,
+        },
         _ => ClientFormat::Rest,
     }
+}
+
+/// Methods that the reference's parser knows; others are answered with 501 (spec 01 §15.1).
+fn known_method(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::POST
+            | Method::GET
+            | Method::PUT
+            | Method::DELETE
+            | Method::PATCH
+            | Method::HEAD
+            | Method::OPTIONS
+            | Method::TRACE
+            | Method::CONNECT
+    )
 }
 
 /// What follows the service name, with the query (spec 01 §6.4).
@@ -210,10 +267,102 @@ fn plain(status: StatusCode) -> Response<BodyStream> {
     let mut response = Response::new(BodyStream::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(SERVER, PRODUCT);
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
+    if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::NOT_IMPLEMENTED {
         response
             .headers_mut()
             .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+    use tokio::time::{Instant, sleep, timeout};
+
+    fn exchange() -> Arc<Exchange> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Arc::new(Exchange::new(address, address, false, ClientFormat::Rest))
+    }
+
+    fn status(code: u16) -> Response<BodyStream> {
+        let mut response = Response::new(BodyStream::empty());
+        *response.status_mut() = StatusCode::from_u16(code).unwrap();
+        response
+    }
+
+    /// A branch that ends after some seconds: with an answer, a last resort, or nothing.
+    fn branch(exchange: &Arc<Exchange>, seconds: u64, answer: Option<u16>, resort: Option<u16>) {
+        let guard = exchange.branch(10).unwrap();
+        let exchange = exchange.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(seconds)).await;
+            if let Some(code) = answer {
+                exchange.answer(status(code));
+            }
+            if let Some(code) = resort {
+                exchange.answer_at_last(status(code));
+            }
+            drop(guard);
+        });
+    }
+
+    async fn outcome(exchange: &Arc<Exchange>, flow_seconds: u64) -> (u16, u64) {
+        let started = Instant::now();
+        let flow = sleep(Duration::from_secs(flow_seconds));
+        let response = timeout(Duration::from_secs(100), answer_of(exchange, flow)).await;
+        let code = response.expect("an answer comes").status().as_u16();
+        (code, started.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_branch_answers_after_the_flow_has_ended() {
+        let exchange = exchange();
+        branch(&exchange, 5, Some(200), None);
+        assert_eq!(outcome(&exchange, 1).await, (200, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_branch_answers_while_the_flow_still_runs() {
+        let exchange = exchange();
+        branch(&exchange, 1, None, None);
+        branch(&exchange, 2, Some(201), None);
+        assert_eq!(outcome(&exchange, 50).await, (201, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_answers() {
+        let exchange = exchange();
+        branch(&exchange, 3, None, None);
+        assert_eq!(outcome(&exchange, 1).await, (202, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_branch_does_not_hide_the_answer_of_another() {
+        let exchange = exchange();
+        branch(&exchange, 1, None, Some(500));
+        branch(&exchange, 4, Some(200), None);
+        assert_eq!(outcome(&exchange, 2).await, (200, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_fail_the_first_failure_is_the_answer() {
+        let exchange = exchange();
+        branch(&exchange, 1, None, Some(500));
+        branch(&exchange, 4, None, Some(503));
+        assert_eq!(outcome(&exchange, 6).await, (500, 6));
+        assert!(!exchange.answer(status(200)), "too late");
+    }
+
+    #[tokio::test]
+    async fn branches_are_limited() {
+        let exchange = exchange();
+        let first = exchange.branch(1).unwrap();
+        assert!(exchange.branch(1).is_none());
+        assert_eq!(exchange.branches(), 1);
+        drop(first);
+        assert_eq!(exchange.branches(), 0);
+    }
 }

@@ -44,7 +44,7 @@ enum Subject {
     Block(String, String, String),
     Transport(HeaderName),
     /// Inline elements.
-    Inline(Document),
+    Inline(Box<Document>),
 }
 
 #[derive(Debug)]
@@ -144,7 +144,7 @@ fn inline(reader: &mut Reader, element: Element<'_, '_>) -> Option<Subject> {
         );
         return None;
     }
-    Some(Subject::Inline(document))
+    Some(Subject::Inline(Box::new(document)))
 }
 
 fn subject(
@@ -349,7 +349,7 @@ fn set(
 /// Sets a transport header; `Content-Type` also changes what the body is said to be.
 pub(super) fn set_transport(message: &mut Message, name: HeaderName, value: HeaderValue) {
     if name == http::header::CONTENT_TYPE {
-        message.content_type = Some(value.clone());
+        message.set_content_type(value.clone());
         message.axis2.set(
             "ContentType",
             Value::from(crate::message::header_text(&value)),

@@ -78,8 +78,8 @@ pub async fn run_sequence(
         return Err(Fault::mediation("the sequence is not part of this plan"));
     };
     let limit = cx.services.settings.limits.max_sequence_depth;
-    let depth = cx.exchange.enter();
-    let outcome = if depth as usize > limit {
+    message.depth += 1;
+    let outcome = if message.depth as usize > limit {
         Err(Fault::mediation(format!(
             "Sequences call each other more than {limit} levels deep (at {})",
             sequence.label()
@@ -87,7 +87,10 @@ pub async fn run_sequence(
     } else {
         run_here(cx, message, sequence, &sequence.list).await
     };
-    cx.exchange.leave();
+    message.depth -= 1;
+    for fork in &mut message.forks {
+        fork.depth = fork.depth.saturating_sub(1);
+    }
     outcome
 }
 
@@ -111,9 +114,14 @@ async fn run_here(
             false
         }
     };
-    let flow = list.run(cx, message).await?;
-    if pushed && flow == Flow::Continue {
-        message.fault_stack.pop();
+    let flow = list.run(cx, message).await;
+    if pushed {
+        for fork in &mut message.forks {
+            fork.fault_stack.pop();
+        }
+        if let Ok(Flow::Continue) = flow {
+            message.fault_stack.pop();
+        }
     }
-    Ok(flow)
+    flow
 }

@@ -1,6 +1,7 @@
 //! Mediators: the steps of a flow. One mediator, one file: description, parse, link, run, tests.
 //! A new one is a copy of a neighbour and a row in [`TABLE`].
 
+mod branch;
 mod call;
 mod drop;
 mod filter;
@@ -16,13 +17,17 @@ mod property;
 mod respond;
 mod send;
 pub mod sequence;
+mod settle;
+mod variable;
 
+pub use branch::Detached;
 pub use library::{Library, Out, Route, run_sequence};
 pub use link::{Linker, Reference};
 pub use list::{List, ListDef};
 pub use property::import as inline_xml;
 pub use send::send_to_target;
 pub use sequence::{OnError, Sequence, SequenceDef};
+pub use settle::settle;
 
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Boxed, SendContext, Services};
@@ -45,13 +50,13 @@ pub enum Flow {
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// What the worker's messages share.
-    pub services: &'a Services,
+    pub services: &'a Arc<Services>,
     /// The plan's sequences, endpoints and local entries.
-    pub library: &'a Library,
+    pub library: &'a Arc<Library>,
     /// The client side.
     pub exchange: &'a Arc<Exchange>,
     /// Where responses and faults of this flow go.
-    pub route: &'a Route,
+    pub route: &'a Arc<Route>,
 }
 
 impl<'a> Context<'a> {
@@ -62,6 +67,7 @@ impl<'a> Context<'a> {
             exchange: self.exchange,
             entries: &self.library.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 
@@ -71,6 +77,7 @@ impl<'a> Context<'a> {
             exchange: self.exchange,
             entries: &self.library.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 
@@ -82,6 +89,7 @@ impl<'a> Context<'a> {
             entries: &self.library.entries,
             exchange: self.exchange,
             depth: 0,
+            deliver: None,
         }
     }
 }
@@ -165,6 +173,7 @@ pub const TABLE: &[Spec] = &[
     respond::SPEC,
     send::SPEC,
     sequence::SPEC,
+    variable::SPEC,
 ];
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
@@ -222,7 +231,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("throwError", ""),
     ("transaction", ""),
     ("validate", ""),
-    ("variable", "use <property>"),
     ("xquery", ""),
     ("xslt", ""),
 ];

@@ -55,9 +55,8 @@ pub(super) async fn answer(cx: Context<'_>, message: &mut Message) -> Result<(),
         return Ok(());
     }
     let response = message
-        .to_response(cx.exchange, &cx.services.limits)
+        .to_response(cx.exchange, &cx.services.limits, &cx.services.rules)
         .await?;
-    cx.exchange.announce();
     cx.exchange.answer(response);
     Ok(())
 }

@@ -3,8 +3,9 @@
 use crate::message::props::Props;
 use crate::message::stream::BodyStream;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 
 /// How the client spoke (spec 01 §15.3); decides the form of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +35,16 @@ pub struct Exchange {
     pub head: bool,
     /// The `Host` header of the request, for `SERVICE_PREFIX` and WSDL addresses.
     pub host: Option<http::HeaderValue>,
+    /// `If-None-Match` of a GET or HEAD, for `HTTP_ETAG`.
+    pub if_none_match: Option<http::HeaderValue>,
     answered: AtomicBool,
     late: AtomicU32,
-    announced: AtomicBool,
     sent: AtomicBool,
-    depth: AtomicU32,
+    branches: AtomicUsize,
+    branched: AtomicBool,
+    changed: Notify,
     slot: Mutex<Option<http::Response<BodyStream>>>,
+    last_resort: Mutex<Option<http::Response<BodyStream>>>,
     operation: Mutex<Props>,
 }
 
@@ -58,12 +63,15 @@ impl Exchange {
             format,
             head: false,
             host: None,
+            if_none_match: None,
             answered: AtomicBool::new(false),
             late: AtomicU32::new(0),
-            announced: AtomicBool::new(false),
             sent: AtomicBool::new(false),
-            depth: AtomicU32::new(0),
+            branches: AtomicUsize::new(0),
+            branched: AtomicBool::new(false),
+            changed: Notify::new(),
             slot: Mutex::new(None),
+            last_resort: Mutex::new(None),
             operation: Mutex::new(Props::new()),
         }
     }
@@ -78,7 +86,19 @@ impl Exchange {
             return false;
         }
         *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
+        if self.has_branched() {
+            self.changed.notify_waiters();
+        }
         true
+    }
+
+    /// Keeps a response for the case that everything ends and nobody has answered. The first one
+    /// counts.
+    pub fn answer_at_last(&self, response: http::Response<BodyStream>) {
+        self.last_resort
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(response);
     }
 
     fn claim(&self) -> bool {
@@ -99,22 +119,49 @@ impl Exchange {
         self.late.load(Ordering::Relaxed)
     }
 
-    /// Takes the answer for the wire.
+    /// Takes the answer for the wire; when nobody gave one, the one that was kept for that case.
     pub fn take(&self) -> Option<http::Response<BodyStream>> {
-        self.slot
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        let take = |slot: &Mutex<Option<http::Response<BodyStream>>>| {
+            slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        take(&self.slot).or_else(|| {
+            // Whoever comes later is late.
+            self.answered.store(true, Ordering::Release);
+            take(&self.last_resort)
+        })
     }
 
-    /// Somebody announced a response (spec 01 §8.4): no automatic 202 for an error after that.
-    pub fn announce(&self) {
-        self.announced.store(true, Ordering::Relaxed);
+    /// Begins a branch: a part of the flow that runs beside it. `None` when there are `limit` of
+    /// them already. The exchange stays open until the guard is dropped.
+    pub fn branch(self: &Arc<Exchange>, limit: usize) -> Option<Branch> {
+        self.branched.store(true, Ordering::Release);
+        let before = self.branches.fetch_add(1, Ordering::AcqRel);
+        let branch = Branch(self.clone());
+        (before < limit).then_some(branch)
     }
 
-    /// Whether a response was announced.
-    pub fn is_announced(&self) -> bool {
-        self.announced.load(Ordering::Relaxed)
+    /// Whether a branch was ever begun.
+    pub fn has_branched(&self) -> bool {
+        self.branched.load(Ordering::Acquire)
+    }
+
+    /// Branches that have not ended.
+    pub fn branches(&self) -> usize {
+        self.branches.load(Ordering::Acquire)
+    }
+
+    /// Waits until there is an answer, or no branch is left that could give one.
+    pub async fn settled(&self) {
+        let mut changed = std::pin::pin!(self.changed.notified());
+        loop {
+            // Listen before looking, or a change in between would be missed.
+            changed.as_mut().enable();
+            if self.is_answered() || self.branches() == 0 {
+                return;
+            }
+            changed.as_mut().await;
+            changed.set(self.changed.notified());
+        }
     }
 
     /// A request went out to a back-end.
@@ -127,21 +174,22 @@ impl Exchange {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Enters a sequence call; the new depth. Pair with [`Exchange::leave`].
-    pub fn enter(&self) -> u32 {
-        self.depth.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Leaves a sequence call.
-    pub fn leave(&self) {
-        self.depth.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// Operation-scope properties, shared by request and response.
     pub fn operation<R>(&self, f: impl FnOnce(&mut Props) -> R) -> R {
         f(&mut self
             .operation
             .lock()
             .unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A running branch of an exchange; ends when it is dropped.
+#[derive(Debug)]
+pub struct Branch(Arc<Exchange>);
+
+impl Drop for Branch {
+    fn drop(&mut self) {
+        self.0.branches.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
     }
 }

@@ -4,7 +4,7 @@ mod builtin;
 mod cycles;
 
 use crate::artifact::proxy::SequenceRef;
-use crate::artifact::{Artifact, ArtifactKind, Definition, ProxyDef};
+use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDef, TemplateDef};
 use crate::diag::{Diagnostic, codes};
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
@@ -18,13 +18,13 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Sequences, endpoints and local entries.
-    pub library: Library,
+    pub library: Arc<Library>,
     /// Proxy services by name.
     pub proxies: HashMap<String, Arc<Proxy>>,
     /// Inline endpoints, for the endpoint list.
     pub inline_endpoints: Vec<Arc<Endpoint>>,
     /// The route of messages that no service claims.
-    pub main_route: Option<Route>,
+    pub main_route: Option<Arc<Route>>,
     /// Counts of what is deployed.
     pub counts: Counts,
 }
@@ -69,8 +69,11 @@ pub struct Proxy {
     pub in_sequence: Incoming,
     /// The target endpoint.
     pub endpoint: Option<Arc<Endpoint>>,
+    /// The key of the target's `endpoint` attribute when no endpoint has this name: messages that
+    /// reach it fault (spec 01 §6.2).
+    pub missing_endpoint: Option<String>,
     /// Out and fault path.
-    pub route: Route,
+    pub route: Arc<Route>,
 }
 
 /// The in path of a proxy service.
@@ -134,13 +137,25 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         .enumerate()
         .map(|(index, def)| (def.name.clone(), SequenceId(id(index))))
         .collect();
-    let endpoints: Vec<_> = artifacts
+    let mut endpoints: Vec<_> = artifacts
         .iter()
         .filter_map(|a| match &a.definition {
             Definition::Endpoint(def) => Some((a.name.clone(), def)),
             _ => None,
         })
         .collect();
+    let named_endpoints = endpoints.len();
+    // A key may also name a local entry that holds an endpoint (spec 02 §6).
+    for artifact in &artifacts {
+        if let Definition::LocalEntry(LocalEntryDef {
+            endpoint: Some(def),
+            ..
+        }) = &artifact.definition
+            && !endpoints.iter().any(|(name, _)| *name == artifact.name)
+        {
+            endpoints.push((artifact.name.clone(), def));
+        }
+    }
     let endpoint_names: HashMap<String, EndpointId> = endpoints
         .iter()
         .enumerate()
@@ -149,6 +164,13 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
 
     stores.begin();
     let mut linker = Linker::new(&sequence_names, &endpoint_names, stores, settings);
+    linker.templates = artifacts
+        .iter()
+        .filter_map(|a| match &a.definition {
+            Definition::Template(TemplateDef::Endpoint(t)) => Some((a.name.clone(), t.clone())),
+            _ => None,
+        })
+        .collect();
     let list = endpoints
         .iter()
         .map(|(name, def)| linker.named_endpoint(name, def))
@@ -192,23 +214,23 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
             .iter()
             .filter(|a| a.kind == ArtifactKind::Sequence)
             .count(),
-        endpoints: endpoint_names.len(),
+        endpoints: named_endpoints,
         local_entries: entries.len(),
     };
     let named = |name: &str| sequence_names.get(name).copied();
     let plan = Plan {
         proxies,
         inline_endpoints,
-        main_route: Some(Route {
+        main_route: Some(Arc::new(Route {
             label: Arc::from(""),
             out: Out::Main,
             fault: default_fault,
             own_fault: artifacts
                 .iter()
                 .any(|a| a.kind == ArtifactKind::Sequence && a.name == "fault"),
-        }),
+        })),
         counts,
-        library: Library {
+        library: Arc::new(Library {
             main: named("main"),
             fault: default_fault,
             pre_mediate: named("pre-mediate"),
@@ -219,7 +241,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
                 by_name: endpoint_names.clone(),
             },
             entries,
-        },
+        }),
     };
     Linked {
         plan,
@@ -304,12 +326,16 @@ fn link_proxy(def: &ProxyDef, linker: &mut Linker<'_>, default_fault: Option<Seq
             started: def.started,
             in_sequence,
             endpoint: def.endpoint.as_ref().map(|e| linker.endpoint(e)),
-            route: Route {
+            missing_endpoint: def
+                .endpoint_key
+                .clone()
+                .filter(|key| !linker.endpoint_names.contains_key(key)),
+            route: Arc::new(Route {
                 label: format!("{{proxy:{}}} ", def.name).into(),
                 out,
                 fault: own.or(default_fault),
                 own_fault: own.is_some(),
-            },
+            }),
         }
     })
 }

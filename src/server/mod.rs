@@ -9,11 +9,11 @@ use crate::deploy::watch::{Changed, Watch, WatchOptions};
 use crate::deploy::{Deployer, Report};
 use crate::diag;
 use crate::engine::Engine;
-use crate::settings::{Settings, VerifyClient};
+use crate::settings::{HostnameVerifier, Settings, VerifyClient};
 use crate::transport::http::{ListenerSettings, Shutdown};
 use crate::transport::tcp::{bind, bind_shared};
 use crate::transport::tls::{
-    ClientCertificates, ClientTls, Identity, TlsError, client_config, server_config,
+    ClientCertificates, ClientTls, HostNames, Identity, TlsError, client_config, server_config,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,6 +22,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use worker::WorkerPlan;
+
+/// Connections of the internal and of the management port at one time.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// What an instance is started with.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +49,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A port cannot be had.
-    #[error("cannot listen on {what} port {address}: {source}")]
+    #[error("cannot listen on {what} port {address}")]
     Bind {
         /// Which listener.
         what: &'static str,
@@ -59,7 +62,7 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The deployment directory cannot be read.
-    #[error("cannot read the deployment directory {path}: {source}")]
+    #[error("cannot read the deployment directory {path}")]
     Deployment {
         /// The directory.
         path: PathBuf,
@@ -209,8 +212,14 @@ impl Server {
             status: status.clone(),
             shutdown: shutdown.clone(),
         };
-        admin::serve(internal, admin::internal(state.clone()), finish.subscribe());
-        admin::serve(management, admin::management(state), finish.subscribe());
+        for (listener, at, pages) in [
+            (internal, internal_address, admin::internal(state.clone())),
+            (management, management_address, admin::management(state)),
+        ] {
+            let mut limits = listener_settings(&settings, Some(at), None);
+            limits.max_connections = ADMIN_CONNECTIONS;
+            admin::serve(listener, limits, pages, finish.subscribe());
+        }
         let hot = watching.map(|(watch, changes)| {
             tokio::spawn(redeploy(
                 deployer,
@@ -328,6 +337,10 @@ fn listener_settings(
     }
     out.header_read_timeout = http.header_timeout;
     out.idle_timeout = http.keep_alive_timeout;
+    out.max_headers = http.max_headers;
+    out.max_head = Some(http.max_header_bytes);
+    // A head must fit into the buffer that it is read into.
+    out.max_buf = out.max_buf.max(http.max_header_bytes);
     out.body_idle = (!http.socket_timeout.is_zero()).then_some(http.socket_timeout);
     out.tls = tls;
     out
@@ -388,8 +401,19 @@ fn read_pem(path: &std::path::Path) -> Result<Vec<u8>, TlsError> {
 
 fn client_tls(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, TlsError> {
     let tls = &settings.tls;
+    if tls.insecure_skip_verify {
+        tracing::warn!(
+            target: "Server",
+            "certificates of back-ends are not verified: insecure_skip_verify is set in [myelin]"
+        );
+    }
     let mut client = ClientTls {
-        verify: tls.hostname_verifier != crate::settings::HostnameVerifier::AllowAll,
+        verify: !tls.insecure_skip_verify,
+        names: match tls.hostname_verifier {
+            HostnameVerifier::Strict => HostNames::Strict,
+            HostnameVerifier::StrictExceptLocalhost => HostNames::StrictExceptLocalhost,
+            HostnameVerifier::AllowAll => HostNames::Any,
+        },
         ..ClientTls::default()
     };
     if let Some(path) = &tls.backend_ca_file {

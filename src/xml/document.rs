@@ -506,19 +506,26 @@ impl Document {
     /// XPath string-value: all text below an element or document, the text of any other node. Borrowed when it is
     /// one piece.
     pub fn string_value(&self, n: NodeId) -> Cow<'_, str> {
+        self.string_value_and_cost(n).0
+    }
+
+    /// [`Document::string_value`], and how many nodes were looked at for it.
+    pub fn string_value_and_cost(&self, n: NodeId) -> (Cow<'_, str>, u64) {
         // What nearly every element with text is like.
         if let Some(node) = self.node(n)
             && let Some(only) = self.nodes.get(node.first as usize)
             && only.kind == NodeKind::Text
             && only.next == NONE
         {
-            return Cow::Borrowed(self.value(only.value()));
+            return (Cow::Borrowed(self.value(only.value())), 2);
         }
-        if self.node(n).is_some_and(Node::is_container) {
-            self.join_text(self.descendants(n))
+        let mut cost = 1;
+        let text = if self.node(n).is_some_and(Node::is_container) {
+            self.join_text(self.descendants(n).inspect(|_| cost += 1))
         } else {
             Cow::Borrowed(self.text(n))
-        }
+        };
+        (text, cost)
     }
 
     /// The text and CDATA directly below an element, joined. Borrowed when it is one piece.

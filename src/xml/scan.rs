@@ -345,7 +345,12 @@ impl Scanner {
         let outcome = self.follow(&mut tokens, bytes, last, visitor);
         self.room = Some(tokens.room);
         match outcome {
-            Err(Stop::Truncated) => Ok(Scan::Incomplete),
+            Err(Stop::Truncated) => {
+                // The name of the incomplete token may have taken the number of another one, which nobody will notice
+                // when it is read again.
+                self.marks = [Mark::default(); ELEMENT_NAMES];
+                Ok(Scan::Incomplete)
+            }
             Err(Stop::Unreadable) => Err(Unreadable),
             Ok(scan) => Ok(scan),
         }

@@ -10,6 +10,14 @@
 mod cases;
 /// Snapshots of what the command line prints.
 mod help;
+/// Bad input and hostile clients: everything is answered or closed, within bounds.
+mod limits;
+/// Recorded answers of the reference's engines.
+mod oracle;
+/// The real program: logs, exit codes, signals, the sample.
+mod process;
+/// Reloading under load.
+mod soak;
 /// What the cases are made of: their format, scripted back-ends, an HTTP client, the runner.
 mod support;
 /// Rules about the source text that no compiler checks.

@@ -14,7 +14,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Either, Full};
@@ -28,6 +28,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use self::printer::{Direction, Draft, Printer, Slot};
 use self::wire::{Capture, Names, Recorder, Tee};

@@ -92,13 +92,13 @@ async fn read_message(stream: &mut TcpStream) -> String {
 }
 
 /// A target that answers everything with the same bytes and reports what it was sent.
-async fn target(answer: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+async fn target(answer: &'static str) -> (SocketAddr, mpsc::Receiver<String>) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let (sender, received) = mpsc::unbounded_channel();
+    let (sender, received) = mpsc::channel(16);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = socket.accept().await {
-            sender.send(read_message(&mut stream).await).unwrap();
+            sender.send(read_message(&mut stream).await).await.unwrap();
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });

@@ -7,6 +7,7 @@ use crate::message::addressing::{FINAL, SUBMISSION};
 use crate::message::envelope::{SOAP11, SOAP12};
 use crate::message::media::Media;
 use crate::message::{Answer, BodyLimits, Exchange, Fault, Message, SoapVersion};
+use crate::settings::Settings;
 
 /// What a look leaves on the message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,8 @@ pub struct Around<'a> {
     pub entries: &'a LocalEntries,
     /// The clock.
     pub clock: &'a Clock,
+    /// Settings.
+    pub settings: &'a Settings,
 }
 
 impl Around<'_> {
@@ -36,6 +39,7 @@ impl Around<'_> {
             exchange: self.exchange,
             entries: self.entries,
             clock: self.clock,
+            settings: self.settings,
         }
     }
 }
@@ -91,11 +95,12 @@ impl Expr {
                 Progress::Tree => return Ok(None),
                 Progress::Answer(answer) => {
                     if effects == Effects::AsBuilt {
-                        message.looks_like(match look.kind() {
+                        let soap = match look.kind() {
                             Some(Kind::Soap(SOAP12)) => Some(SoapVersion::V12),
                             Some(Kind::Soap(_)) => Some(SoapVersion::V11),
                             Some(Kind::Plain) | None => None,
-                        });
+                        };
+                        message.looks_like(soap, limits);
                     }
                     return Ok(Some(answer));
                 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::expr::{Namespaces, Need};
 use crate::message::stream::{BodyStream, StreamError};
 use crate::message::{Body, ClientFormat, PayloadKind};
+use crate::settings::Settings;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use http_body::Frame;
@@ -75,6 +76,7 @@ struct World {
     exchange: Exchange,
     entries: LocalEntries,
     clock: Clock,
+    settings: Settings,
 }
 
 impl World {
@@ -84,6 +86,7 @@ impl World {
             exchange: Exchange::new(address, address, false, ClientFormat::Soap11),
             entries: LocalEntries::new(),
             clock: Clock::default(),
+            settings: Settings::default(),
         }
     }
 
@@ -92,6 +95,7 @@ impl World {
             exchange: &self.exchange,
             entries: &self.entries,
             clock: &self.clock,
+            settings: &self.settings,
         }
     }
 
@@ -518,6 +522,25 @@ fn expressions() -> impl Strategy<Value = String> {
         }
         out
     })
+}
+
+/// Names share the few numbers that they are remembered by.
+#[test]
+fn a_start_tag_in_pieces_is_no_other_element() {
+    let world = World::new();
+    let text = format!(
+        "\n<s:Envelope xmlns:s='{SOAP11}' xmlns:p='u'><s:Body><a><p:a id='1'/></a></s:Body></s:Envelope>"
+    );
+    let names = (0..300).map(|n| format!("p:n{n}"));
+    for name in names.chain(["p:a".to_owned()]) {
+        let text = text.replace("p:a", &name);
+        let expr = expr(&format!("//{name}"));
+        for size in [2, 3, 5, 7, 11] {
+            let body = pieces(&text, size, true);
+            let (answer, _) = world.look(&expr, Wanted::Boolean, message("text/xml", body));
+            assert_eq!(answer, Some(Answer::Boolean(true)), "{name} {size}");
+        }
+    }
 }
 
 proptest! {

@@ -71,6 +71,8 @@ pub(super) enum Variable {
 pub(super) struct Path {
     pub(super) start: Start,
     pub(super) steps: Vec<Step>,
+    /// Positions are counted as Jaxen counts them, see `overlap`.
+    pub(super) overlap: bool,
 }
 
 #[derive(Clone, Debug)]

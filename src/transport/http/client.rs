@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use hyper::client::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -124,25 +124,32 @@ impl Client {
     /// Sends `request` to `target` and waits for the head of the response; there is no limit of
     /// time. Dropping the future closes the connection in use.
     ///
-    /// The request line carries the target's path and query, or the request's own URI if that has
-    /// an authority (absolute form, `POST_TO_URI`). `Host` is set from the target unless the request
-    /// has one. Length or chunked framing follows from the body; hop-by-hop headers are the
+    /// The request line carries the request's own URI: path and query, or with an authority the
+    /// absolute form (`POST_TO_URI`). `Host` is set from the target unless the request has one. Length or chunked framing follows from the body; hop-by-hop headers are the
     /// caller's to remove. A request that could not be written to a pooled connection is sent once
     /// more on a new one; nothing that was written in part is ever repeated.
-    pub async fn send(
+    pub fn send(
+        &self,
+        target: &Target,
+        request: Request<BodyStream>,
+    ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> {
+        self.send_unless_silent(target, request, None)
+    }
+
+    /// As [`Client::send`], but fails with [`SendErrorKind::Silent`] when no byte went either way for
+    /// the time of `silence` (and up to a quarter more).
+    pub async fn send_unless_silent(
         &self,
         target: &Target,
         mut request: Request<BodyStream>,
+        silence: Option<Duration>,
     ) -> Result<Response<BodyStream>, SendError> {
-        if request.uri().authority().is_none() {
-            *request.uri_mut() = Uri::from(target.path_and_query.clone());
-        }
         if !request.headers().contains_key(HOST) {
             let host = target.host_header.clone();
             request.headers_mut().insert(HOST, host);
         }
         if let Some(connection) = self.pooled(target).await {
-            match self.exchange(connection, request).await {
+            match self.exchange(connection, request, silence).await {
                 Ok(response) => return Ok(response),
                 Err(SendError {
                     unsent: Some(unsent),
@@ -153,7 +160,7 @@ impl Client {
         }
         // Boxed: connecting is rare and its state would make every future of a flow larger.
         match Box::pin(self.connect(target)).await {
-            Ok(connection) => self.exchange(connection, request).await,
+            Ok(connection) => self.exchange(connection, request, silence).await,
             Err((kind, detail)) => Err(SendError {
                 kind,
                 detail,
@@ -197,12 +204,34 @@ impl Client {
         &self,
         mut connection: Box<Connection>,
         request: Request<BodyStream>,
+        silence: Option<Duration>,
     ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> {
         let request = connection.begin(request);
         let sent = connection.sender.try_send_request(request);
         let body_idle = self.settings.body_idle;
         async move {
-            let mut failed = match sent.await {
+            let outcome = match silence {
+                None => sent.await,
+                // Boxed: rare, and its timer would make every future of a flow larger.
+                Some(limit) => match Box::pin(unless_silent(sent, &connection.link, limit)).await {
+                    Some(outcome) => outcome,
+                    None => {
+                        let progress = connection.link.progress();
+                        return Err(SendError {
+                            kind: SendErrorKind::Silent {
+                                complete: progress.complete,
+                                body_started: progress.body_started,
+                            },
+                            detail: format!(
+                                "nothing was sent or received for {} ms",
+                                limit.as_millis()
+                            ),
+                            unsent: None,
+                        });
+                    }
+                },
+            };
+            let mut failed = match outcome {
                 Ok(response) => {
                     // After a switch of protocols there is no HTTP on this connection any more.
                     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -313,6 +342,20 @@ impl fmt::Debug for Client {
             .field("open", &self.open_connections())
             .finish_non_exhaustive()
     }
+}
+
+/// What a future gives, or `None` when nothing moved on the connection for `limit`.
+async fn unless_silent<F: Future>(future: F, link: &Link, limit: Duration) -> Option<F::Output> {
+    const LOOKS: u32 = 4;
+    let mut future = std::pin::pin!(future);
+    let mut quiet = 0;
+    while quiet < LOOKS {
+        if let Ok(outcome) = tokio::time::timeout(limit / LOOKS, &mut future).await {
+            return Some(outcome);
+        }
+        quiet = if link.moved() { 0 } else { quiet + 1 };
+    }
+    None
 }
 
 async fn sweep(pool: Weak<Pool>, every: Duration, mut stopped: oneshot::Receiver<()>) {

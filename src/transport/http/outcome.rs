@@ -37,6 +37,13 @@ pub enum SendErrorKind {
     },
     /// The connection was reset or failed while the request body was being written.
     ResetInBody,
+    /// No byte went either way for as long as the socket timeout.
+    Silent {
+        /// The request was written whole.
+        complete: bool,
+        /// The body was under way (otherwise only the head).
+        body_started: bool,
+    },
     /// What came back is no HTTP response, or its head is too large.
     Malformed,
     /// The body to be sent failed; the back end is not to blame.
@@ -58,6 +65,7 @@ impl SendErrorKind {
             Self::ConnectTimeout => 101_508,
             Self::Tls | Self::Reset { .. } | Self::ResetInBody | Self::BodyFailed(_) => 101_500,
             Self::ClosedWriting { .. } | Self::Closed => 101_505,
+            Self::Silent { .. } => 101_504,
             Self::Malformed => 101_506,
             Self::Other => 102_510,
         }
@@ -70,11 +78,22 @@ impl SendErrorKind {
             Self::ClosedWriting {
                 body_started: false,
             }
-            | Self::Reset { written: false } => state::REQUEST_HEAD,
+            | Self::Reset { written: false }
+            | Self::Silent {
+                complete: false,
+                body_started: false,
+            } => state::REQUEST_HEAD,
             Self::ClosedWriting { body_started: true }
             | Self::ResetInBody
-            | Self::BodyFailed(_) => state::REQUEST_BODY,
-            Self::Closed | Self::Reset { written: true } | Self::Malformed => state::REQUEST_DONE,
+            | Self::BodyFailed(_)
+            | Self::Silent {
+                complete: false,
+                body_started: true,
+            } => state::REQUEST_BODY,
+            Self::Closed
+            | Self::Reset { written: true }
+            | Self::Malformed
+            | Self::Silent { complete: true, .. } => state::REQUEST_DONE,
         }
     }
 
@@ -153,7 +172,7 @@ pub(super) fn classify_connect(error: &io::Error) -> SendErrorKind {
 }
 
 /// The whole chain of an error in one line.
-pub(super) fn describe(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -197,6 +216,13 @@ mod tests {
         assert_eq!(code(SendErrorKind::Reset { written: false }), 101_501);
         assert_eq!(code(SendErrorKind::ResetInBody), 101_502);
         assert_eq!(code(SendErrorKind::Malformed), 101_509);
+        let silent = |complete, body_started| SendErrorKind::Silent {
+            complete,
+            body_started,
+        };
+        assert_eq!(code(silent(false, false)), 101_505);
+        assert_eq!(code(silent(false, true)), 101_506);
+        assert_eq!(code(silent(true, true)), 101_507);
         assert_eq!(
             SendErrorKind::Refused.message(),
             "Error connecting to the back end"

@@ -29,6 +29,8 @@ const UNWRITTEN: u8 = 8;
 const READ_FAILED: u8 = 16;
 const WRITE_FAILED: u8 = 32;
 const EOF: u8 = 64;
+/// Bytes went either way since [`Link::moved`] was asked.
+const MOVED: u8 = 128;
 
 /// What is known of the current exchange on a connection, beyond what hyper's errors tell.
 ///
@@ -70,6 +72,13 @@ impl Link {
         bits & BODY_ENDED != 0 && bits & trouble == 0
     }
 
+    /// Whether bytes went either way since this was asked the last time.
+    pub(super) fn moved(&self) -> bool {
+        let moved = self.has(MOVED);
+        self.clear(MOVED);
+        moved
+    }
+
     pub(super) fn progress(&self) -> Progress {
         Progress {
             wrote: self.has(WROTE),
@@ -96,7 +105,7 @@ impl ClientIo {
         match polled {
             Poll::Ready(Ok(count)) => {
                 if count > 0 {
-                    self.link.set(WROTE);
+                    self.link.set(WROTE | MOVED);
                 }
                 if count < offered {
                     self.link.set(UNWRITTEN);
@@ -134,7 +143,8 @@ impl AsyncRead for ClientIo {
         match &polled {
             Poll::Ready(Ok(())) if buf.filled().len() == before => this.link.set(EOF),
             Poll::Ready(Err(_)) => this.link.set(READ_FAILED),
-            _ => {}
+            Poll::Ready(Ok(())) => this.link.set(MOVED),
+            Poll::Pending => {}
         }
         polled
     }

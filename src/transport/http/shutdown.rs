@@ -163,6 +163,7 @@ impl Shutdown {
         }
     }
 
+    /// Counts a flow; `None` when there are too many.
     fn detach(&self) -> Option<Counted> {
         let guard = Counted::new(self, |inner| &inner.flows);
         (self.flows() <= self.0.flow_limit).then_some(guard)
@@ -223,6 +224,40 @@ where
         polling: false,
     }
     .await
+}
+
+/// Room for a flow that runs beside the one that asks, see [`Beside::spawn`].
+pub struct Beside(Option<(Shutdown, Counted)>);
+
+/// Makes room for a flow beside this one. `None` when there are as many as may be.
+pub fn beside() -> Option<Beside> {
+    match CURRENT.try_with(Clone::clone) {
+        Ok(shutdown) => {
+            let counted = shutdown.detach()?;
+            Some(Beside(Some((shutdown, counted))))
+        }
+        Err(_) => Some(Beside(None)),
+    }
+}
+
+impl Beside {
+    /// Runs the flow in a task of this thread's runtime; a graceful stop waits for it.
+    pub fn spawn<F>(self, flow: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        match self.0 {
+            Some((shutdown, counted)) => {
+                tokio::spawn(CURRENT.scope(shutdown, async move {
+                    flow.await;
+                    drop(counted);
+                }));
+            }
+            None => {
+                tokio::spawn(flow);
+            }
+        }
+    }
 }
 
 struct Inline<F>

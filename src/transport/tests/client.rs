@@ -111,7 +111,10 @@ async fn what_goes_over_the_wire() {
     .await;
     let client = Client::new(settings());
     let target = target(back_end.addr);
-    let say = async |target: &Target, request| {
+    let say = async |target: &Target, mut request: Request<BodyStream>| {
+        if request.uri() == "/" {
+            *request.uri_mut() = target.path_and_query.clone().into();
+        }
         let response = within(client.send(target, request)).await.expect("sent");
         text(response).await;
         heads.recv().expect("head")

@@ -2,12 +2,13 @@ use std::sync::Arc;
 
 use http::Request;
 use hyper::body::Incoming;
+use rustls::pki_types::ServerName;
 use tokio::io::AsyncReadExt;
 
 use super::{By, Client, Listener, answer, get, post, raw, rest, settings, text, until, within};
 use crate::transport::http::{ClientSettings, SendErrorKind, Target};
 use crate::transport::tls::{
-    ClientCertificates, ClientTls, Identity, TlsError, client_config, server_config,
+    ClientCertificates, ClientTls, HostNames, Identity, TlsError, client_config, server_config,
 };
 
 fn listener(identity: Identity, clients: &ClientCertificates) -> Listener {
@@ -71,10 +72,7 @@ async fn certificates_are_checked() {
         .certificate_pem();
     let own = identity.certificate_pem();
     let listener = listener(identity, &ClientCertificates::Ignored);
-    let wrong_name = target("127.0.0.2", &listener);
     let right_name = target("127.0.0.1", &listener);
-    // 127.0.0.2 does not reach a listener on 127.0.0.1, so this one goes by name only.
-    let _ = wrong_name;
     let error = within(client(trusting(&other)).send(&right_name, get()))
         .await
         .expect_err("unknown authority");
@@ -82,7 +80,6 @@ async fn certificates_are_checked() {
     assert_eq!(error.kind.code(), 101_500);
     assert!(error.unsent.is_some());
 
-    let named = Identity::self_signed(&["only.example".to_owned()]).expect("certificate");
     let any = client(ClientTls {
         verify: false,
         ..ClientTls::default()
@@ -91,11 +88,53 @@ async fn certificates_are_checked() {
         let response = within(client.send(&right_name, get())).await.expect("sent");
         assert_eq!(text(response).await, "");
     }
-    assert!(
-        named
-            .certificate_pem()
-            .starts_with("-----BEGIN CERTIFICATE-----\n")
-    );
+}
+
+#[tokio::test]
+async fn host_names_are_checked_unless_told_otherwise() {
+    let key = rcgen::KeyPair::generate().expect("key");
+    let certificate = rcgen::CertificateParams::new(vec!["only.example".to_owned()])
+        .and_then(|params| params.self_signed(&key))
+        .expect("certificate");
+    let identity = Identity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes());
+    let listener = listener(identity.expect("identity"), &ClientCertificates::Ignored);
+    let stranger = Identity::self_signed(&[])
+        .expect("certificate")
+        .certificate_pem();
+    for (names, trusted, passes) in [
+        (HostNames::Strict, true, false),
+        (HostNames::StrictExceptLocalhost, true, true),
+        (HostNames::Any, true, true),
+        // A name that may be anything does not make up for a chain that leads nowhere.
+        (HostNames::StrictExceptLocalhost, false, false),
+        (HostNames::Any, false, false),
+    ] {
+        let root = if trusted {
+            certificate.pem()
+        } else {
+            stranger.clone()
+        };
+        let client = client(ClientTls {
+            names,
+            ..trusting(&root)
+        });
+        for host in ["localhost", "127.0.0.1"] {
+            let sent = within(client.send(&target(host, &listener), get())).await;
+            let tls = sent.as_ref().err().map(|e| e.kind == SendErrorKind::Tls);
+            assert_eq!(tls, (!passes).then_some(true), "{names:?} {trusted} {host}");
+        }
+    }
+    for (name, allowed) in [
+        ("localhost", true),
+        ("127.9.9.9", true),
+        ("only.example", false),
+    ] {
+        let name = ServerName::try_from(name).expect("name");
+        assert_eq!(
+            HostNames::StrictExceptLocalhost.allow_mismatch(&name),
+            allowed
+        );
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -42,7 +43,8 @@ pub(crate) struct Backend {
     _guard: Socket,
     tls: Option<TlsAcceptor>,
     state: Arc<Mutex<State>>,
-    running: Option<JoinHandle<()>>,
+    /// Dropping the sender ends the task.
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -111,20 +113,22 @@ impl Backend {
         socket.set_nonblocking(true).map_err(wrong)?;
         let listener = TcpListener::from_std(socket.into()).map_err(wrong)?;
         let (state, name, tls) = (self.state.clone(), self.name.clone(), self.tls.clone());
-        self.running = Some(tokio::spawn(accept(listener, state, name, tls)));
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(accept(listener, state, name, tls, stopped));
+        self.running = Some((stop, task));
         Ok(())
     }
 
     /// Closes the listener and every connection.
     pub(crate) async fn stop(&mut self) -> Result<(), String> {
-        let task = self
+        let (stop, task) = self
             .running
             .take()
             .ok_or_else(|| format!("back-end {} is down already", self.name))?;
-        task.abort();
-        // The listener is closed when the task is gone.
-        let _ = task.await;
-        Ok(())
+        // Listener and connections are closed when the task has ended, not only told to.
+        drop(stop);
+        task.await
+            .map_err(|e| format!("back-end {}: {e}", self.name))
     }
 
     /// Requests since the last [`Backend::forget_requests`].
@@ -158,8 +162,8 @@ async fn accept(
     state: Arc<Mutex<State>>,
     name: String,
     tls: Option<TlsAcceptor>,
+    mut stopped: oneshot::Receiver<()>,
 ) {
-    // Dropped with this task, which ends the connections.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -170,8 +174,11 @@ async fn accept(
                 connections.spawn(connection(stream, state.clone(), name.clone(), tls.clone()));
             }
             Some(_) = connections.join_next() => {}
+            _ = &mut stopped => break,
         }
     }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 async fn connection(

@@ -8,6 +8,8 @@ pub(crate) mod check;
 pub(crate) mod client;
 /// `case.toml` as types.
 pub(crate) mod format;
+/// The real program as a process of its own.
+pub(crate) mod program;
 /// Runs one case from start to stop.
 pub(crate) mod run;
 /// `{{NAME}}` in texts.

@@ -614,7 +614,7 @@ async fn send_many(requests: Vec<Request>, address: SocketAddr, folder: PathBuf)
 
 /// Waits for a condition; false when it did not come true. Conditions are looked at, not signalled,
 /// since they are about sockets and lists.
-pub(super) async fn until(condition: impl Fn() -> bool) -> bool {
+pub(crate) async fn until(condition: impl Fn() -> bool) -> bool {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition() {
         if tokio::time::Instant::now() > deadline {

@@ -146,12 +146,11 @@ impl Run {
             .help
             .as_ref()
             .map_or_else(String::new, |h| format!(" (help: {h})"));
-        format!(
-            "{} {} {}{help}",
-            diagnostic.code,
-            self.relative(&place),
-            diagnostic.message
-        )
+        // The help may name a place as well.
+        self.relative(&format!(
+            "{} {place} {}{help}",
+            diagnostic.code, diagnostic.message
+        ))
     }
 
     fn relative(&self, text: &str) -> String {

@@ -215,6 +215,9 @@ impl Compiler {
     }
 
     fn probe(&mut self, (path, single): (&Path, bool), question: Question) -> Option<Expr> {
+        if path.overlap {
+            return None;
+        }
         let anchor = match &path.start {
             Start::Context => Anchor::Envelope,
             Start::Root => Anchor::Root,
@@ -332,7 +335,13 @@ impl Compiler {
 
 /// Whether it may ask for what a message only knows once its body is built.
 fn reads_form(expr: &Expr) -> bool {
-    const NAMES: [&str; 3] = ["Action", "MESSAGE_FORMAT", "message.builder.invoked"];
+    const NAMES: [&str; 5] = [
+        "Action",
+        "MESSAGE_FORMAT",
+        "message.builder.invoked",
+        "messageType",
+        "synapse.internal.rest.contentType",
+    ];
     match expr {
         Expr::Call(Function::GetProperty, args) => args
             .iter()

@@ -9,10 +9,11 @@
 mod compile;
 mod run;
 
+use super::compare::Bounds;
 use super::eval::{Context, Evaluator, Val};
 use super::functions::Function;
 use super::program::{Expr, Program, Relation, Variable};
-use super::{EvalError, STEP_BUDGET, Scope, XPath, compare, convert};
+use super::{EvalError, STEP_BUDGET, Scope, XPath, convert};
 use crate::message::Answer;
 use crate::xml::{self, Scan, Scanner};
 use run::Machine;
@@ -191,7 +192,7 @@ impl Plan {
 /// Nothing that is evaluated here reads the context node.
 const NOWHERE: Context<'static> = Context {
     node: None,
-    position: 1,
+    position: 0,
     size: 1,
 };
 
@@ -334,12 +335,20 @@ enum Against {
     Fixed(bool),
     /// Whether there is a node is compared.
     Exists {
-        result: bool,
+        some: bool,
+        none: bool,
     },
     Equal(String, bool),
     EqualNumber(f64, bool),
     Empty(bool),
-    Order(Relation, compare::Bounds, bool),
+    Order(Relation, Bounds, bool),
+}
+
+fn exists(result: impl Fn(bool) -> bool) -> Against {
+    Against::Exists {
+        some: result(true),
+        none: result(false),
+    }
 }
 
 /// `None` for a node-set, which only the tree compares.
@@ -347,30 +356,35 @@ fn against(relate: Relate, value: Val<'_, '_>) -> Option<Against> {
     Some(match (relate, value) {
         (_, Val::Nodes(_)) => return None,
         (Relate::Equal(_), Val::Null) => Against::Fixed(false),
-        (Relate::Equal(equal), Val::Bool(b)) => Against::Exists { result: b == equal },
+        (Relate::Equal(equal), Val::Bool(b)) => exists(|there| (there == b) == equal),
         (Relate::Equal(equal), Val::Str(s)) => Against::Equal(s.into_owned(), equal),
         (Relate::Equal(equal), Val::Json(_)) => Against::Empty(equal),
         (Relate::Equal(equal), other) => {
             Against::EqualNumber(convert::scalar_number(&other), equal)
         }
-        (Relate::Order(relation, path_left), value) => match compare::Bounds::of_scalar(&value) {
-            Some(bounds) => Against::Order(relation, bounds, path_left),
-            None => Against::Fixed(false),
-        },
+        // Jaxen always has the boolean on the left.
+        (Relate::Order(relation, _), Val::Bool(b)) => {
+            exists(|there| Bounds::of_bool(b).holds(relation, Bounds::of_bool(there)))
+        }
+        (Relate::Order(relation, path_left), value) => Against::Order(
+            relation,
+            Bounds::of(convert::scalar_number(&value)),
+            path_left,
+        ),
     })
 }
 
 impl Against {
     /// Whether a node with this string-value decides for `true`.
     fn holds(&self, text: &str) -> bool {
-        let number = || compare::Bounds::of(convert::parse_number(text));
+        let number = || Bounds::of(convert::parse_number(text));
         match self {
-            Against::Fixed(result) | Against::Exists { result } => *result,
+            Against::Fixed(result) | Against::Exists { some: result, .. } => *result,
             Against::Equal(value, equal) => (text == value) == *equal,
             Against::EqualNumber(value, equal) => (convert::parse_number(text) == *value) == *equal,
             Against::Empty(equal) => text.is_empty() == *equal,
-            Against::Order(relation, bounds, true) => compare::holds(*relation, number(), *bounds),
-            Against::Order(relation, bounds, false) => compare::holds(*relation, *bounds, number()),
+            Against::Order(relation, bounds, true) => number().holds(*relation, *bounds),
+            Against::Order(relation, bounds, false) => bounds.holds(*relation, number()),
         }
     }
 }

@@ -168,7 +168,7 @@ impl<'p> Machine<'p> {
         let found = match &asked.question {
             Question::Exists => Found::Bool(false),
             Question::Compare(..) => match &state.against {
-                Some(Against::Exists { result }) => Found::Bool(!result),
+                Some(Against::Exists { none, .. }) => Found::Bool(*none),
                 _ => Found::Bool(false),
             },
             Question::First | Question::All => Found::Text(std::mem::take(&mut state.text)),
@@ -213,8 +213,8 @@ impl<'p> Machine<'p> {
                 self.answer(probe, Found::Bool(true));
                 false
             }
-            (Question::Compare(..), Some(Against::Exists { result })) => {
-                let found = Found::Bool(*result);
+            (Question::Compare(..), Some(Against::Exists { some, .. })) => {
+                let found = Found::Bool(*some);
                 self.answer(probe, found);
                 false
             }
