@@ -460,6 +460,8 @@ impl Leaf {
             || optimize.is_some()
             || (self.def.addressing.is_some() && has_body)
             || message.wants_parsed_body()
+            || message.looked.is_some() && (format.is_some() || !services.rules.content_type)
+            || message.is_other_than_seen()
             || message.properties.is_true("PRESERVE_ENVELOPE")
         {
             message.build(&services.limits).await?;
