@@ -1,6 +1,6 @@
 //! `<session>` with `<loadbalance>`: session affinity (spec 02 §11).
 
-use super::loadbalance::{Failed, LoadBalanceDef, Resend, cannot_resend, describe_group};
+use super::loadbalance::{Failed, LoadBalanceDef, Refused, Resend, cannot_resend, describe_group};
 use super::parse::{EndpointDef, number};
 use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
@@ -457,8 +457,12 @@ impl Kind for SessionGroup {
                 SessionType::Soap => {}
             }
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
+            let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = self.algorithm.pick(&self.children, &self.state, &cx) else {
+                let Some(child) = self
+                    .algorithm
+                    .pick(&self.children, &self.state, &cx, &refused)
+                else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -498,6 +502,7 @@ impl Kind for SessionGroup {
                         {
                             self.sessions.forget(id);
                         }
+                        refused.note(child, before, message);
                         let next = Failed {
                             group: label,
                             kind: "SLALoadbalance",
