@@ -34,10 +34,12 @@ impl http_body::Body for Pieces {
 }
 
 fn message(media: &str, body: Body) -> Message {
-    let headers = [(
-        "content-type".parse().unwrap(),
-        HeaderValue::from_str(media).unwrap(),
-    )];
+    let header =
+        |name: &str, value: &str| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap());
+    let headers = [
+        header("content-type", media),
+        header("accept", "application/json"),
+    ];
     let headers: HeaderMap = headers.into_iter().collect();
     let mut message = Message::request(Method::POST, Uri::from_static("/s"), headers, body);
     message.properties.set("n", "1");
@@ -566,7 +568,10 @@ proptest! {
                         (Answer::Error(a), Answer::Error(b)) => prop_assert!(b.ends_with(a.as_str()), "{} {}", a, b),
                         _ => prop_assert_eq!(&answer, &want, "{:?} {} on {}", wanted, expression, text),
                     }
-                    let effects = |m: &Message| (m.rest, m.version, m.to.clone(), m.action().map(|a| a.into_owned()));
+                    let effects = |m: &Message| {
+                        let action = m.action().map(|a| a.into_owned());
+                        (m.rest, m.version, m.to.clone(), action, m.message_type.clone(), m.client_soap)
+                    };
                     prop_assert_eq!(effects(&looked), effects(&built));
                 } else if wanted == Wanted::Boolean && expr.need(wanted) == Need::Look {
                     // Only what has effects may need the tree.
