@@ -1,7 +1,7 @@
 //! `<throwError>`: faults with a code and a text of the artifact (spec 03 §27, 04 §9.2).
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
-use crate::expr::{Dynamic, Expr};
+use crate::expr::{Dynamic, Expr, Need, Wanted};
 use crate::message::fault::Report;
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
@@ -55,8 +55,18 @@ impl Definition for ThrowErrorDef {
 }
 
 impl Mediate for ThrowErrorDef {
-    fn needs_body(&self) -> bool {
-        matches!(&self.0.message, Dynamic::Expr(expr) if Expr::needs_body(expr))
+    fn need(&self) -> Need {
+        match &self.0.message {
+            Dynamic::Static(_) => Need::Nothing,
+            Dynamic::Expr(expr) => expr.need(Wanted::Text),
+        }
+    }
+
+    fn expression(&self, number: usize) -> Option<(&Expr, Wanted)> {
+        match &self.0.message {
+            Dynamic::Expr(expr) if number == 0 => Some((expr, Wanted::Text)),
+            _ => None,
+        }
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

@@ -415,7 +415,7 @@ impl Original {
             .envelope()
             .map_or_else(|| Envelope::empty(message.version), Clone::clone);
         envelope.clear_body();
-        let mut copy = message.without_body();
+        let mut copy = message.shell();
         copy.resumed = false;
         Original {
             message: copy,

@@ -62,7 +62,7 @@ pub(super) fn parts(
     };
     let marks = Marks::new(cx, message, iterate.id.as_ref(), items.len())?;
     Ok(Box::new(Items {
-        original: message.without_body(),
+        original: message.shell(),
         marks,
         items: items.into_iter(),
         base,
