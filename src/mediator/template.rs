@@ -75,7 +75,7 @@ impl SequenceTemplateDef {
                 _ => reader.unknown_element(child, "template", &["parameter", "sequence"]),
             }
         }
-        reader.mediator_attributes(sequence, &["name", "onError"]);
+        reader.mediator_attributes(sequence, &[]);
         Some(SequenceTemplateDef {
             name: element.attribute("name")?.to_owned(),
             on_error: on_error(reader, element),
