@@ -86,6 +86,17 @@ impl Stores {
         self.get(format!("sessions {path}"), 0)
     }
 
+    /// State of another kind, such as a mediator's: one value for each kind and path while the
+    /// fingerprint stays the same.
+    pub fn shared<T: Default + Send + Sync + 'static>(
+        &self,
+        kind: &str,
+        path: &str,
+        fingerprint: u64,
+    ) -> Arc<T> {
+        self.get(format!("{kind} {path}"), fingerprint)
+    }
+
     /// Before a link: nothing is in use.
     pub fn begin(&self) {
         for entry in self

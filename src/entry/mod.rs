@@ -1,6 +1,7 @@
 //! What starts a flow. For now: requests of the HTTP listeners, dispatched to proxy services and
 //! to the main sequence (spec 01 §6.4, §15).
 
+mod describe;
 mod dispatch;
 
 pub use dispatch::{Found, find_service};
@@ -114,7 +115,7 @@ fn check(
                 let text = format!("The service {} is inactive", proxy.name);
                 return Some(engine::refuse(exchange, json, text));
             }
-            None
+            describe::answer(settings, exchange, message, proxy)
         }
         None if plan.main_route.is_none() => Some(plain(StatusCode::SERVICE_UNAVAILABLE)),
         None if message.method == Method::GET => {

@@ -2,7 +2,10 @@
 //! A new one is a copy of a neighbour and a row in [`TABLE`].
 
 mod branch;
+mod builder;
+mod cache;
 mod call;
+mod db;
 mod drop;
 mod filter;
 mod header;
@@ -13,11 +16,15 @@ mod list;
 mod log;
 mod loopback;
 mod makefault;
+mod outcome;
 mod property;
+mod refused;
 mod respond;
+mod script;
 mod send;
 pub mod sequence;
 mod settle;
+mod throttle;
 
 pub use branch::Detached;
 pub use library::{Library, Out, Route, run_sequence};
@@ -32,6 +39,7 @@ use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Boxed, SendContext, Services};
 use crate::expr::Scope;
 use crate::message::{Exchange, Fault, Message};
+use crate::settings::Unsupported;
 use crate::syntax::{Element, Reader};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -141,7 +149,11 @@ pub struct Spec {
 
 /// All mediators, by name.
 pub const TABLE: &[Spec] = &[
+    builder::SPEC,
+    cache::SPEC,
     call::SPEC,
+    db::LOOKUP,
+    db::REPORT,
     drop::SPEC,
     filter::SPEC,
     header::SPEC,
@@ -152,8 +164,10 @@ pub const TABLE: &[Spec] = &[
     in_out::OUT,
     property::SPEC,
     respond::SPEC,
+    script::SPEC,
     send::SPEC,
     sequence::SPEC,
+    throttle::SPEC,
 ];
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
@@ -167,8 +181,6 @@ const REFUSED: &[(&str, &str)] = &[
         "bean",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
-    ("builder", ""),
-    ("cache", ""),
     ("call-template", ""),
     ("callout", "use <call blocking=\"true\">"),
     (
@@ -178,8 +190,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("clone", ""),
     ("conditionalRouter", "use <filter>"),
     ("datamapper", ""),
-    ("dblookup", ""),
-    ("dbreport", ""),
     (
         "ejb",
         "Java classes cannot run here; call a service instead",
@@ -199,7 +209,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("router", "it does not run on MI either; use <filter>"),
     ("rule", ""),
     ("scatter-gather", ""),
-    ("script", ""),
     ("smooks", ""),
     (
         "spring",
@@ -207,7 +216,6 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("store", ""),
     ("switch", "use <filter source=\"…\" regex=\"…\">"),
-    ("throttle", ""),
     ("throwError", ""),
     ("transaction", ""),
     ("validate", ""),
@@ -216,8 +224,28 @@ const REFUSED: &[(&str, &str)] = &[
     ("xslt", ""),
 ];
 
-/// Reads one mediator element.
+/// Reads one mediator element. With the setting `unsupported_mediators = "fault"` one that is not
+/// supported becomes one that faults.
 pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<ParsedMediator> {
+    let before = reader.findings();
+    let parsed = parse_strictly(reader, element);
+    if parsed.is_some() || reader.unsupported_mediators == Unsupported::Refuse {
+        return parsed;
+    }
+    let problem = reader.forgive_unsupported(before)?;
+    let name = element.tag_name().name();
+    let known = TABLE.iter().map(|s| s.name);
+    Some(ParsedMediator {
+        name: known
+            .chain(REFUSED.iter().map(|r| r.0))
+            .find(|n| *n == name)
+            .unwrap_or("mediator"),
+        place: reader.place(element),
+        definition: Arc::new(refused::Refused::new(problem)),
+    })
+}
+
+fn parse_strictly(reader: &mut Reader, element: Element<'_, '_>) -> Option<ParsedMediator> {
     let place = reader.place(element);
     let name = element.tag_name().name();
     let known = reader.is_synapse(element);

@@ -26,7 +26,9 @@ pub use value::{Value, ValueType};
 use crate::message::media::Media;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use std::any::Any;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// `SOAPAction` of SOAP 1.1.
 pub const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
@@ -107,6 +109,8 @@ pub struct Message {
     pub client_options: Props,
     /// Properties of scope `analytics`.
     pub analytics: Props,
+    /// What the `cache` mediator remembers between a request and its response.
+    pub cache: Option<Arc<dyn Any + Send + Sync>>,
     /// Fault handlers, innermost last.
     pub fault_stack: Vec<Handler>,
     /// A leaf endpoint has been tried since the last `send` or `call` began (spec 02 §13.1).
@@ -153,6 +157,7 @@ impl Message {
             axis2: Props::new(),
             client_options: Props::new(),
             analytics: Props::new(),
+            cache: None,
             fault_stack: Vec::new(),
             last_endpoint: false,
             attempts: 0,
@@ -223,6 +228,7 @@ impl Message {
             axis2: self.axis2.clone(),
             client_options: self.client_options.clone(),
             analytics: self.analytics.clone(),
+            cache: self.cache.clone(),
             fault_stack: self.fault_stack.clone(),
             last_endpoint: self.last_endpoint,
             attempts: self.attempts,

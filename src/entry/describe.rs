@@ -1,0 +1,79 @@
+//! `GET …?wsdl`, `?wsdl2` and `?xsd`: what a service publishes about itself (spec 01 §6.4).
+
+use crate::message::outgoing::PRODUCT;
+use crate::message::stream::BodyStream;
+use crate::message::{Exchange, Message, header_text};
+use crate::plan::Proxy;
+use crate::plan::wsdl::{Addresses, Item};
+use crate::settings::Settings;
+use http::header::{CONTENT_TYPE, SERVER};
+use http::{HeaderValue, Method, Response};
+
+/// The answer when the request asks for a description that there is; others are mediated.
+pub(super) fn answer(
+    settings: &Settings,
+    exchange: &Exchange,
+    message: &Message,
+    proxy: &Proxy,
+) -> Option<Response<BodyStream>> {
+    if message.method != Method::GET {
+        return None;
+    }
+    let query = message.uri.query()?;
+    let name = |item: &str| {
+        let rest = query.strip_prefix(item)?;
+        let rest = rest.strip_prefix('=')?;
+        let name = crate::message::body::form_fields(rest.as_bytes()).next();
+        name.map(|(name, _)| name)
+    };
+    let item = if query.starts_with("wsdl2") {
+        Item::Wsdl2
+    } else if query.starts_with("wsdl") {
+        match name("wsdl") {
+            Some(location) => Item::Resource(location),
+            None => Item::Wsdl11,
+        }
+    } else if query.starts_with("xsd") {
+        Item::Resource(name("xsd")?)
+    } else {
+        return None;
+    };
+    let http = &settings.http;
+    let server = &settings.server;
+    let base = |secure: bool| {
+        let (scheme, port, prefix) = if secure {
+            ("https", http.secured_port, &http.secured_wsdl_epr_prefix)
+        } else {
+            ("http", http.port, &http.wsdl_epr_prefix)
+        };
+        let base = match (prefix, &exchange.host) {
+            (Some(prefix), _) => prefix.trim_end_matches('/').to_owned(),
+            // The client came by this name, so it can come again.
+            (None, Some(host)) if exchange.secure == secure => {
+                format!("{scheme}://{}", header_text(host))
+            }
+            (None, Some(host)) => {
+                let host = header_text(host);
+                let host = match host.rsplit_once(':') {
+                    Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+                    _ => host,
+                };
+                format!("{scheme}://{host}:{port}")
+            }
+            (None, None) => format!("{scheme}://{}:{port}", server.hostname),
+        };
+        format!("{base}/{}/{}", server.service_path, proxy.name)
+    };
+    let addresses = Addresses {
+        here: base(exchange.secure),
+        http: proxy.http.then(|| base(false)),
+        https: proxy.https.then(|| base(true)),
+    };
+    let body = proxy.wsdl.render(&proxy.name, &item, &addresses)?;
+    let mut response = Response::new(BodyStream::full(body.into()));
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static("text/xml; charset=UTF-8");
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(SERVER, PRODUCT);
+    Some(response)
+}
