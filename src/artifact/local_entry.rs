@@ -1,6 +1,7 @@
 //! `<localEntry key="…">` (spec 04 §3.1).
 
 use crate::diag::codes;
+use crate::endpoint::EndpointDef;
 use crate::message::Value;
 use crate::message::value::XmlValue;
 use crate::syntax::{Element, Reader};
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub struct LocalEntryDef {
     /// Its value.
     pub value: Value,
+    /// Its endpoint, when the value is an `<endpoint>`: references find it by the entry's key.
+    pub endpoint: Option<EndpointDef>,
 }
 
 impl LocalEntryDef {
@@ -23,18 +26,22 @@ impl LocalEntryDef {
         if let Some(src) = element.attribute("src") {
             return from_source(reader, element, src);
         }
+        let mut endpoint = None;
         let value = match element
             .children()
             .find(|c| c.is_element() && c.tag_name().name() != "description")
         {
             Some(child) => {
+                if child.tag_name().name() == "endpoint" && reader.is_synapse(child) {
+                    endpoint = Some(crate::endpoint::parse(reader, child)?);
+                }
                 let document = crate::mediator::inline_xml(reader, child)?;
                 let node = document.root_element()?;
                 Value::Xml(Arc::new(XmlValue { document, node }))
             }
             None => Value::String(element.text().unwrap_or_default().trim().to_owned()),
         };
-        Some(LocalEntryDef { value })
+        Some(LocalEntryDef { value, endpoint })
     }
 }
 
@@ -63,7 +70,10 @@ fn from_source(reader: &mut Reader, element: Element<'_, '_>, src: &str) -> Opti
         }
         Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
     };
-    Some(LocalEntryDef { value })
+    Some(LocalEntryDef {
+        value,
+        endpoint: None,
+    })
 }
 
 /// Reads the file that a `file:` address names, up to a limit.

@@ -2,10 +2,12 @@
 
 pub mod local_entry;
 pub mod proxy;
+pub mod template;
 pub mod wsdl;
 
 pub use local_entry::LocalEntryDef;
 pub use proxy::ProxyDef;
+pub use template::TemplateDef;
 pub use wsdl::WsdlDef;
 
 use crate::diag::{Diagnostic, Place, Source, codes, nearest};
@@ -23,6 +25,8 @@ pub enum ArtifactKind {
     LocalEntry,
     /// `<endpoint>`.
     Endpoint,
+    /// `<template>`.
+    Template,
     /// `<sequence>`.
     Sequence,
     /// `<proxy>`.
@@ -35,6 +39,7 @@ impl ArtifactKind {
         match self {
             ArtifactKind::LocalEntry => "local entry",
             ArtifactKind::Endpoint => "endpoint",
+            ArtifactKind::Template => "template",
             ArtifactKind::Sequence => "sequence",
             ArtifactKind::Proxy => "proxy service",
         }
@@ -47,6 +52,7 @@ impl ArtifactKind {
 pub enum Definition {
     LocalEntry(LocalEntryDef),
     Endpoint(EndpointDef),
+    Template(TemplateDef),
     Sequence(SequenceDef),
     Proxy(ProxyDef),
 }
@@ -87,7 +93,14 @@ pub struct FileContent {
 }
 
 /// The root elements that are artifacts.
-const ROOTS: &[&str] = &["proxy", "sequence", "endpoint", "localEntry", "definitions"];
+const ROOTS: &[&str] = &[
+    "proxy",
+    "sequence",
+    "endpoint",
+    "template",
+    "localEntry",
+    "definitions",
+];
 
 /// Artifacts of the reference that are not there yet.
 const LATER: &[&str] = &[
@@ -100,7 +113,6 @@ const LATER: &[&str] = &[
     "messageStore",
     "priorityExecutor",
     "task",
-    "template",
 ];
 
 /// Boilerplate of old configurations that has no meaning here.
@@ -220,6 +232,11 @@ fn read_artifact(reader: &mut Reader, element: Element<'_, '_>) -> Read {
                 "name",
             )
         }
+        "template" => (
+            ArtifactKind::Template,
+            TemplateDef::parse(reader, element).map(Definition::Template),
+            "name",
+        ),
         "localEntry" => (
             ArtifactKind::LocalEntry,
             LocalEntryDef::parse(reader, element).map(Definition::LocalEntry),

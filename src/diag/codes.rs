@@ -41,4 +41,5 @@ codes! {
     DUPLICATE_NAME = 104, "Two artifacts of one kind have the same name.";
     SEQUENCE_CYCLE = 105, "Sequences call each other in a circle.";
     UNREACHABLE = 106, "A mediator can never be reached.";
+    UNDEFINED_TEMPLATE = 120, "A template that is referred to is not defined, or does not fit its parameters.";
 }

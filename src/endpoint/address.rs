@@ -2,8 +2,8 @@
 
 use super::leaf::{Destination, Leaf, LeafDef};
 use super::parse::{EndpointDef, parse_leaf};
-use super::{Boxed, Described, Kind, Names, Parent, SendContext, Sent};
-use crate::diag::{Diagnostic, codes};
+use super::{Boxed, Described, Kind, Names, Parent, SendContext, Sent, variable};
+use crate::diag::{Diagnostic, Place, codes};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
@@ -81,17 +81,16 @@ fn expand(template: &str, message: &Message) -> String {
 pub fn parse_address(reader: &mut Reader, element: Element<'_, '_>, name: &str) -> Option<Address> {
     let text = reader.required(element, name)?.trim().to_owned();
     let place = reader.attribute_place(element, name);
-    let text = match resolve_variable(&text) {
-        Ok(text) => text,
-        Err(message) => {
-            reader.error(codes::INVALID_VALUE, place, message);
-            return None;
-        }
-    };
+    let text = variable::resolve(reader, &place, &text)?;
+    parse_text(reader, place, &text)
+}
+
+/// An address that may hold `${…}` of the message.
+pub fn parse_text(reader: &mut Reader, place: Place, text: &str) -> Option<Address> {
     if text.contains("${") {
         return Some(Address::Template(text.into()));
     }
-    match Target::parse(&text) {
+    match Target::parse(text) {
         Ok(target) => Some(Address::Fixed(Arc::new(target))),
         Err(e) => {
             reader.report(
@@ -105,29 +104,6 @@ pub fn parse_address(reader: &mut Reader, element: Element<'_, '_>, name: &str) 
             None
         }
     }
-}
-
-/// `$SYSTEM:NAME` at the start of a value is the environment variable; what follows the name is
-/// lost, as in the reference.
-fn resolve_variable(text: &str) -> Result<String, String> {
-    let Some(rest) = text.strip_prefix("$SYSTEM:") else {
-        for (prefix, what) in [
-            ("$FILE:", "file properties"),
-            ("$CUSTOM_", "custom resolvers"),
-        ] {
-            if text.starts_with(prefix) {
-                return Err(format!(
-                    "\"{text}\": {what} are not supported yet; use $SYSTEM:NAME"
-                ));
-            }
-        }
-        return Ok(text.to_owned());
-    };
-    let end = rest
-        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(rest.len());
-    let name = &rest[..end];
-    std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))
 }
 
 impl AddressDef {

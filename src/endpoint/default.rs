@@ -41,36 +41,9 @@ pub struct DefaultEndpoint {
 impl DefaultEndpoint {
     /// The endpoint of a `send` or `call` without one.
     pub fn implicit(names: &mut dyn Names) -> DefaultEndpoint {
-        use super::leaf::{Timeout, TimeoutAction};
-        use super::state::{Caps, FailureConfig};
-        let state = names.stores().leaf("implicit", 0);
         // Sends without endpoint have no state machine: the destination differs per message.
-        let failure = FailureConfig {
-            mark_codes: vec![-1],
-            suspend_codes: vec![-1],
-            ..FailureConfig::default()
-        };
         DefaultEndpoint {
-            leaf: Leaf {
-                name: None,
-                def: Arc::new(LeafDef {
-                    word: "Default",
-                    format: None,
-                    encoding: None,
-                    addressing: None,
-                    failure: failure.clone(),
-                    own_initial: true,
-                    own_factor: true,
-                    timeout: Timeout::Global,
-                    timeout_action: TimeoutAction::None,
-                    method: None,
-                }),
-                failure,
-                caps: Caps::default(),
-                on_error: None,
-                properties: Arc::default(),
-                state,
-            },
+            leaf: Leaf::stateless("Default", names, "implicit", 0),
         }
     }
 }

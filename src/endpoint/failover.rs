@@ -1,8 +1,9 @@
 //! `<failover>`: the first ready child, every time (dynamic) or until it fails (static)
 //! (spec 02 §9.6).
 
-use super::loadbalance::{Resend, cannot_resend, describe_group, next_child};
+use super::loadbalance::{Failed, Refused, Resend, build_message, cannot_resend, describe_group};
 use super::parse::{EndpointDef, parse_children};
+use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
 use super::{
     ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
@@ -19,6 +20,7 @@ use std::sync::atomic::Ordering;
 pub struct FailoverDef {
     children: Vec<Arc<EndpointDef>>,
     dynamic: bool,
+    build: Option<bool>,
 }
 
 impl FailoverDef {
@@ -48,12 +50,16 @@ impl FailoverDef {
         (reader.errors() == before).then_some(FailoverDef {
             children,
             dynamic: !off,
+            build: build_message(element),
         })
     }
 
     /// Makes the endpoint.
     pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
+        let on_failover = names.settings().endpoint.build_message_on_failover;
         Box::new(Failover {
+            build: self.build.unwrap_or(on_failover),
+            properties: def.properties.clone(),
             children: EndpointDef::link_children(&self.children, names, path),
             name: def.head.name.clone(),
             dynamic: self.dynamic,
@@ -67,20 +73,23 @@ struct Failover {
     name: Option<String>,
     children: Vec<Arc<Endpoint>>,
     dynamic: bool,
+    build: bool,
+    properties: Arc<Vec<EndpointProperty>>,
     state: Arc<GroupState>,
 }
 
 impl Failover {
-    fn pick(&self, cx: &SendContext<'_>) -> Option<&Arc<Endpoint>> {
+    fn pick(&self, cx: &SendContext<'_>, refused: &Refused<'_>) -> Option<&Arc<Endpoint>> {
+        let fits = |child: &Arc<Endpoint>| child.kind.is_ready(cx) && !refused.contains(child);
         if !self.dynamic {
             let current = self
                 .children
                 .get(self.state.current.load(Ordering::Relaxed));
-            if let Some(child) = current.filter(|c| c.kind.is_ready(cx)) {
+            if let Some(child) = current.filter(|c| fits(c)) {
                 return Some(child);
             }
         }
-        let first = self.children.iter().position(|c| c.kind.is_ready(cx))?;
+        let first = self.children.iter().position(fits)?;
         self.state.current.store(first, Ordering::Relaxed);
         self.children.get(first)
     }
@@ -99,9 +108,15 @@ impl Kind for Failover {
             if self.state.off.load(Ordering::Relaxed) {
                 return Err(own_fault(message, codes::NO_READY_CHILD, name));
             }
+            apply_all(&self.properties, &cx, message).await?;
+            if self.build {
+                message.body.collect(cx.services.limits.max_bytes).await?;
+            }
+            let mut log: Vec<(&str, u32)> = Vec::new();
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
+            let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = self.pick(&cx) else {
+                let Some(child) = self.pick(&cx, &refused) else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -113,10 +128,19 @@ impl Kind for Failover {
                     Ok(false) => break Err(cannot_resend(message)),
                     Err(fault) => break Err(fault),
                 }
+                let before = message.attempts;
                 match child.kind.send(cx, message, Parent::Group).await {
                     Ok(sent) => return Ok(sent),
                     Err(fault) => {
-                        if let Err(fault) = next_child(name, "Failover", child, fault, message) {
+                        note(&mut log, child, fault.code, message);
+                        refused.note(child, before, message);
+                        let next = Failed {
+                            group: name,
+                            kind: "Failover",
+                            child,
+                            before,
+                        };
+                        if let Err(fault) = next.next_child(&cx, message, fault) {
                             break Err(fault);
                         }
                     }
@@ -138,4 +162,19 @@ impl Kind for Failover {
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         describe_group("failover", self.name.as_deref(), &self.children, now, out);
     }
+}
+
+/// `endpoint_log`: the last code of every named child that failed, as the reference prints its map.
+fn note<'e>(log: &mut Vec<(&'e str, u32)>, child: &'e Endpoint, code: u32, message: &mut Message) {
+    let Some(name) = child.name.as_deref() else {
+        return;
+    };
+    match log.iter_mut().find(|(n, _)| *n == name) {
+        Some(entry) => entry.1 = code,
+        None => log.push((name, code)),
+    }
+    let entries: Vec<String> = log.iter().map(|(n, c)| format!("{n}={c}")).collect();
+    message
+        .properties
+        .set("endpoint_log", format!("{{{}}}", entries.join(", ")));
 }

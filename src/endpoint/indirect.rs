@@ -1,10 +1,12 @@
-//! `<endpoint key="…"/>`: a named endpoint (spec 02 §6).
+//! `<endpoint key="…"/>` and `<endpoint key-expression="…"/>`: a named endpoint (spec 02 §6).
 
 use super::{Boxed, Described, Kind, Names, Parent, SendContext, Sent, own_fault};
 use crate::diag::{Diagnostic, Place, codes, nearest};
+use crate::expr::Expr;
 use crate::message::fault;
 use crate::message::{EndpointId, Fault, Message};
 use crate::syntax::{Element, Reader};
+use std::sync::Arc;
 
 /// A reference as it is written.
 #[derive(Debug)]
@@ -47,6 +49,14 @@ impl IndirectDef {
     }
 }
 
+fn not_found(message: &mut Message, key: &str) -> Fault {
+    own_fault(
+        message,
+        fault::codes::UNDEFINED_ENDPOINT,
+        format!("Couldn't find the endpoint with the key : {key}"),
+    )
+}
+
 #[derive(Debug)]
 struct Indirect {
     key: String,
@@ -62,11 +72,7 @@ impl Kind for Indirect {
     ) -> Boxed<'a, Result<Sent, Fault>> {
         Box::pin(async move {
             let Some(endpoint) = self.id.and_then(|id| cx.endpoints.get(id)) else {
-                return Err(own_fault(
-                    message,
-                    fault::codes::UNDEFINED_ENDPOINT,
-                    format!("Couldn't find the endpoint with the key : {}", self.key),
-                ));
+                return Err(not_found(message, &self.key));
             };
             // The real endpoint has no parent, whatever the reference stands in.
             endpoint
@@ -88,6 +94,67 @@ impl Kind for Indirect {
             (Some(endpoint), Ok(cx)) => endpoint.kind.reshapes(&cx),
             _ => false,
         }
+    }
+
+    fn describe(&self, _now: u64, _out: &mut Vec<Described>) {}
+}
+
+/// A reference whose name each message gives.
+#[derive(Debug)]
+pub struct ResolvingDef(Arc<Expr>);
+
+impl ResolvingDef {
+    /// Reads `key-expression`, or a `key` of the form `{expression}`.
+    pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<ResolvingDef> {
+        if element.has_attribute("key-expression") {
+            let expr = reader.expression(element, "key-expression")?;
+            return Some(ResolvingDef(Arc::new(expr)));
+        }
+        match reader.dynamic(element, "key")? {
+            crate::expr::Dynamic::Expr(expr) => Some(ResolvingDef(Arc::new(expr))),
+            crate::expr::Dynamic::Static(_) => None,
+        }
+    }
+
+    /// Makes the endpoint.
+    pub fn link(&self) -> Box<dyn Kind> {
+        Box::new(Resolving(self.0.clone()))
+    }
+}
+
+#[derive(Debug)]
+struct Resolving(Arc<Expr>);
+
+impl Kind for Resolving {
+    fn send<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        message: &'a mut Message,
+        _parent: Parent,
+    ) -> Boxed<'a, Result<Sent, Fault>> {
+        Box::pin(async move {
+            if self.0.needs_body() {
+                message.build(&cx.services.limits).await?;
+            }
+            let key = self.0.string(&cx.scope(message))?.unwrap_or_default();
+            let Some(endpoint) = cx.endpoints.named(&key) else {
+                return Err(not_found(message, &key));
+            };
+            endpoint
+                .kind
+                .send(cx.deeper()?, message, Parent::Root)
+                .await
+        })
+    }
+
+    /// Only a message tells which endpoint it is (spec 02 §6).
+    fn is_ready(&self, _cx: &SendContext<'_>) -> bool {
+        true
+    }
+
+    fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
+        // Nobody knows before the message is there.
+        true
     }
 
     fn describe(&self, _now: u64, _out: &mut Vec<Described>) {}

@@ -2,22 +2,24 @@
 //! one request, mapping its failures (spec 02 §3, §7, §8).
 
 use super::parse::Head;
-use super::property::EndpointProperty;
+use super::property::{self, EndpointProperty};
 use super::state::{Caps, Change, FailureConfig, Phase};
 use super::store::LeafState;
-use super::{Described, Names, Parent, SendContext, Sent, count_attempt, own_fault};
+use super::{Boxed, Described, Names, Parent, SendContext, Sent, count_attempt, own_fault};
 use crate::clock::iso;
 use crate::expr::Expr;
 use crate::message::addressing::Version;
 use crate::message::fault::{Origin, codes};
 use crate::message::format::Formatter;
+use crate::message::limited::limited;
 use crate::message::outgoing::{Format, RequestPlan};
-use crate::message::stream::BodyStream;
-use crate::message::{Body, Fault, Message, SequenceId};
+use crate::message::stream::{BodyStream, Replay};
+use crate::message::{Body, Exchange, Fault, Message, SequenceId, header_text};
 use crate::settings::Settings;
 use crate::transport::http::{SendError, Target, beside};
-use http::Method;
+use http::header::{AUTHORIZATION, LOCATION};
 use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -32,6 +34,25 @@ pub enum TimeoutAction {
     Fault,
     /// `discard`: no fault sequence, no failover.
     Discard,
+}
+
+/// `optimize`: how SOAP goes out with its attachments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Optimize {
+    /// Binary content in parts of their own.
+    Mtom,
+    /// Attachments as they are.
+    Swa,
+}
+
+impl Optimize {
+    /// The axis2 property that says the same for one message.
+    fn property(self) -> &'static str {
+        match self {
+            Optimize::Mtom => "enableMTOM",
+            Optimize::Swa => "enableSwA",
+        }
+    }
 }
 
 /// `timeout/duration`.
@@ -54,6 +75,8 @@ pub struct LeafDef {
     pub format: Option<Format>,
     /// `encoding`.
     pub encoding: Option<String>,
+    /// `optimize`.
+    pub optimize: Option<Optimize>,
     /// `enableAddressing`.
     pub addressing: Option<Version>,
     /// Failure settings; an initial duration or factor that the artifact leaves out is the
@@ -72,7 +95,7 @@ pub struct LeafDef {
 }
 
 /// Everything of a leaf that does not depend on how its address is found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Leaf {
     /// Name, or `None`.
     pub name: Option<String>,
@@ -96,6 +119,30 @@ enum Ready {
     OneWay(http::Request<BodyStream>),
 }
 
+/// What one attempt has besides its address. Credentials go on the request, never into the message:
+/// the next child of a group and the client must not see them.
+#[derive(Default)]
+pub struct Attempt<'a> {
+    /// The `Authorization` header.
+    pub authorization: Option<HeaderValue>,
+    /// Gives another one after 401; the request is then sent once more.
+    pub renew: Option<&'a dyn Renew>,
+    /// A format that comes with the address instead of the endpoint's own.
+    pub format: Option<Format>,
+    /// A failure does not move the endpoint's state.
+    pub keep_state: bool,
+}
+
+/// Credentials that may be out of date.
+pub trait Renew: Send + Sync {
+    /// New credentials instead of those that were refused.
+    fn renew<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        refused: &'a HeaderValue,
+    ) -> Boxed<'a, Result<HeaderValue, Fault>>;
+}
+
 /// Where one request goes.
 pub enum Destination<'a> {
     /// Known since the plan was made.
@@ -105,7 +152,8 @@ pub enum Destination<'a> {
 }
 
 impl Destination<'_> {
-    fn target(&self) -> &Target {
+    /// The target.
+    pub fn target(&self) -> &Target {
         match self {
             Destination::Fixed(target) => target,
             Destination::Found(target) => target,
@@ -147,6 +195,62 @@ impl Leaf {
     }
 }
 
+impl LeafDef {
+    /// A definition without any settings of its own.
+    pub fn plain(word: &'static str) -> LeafDef {
+        LeafDef {
+            word,
+            format: None,
+            encoding: None,
+            optimize: None,
+            addressing: None,
+            failure: FailureConfig::default(),
+            own_initial: false,
+            own_factor: false,
+            timeout: Timeout::Global,
+            timeout_action: TimeoutAction::None,
+            method: None,
+        }
+    }
+}
+
+impl Leaf {
+    /// A leaf without settings of its own.
+    pub fn plain(names: &mut dyn Names, path: &str, fingerprint: u64) -> Leaf {
+        let head = Head {
+            name: None,
+            on_error: None,
+            fingerprint,
+            place: crate::diag::Place::new(&crate::diag::Source::new("", ""), 0..0),
+        };
+        let def = Arc::new(LeafDef::plain("Address"));
+        Leaf::link(&def, &head, &Arc::default(), names, path)
+    }
+
+    /// A leaf whose state never changes.
+    pub fn stateless(
+        word: &'static str,
+        names: &mut dyn Names,
+        path: &str,
+        fingerprint: u64,
+    ) -> Leaf {
+        let failure = FailureConfig {
+            mark_codes: vec![-1],
+            suspend_codes: vec![-1],
+            ..FailureConfig::default()
+        };
+        Leaf {
+            name: None,
+            def: Arc::new(LeafDef::plain(word)),
+            failure,
+            caps: Caps::default(),
+            on_error: None,
+            properties: Arc::default(),
+            state: names.stores().leaf(path, fingerprint),
+        }
+    }
+}
+
 /// The caps of the settings.
 fn caps(settings: &Settings) -> Caps {
     let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
@@ -168,7 +272,7 @@ impl Leaf {
     /// Whether it converts the message. Addressing headers do not count: each attempt takes those of
     /// the one before away.
     pub fn reshapes(&self) -> bool {
-        self.def.format.is_some()
+        self.def.format.is_some() || self.def.optimize.is_some()
     }
 
     /// Whether a message may be sent now.
@@ -233,7 +337,7 @@ impl Leaf {
 
     /// The leaf gave up: its `onError` sequence runs before any group, and for 101503 the handler
     /// of the flow does (spec 02 §13.2–§13.3). Either way no other child is tried.
-    fn escalate(&self, mut fault: Fault) -> Fault {
+    pub fn escalate(&self, mut fault: Fault) -> Fault {
         if let Some(on_error) = self.on_error {
             if fault.code != codes::CONNECTION_FAILED {
                 fault.handler = Some(on_error);
@@ -255,26 +359,56 @@ impl Leaf {
         destination: Destination<'_>,
         parent: Parent,
     ) -> Result<Sent, Fault> {
+        self.send_as(cx, message, destination, parent, Attempt::default())
+            .await
+    }
+
+    /// As [`Leaf::send_to`], with credentials.
+    ///
+    /// # Errors
+    /// As [`Leaf::send_to`].
+    pub async fn send_as(
+        &self,
+        cx: SendContext<'_>,
+        message: &mut Message,
+        destination: Destination<'_>,
+        parent: Parent,
+        attempt: Attempt<'_>,
+    ) -> Result<Sent, Fault> {
         count_attempt(&cx, message)?;
         message.last_endpoint = true;
         // What cannot be put on the wire says nothing about the back-end: no state change, no other
         // child. (The reference suspends the endpoint; see differences.md.)
-        let ready = self
-            .make_request(&cx, message, destination.target())
+        let mut ready = self
+            .make_request(&cx, message, destination.target(), attempt.format)
             .await
             .inspect_err(|fault| message.report(fault))?;
+        if let Some(value) = attempt.authorization {
+            let (Ready::InOut(request) | Ready::OneWay(request)) = &mut ready;
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
         let outcome = match ready {
             Ready::OneWay(request) => {
                 self.send_one_way(&cx, message, &destination, request)?;
                 return Ok(Sent::OneWay);
             }
             Ready::InOut(request) => {
-                self.exchange(&cx, message, destination.target(), request)
-                    .await
+                let target = destination.target();
+                match attempt.renew {
+                    None => self.exchange(&cx, message, target, request).await,
+                    Some(renew) => {
+                        let replayed = self.exchange_twice(&cx, message, target, request, renew);
+                        Box::pin(replayed).await
+                    }
+                }
             }
         };
         match outcome {
             Ok(()) => {
+                if let Some(Optimize::Mtom) = self.def.optimize {
+                    // The response counts as MTOM too (spec 02 §3.1).
+                    message.axis2.set(Optimize::Mtom.property(), "true");
+                }
                 self.succeeded(&destination);
                 Ok(Sent::Response)
             }
@@ -288,10 +422,18 @@ impl Leaf {
                 message.report(&fault);
                 let forgotten = fault.code == codes::SEND_TIMEOUT
                     && self.def.timeout_action == TimeoutAction::None;
-                if !forgotten {
+                // A response that is too large says nothing about the next one, and a token server
+                // nothing about the back-end.
+                let counts = !forgotten
+                    && !attempt.keep_state
+                    && !matches!(
+                        fault.code,
+                        codes::RESPONSE_TOO_LARGE | codes::AUTHENTICATION
+                    );
+                if counts {
                     self.failed(&cx, &destination, parent, fault.code);
                 }
-                fault.retry = !fault.discard && !forgotten;
+                fault.retry = counts && !fault.discard;
                 Err(self.escalate(fault))
             }
         }
@@ -303,24 +445,31 @@ impl Leaf {
         cx: &SendContext<'_>,
         message: &mut Message,
         target: &Target,
+        format: Option<Format>,
     ) -> Result<Ready, Fault> {
         let services = cx.services;
-        for property in self.properties.iter() {
-            if property.needs_body() {
-                message.build(&services.limits).await?;
-            }
-            property.apply(cx, message)?;
-        }
+        property::apply_all(&self.properties, cx, message).await?;
+        let format = format.or(self.def.format);
         let mut forced = self.def.method.clone();
         let mut appended = None;
         let has_body = !matches!(message.body, Body::Empty);
-        if self.def.format.is_some_and(|f| f != Format::Rest)
+        let optimize = self.def.optimize.filter(|_| has_body);
+        if let Some(optimize) = optimize {
+            message.axis2.set(optimize.property(), "true");
+        }
+        if format.is_some_and(|f| f != Format::Rest)
+            || optimize.is_some()
             || (self.def.addressing.is_some() && has_body)
-            || message.wants_built_body()
+            || message.wants_parsed_body()
+            || message.properties.is_true("PRESERVE_ENVELOPE")
         {
             message.build(&services.limits).await?;
+        } else if message.wants_built_body() {
+            // A length up front needs the bytes, not their meaning.
+            message.body.collect(services.limits.max_bytes).await?;
         }
-        if let Some(format) = self.def.format {
+        message.sent_as_rest = false;
+        if let Some(format) = format {
             let (method, suffix) = message.apply_format(format, self.def.encoding.as_deref())?;
             forced = forced.or(method);
             appended = suffix;
@@ -329,19 +478,20 @@ impl Leaf {
         // Addressing headers exist in SOAP only; other forms go out without them.
         if let Some(version) = self.def.addressing
             && message.is_built()
-            && message.formatter() == Formatter::Soap
+            && matches!(message.formatter(), Formatter::Soap | Formatter::Related)
         {
             let address = format!("{}{}", target.key, target.path_and_query);
             message.write_addressing(version, &address)?;
         }
-        message.settle_request();
-        let path = self.path(message, target, appended.as_deref())?;
+        message.settle_request(&services.rules, &services.limits)?;
+        let path = self.path(message, target, format, appended.as_deref())?;
         let body = message.take_wire_body()?;
         let plan = RequestPlan {
             host: &target.host_header,
             path,
             method: forced,
-            keep_user_agent: services.settings.http.preserve_user_agent,
+            scheme: target.scheme.as_str(),
+            rules: &services.rules,
         };
         let request = message.to_request(plan, body)?;
         if message.properties.str("OUT_ONLY") == Some("true") {
@@ -396,39 +546,59 @@ impl Leaf {
         target: &Target,
         request: http::Request<BodyStream>,
     ) -> Result<(), Fault> {
-        let services = cx.services;
+        let response = self.request(cx, message, target, request).await?;
+        accept(cx, message, response).await
+    }
+
+    /// As [`Leaf::exchange`]; after 401 the same request goes out once more with new credentials,
+    /// as far as its body could be kept.
+    async fn exchange_twice(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        target: &Target,
+        request: http::Request<BodyStream>,
+        renew: &dyn Renew,
+    ) -> Result<(), Fault> {
+        let limit =
+            usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
+        let (head, body) = request.into_parts();
+        let replay = Replay::new(body, limit);
+        let first = replay.attempt().unwrap_or_default();
+        let request = http::Request::from_parts(head.clone(), first);
+        let mut response = self.request(cx, message, target, request).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(refused) = head.headers.get(AUTHORIZATION)
+            && let Some(body) = replay.attempt()
+        {
+            let value = renew.renew(*cx, refused).await?;
+            let mut head = head.clone();
+            head.headers.insert(AUTHORIZATION, value);
+            let request = http::Request::from_parts(head, body);
+            response = self.request(cx, message, target, request).await?;
+        }
+        accept(cx, message, response).await
+    }
+
+    async fn request(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        target: &Target,
+        request: http::Request<BodyStream>,
+    ) -> Result<http::Response<BodyStream>, Fault> {
         let wait = self.wait(cx, message);
         cx.exchange.mark_sent();
         // Only a socket timeout that comes first needs a timer of its own.
+        let services = cx.services;
         let socket = services.settings.http.socket_timeout;
         let silence = (!socket.is_zero() && socket < wait).then_some(socket);
         let sending = services.client.send_unless_silent(target, request, silence);
-        let outcome = tokio::time::timeout(wait, sending).await;
-        let response = match outcome {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(send_fault(message, error)),
-            Err(_) => return Err(self.timed_out(message, wait, target)),
-        };
-        let (head, body) = response.into_parts();
-        let body = if body.is_known_empty() {
-            Body::Empty
-        } else {
-            Body::Stream(body)
-        };
-        message.become_response(head, body);
-        if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
-            message.build(&services.limits).await.map_err(|mut fault| {
-                fault.origin = Origin::Backend;
-                fault
-            })?;
-            if message.envelope().is_some_and(|e| e.fault().is_some()) {
-                return Err(Fault::endpoint(
-                    codes::FORCED_SOAP_FAULT,
-                    "The response is a SOAP fault",
-                ));
-            }
+        match tokio::time::timeout(wait, sending).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(send_fault(message, error)),
+            Err(_) => Err(self.timed_out(message, wait, target)),
         }
-        Ok(())
     }
 
     fn wait(&self, cx: &SendContext<'_>, message: &Message) -> Duration {
@@ -473,15 +643,20 @@ impl Leaf {
         &self,
         message: &Message,
         target: &Target,
+        format: Option<Format>,
         appended: Option<&str>,
     ) -> Result<PathAndQuery, Fault> {
         let base = target.path_and_query.as_str();
-        let postfix = if self.def.method.is_some()
-            || !(self.def.format == Some(Format::Rest) || message.is_rest_request())
-        {
-            None
-        } else {
+        let rest = match format {
+            Some(Format::Soap11 | Format::Soap12) => false,
+            Some(Format::Rest) => true,
+            _ => message.is_rest_request(),
+        };
+        // An http endpoint with a method appends nothing (spec 02 §3.2).
+        let postfix = if rest && self.def.method.is_none() {
             message.postfix()
+        } else {
+            None
         };
         if postfix.is_none() && appended.is_none() {
             return Ok(target.path_and_query.clone());
@@ -572,8 +747,84 @@ impl Leaf {
     }
 }
 
+/// The message becomes the response.
+async fn accept(
+    cx: &SendContext<'_>,
+    message: &mut Message,
+    response: http::Response<BodyStream>,
+) -> Result<(), Fault> {
+    let (head, body) = response.into_parts();
+    let body = if body.is_known_empty() {
+        Body::Empty
+    } else {
+        Body::Stream(body)
+    };
+    let body = match cx.services.settings.http.max_message_size {
+        Some(limit) => bounded(body, limit)?,
+        None => body,
+    };
+    message.become_response(head, body);
+    if !cx.services.rules.location {
+        rewrite_location(cx.exchange, message);
+    }
+    if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
+        message
+            .build(&cx.services.limits)
+            .await
+            .map_err(|mut fault| {
+                fault.origin = Origin::Backend;
+                fault
+            })?;
+        if message.envelope().is_some_and(|e| e.fault().is_some()) {
+            return Err(Fault::endpoint(
+                codes::FORCED_SOAP_FAULT,
+                "The response is a SOAP fault",
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn address_text(target: &Target) -> String {
     format!(" with address {}{} ", target.key, target.path_and_query)
+}
+
+/// A response body within the validated message size.
+fn bounded(body: Body, limit: u64) -> Result<Body, Fault> {
+    match body {
+        Body::Stream(stream) if stream.exact_len().is_some_and(|length| length > limit) => {
+            let mut fault = Fault::endpoint(
+                codes::RESPONSE_TOO_LARGE,
+                format!("Response Entity Too Large: the limit is {limit} bytes"),
+            );
+            fault.status = Some(502);
+            Err(fault)
+        }
+        Body::Stream(stream) => Ok(Body::Stream(limited(stream, limit))),
+        other => Ok(other),
+    }
+}
+
+/// `Location` of a response that is no redirect and creates nothing points to the service, not to
+/// the back-end (spec 01 §15.7).
+fn rewrite_location(exchange: &Exchange, message: &mut Message) {
+    let Some(location) = message.headers.get(LOCATION) else {
+        return;
+    };
+    if matches!(message.status, Some(201 | 301 | 302 | 303 | 307)) {
+        return;
+    }
+    let location = header_text(location);
+    let path = match location.split_once("://") {
+        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or(""),
+        None => location,
+    };
+    let mut text = message.service_prefix(exchange);
+    text.push_str(path.strip_prefix('/').unwrap_or(path));
+    match HeaderValue::from_str(&text) {
+        Ok(value) => message.headers.insert(LOCATION, value),
+        Err(_) => message.headers.remove(LOCATION),
+    };
 }
 
 /// The fault of a failed send. The unsent request gives its body back.

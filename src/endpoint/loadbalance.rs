@@ -1,13 +1,15 @@
-//! `<loadbalance>` with round robin (spec 02 §9.1–§9.3).
+//! `<loadbalance>` (spec 02 §9.1–§9.4).
 
 use super::member::MembersDef;
 use super::parse::{EndpointDef, parse_children};
+use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
+use super::weighted::{Algorithm, AlgorithmDef, AlgorithmName, parse_name, parse_weights};
 use super::{
-    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, may_attempt,
-    own_fault,
+    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, count_attempt,
+    may_attempt, own_fault,
 };
-use crate::diag::{Diagnostic, codes as diag_codes};
+use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
 use crate::message::stream::Replay;
 use crate::message::{Body, Fault, Message};
@@ -21,14 +23,18 @@ pub struct LoadBalanceDef {
     /// The children.
     pub children: Vec<Arc<EndpointDef>>,
     members: Option<MembersDef>,
+    algorithm: AlgorithmDef,
     failover: bool,
+    build: Option<bool>,
 }
 
-const ALGORITHMS: &str = "org.apache.synapse.endpoints.algorithms.";
-
 impl LoadBalanceDef {
-    /// Reads the element.
-    pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<LoadBalanceDef> {
+    /// Reads the element; `properties` are those of the endpoint around it.
+    pub fn parse(
+        reader: &mut Reader,
+        element: Element<'_, '_>,
+        properties: &[EndpointProperty],
+    ) -> Option<LoadBalanceDef> {
         reader.known_attributes(
             element,
             &[
@@ -40,7 +46,7 @@ impl LoadBalanceDef {
             ],
         );
         let before = reader.errors();
-        check_algorithm(reader, element);
+        let name = parse_name(reader, element);
         let children = parse_children(reader, element);
         let members = MembersDef::parse(reader, element);
         match (children.is_empty(), &members) {
@@ -60,15 +66,31 @@ impl LoadBalanceDef {
                     "<loadbalance> needs at least one <endpoint> or <member>",
                 );
             }
+            (true, Some(_)) if name != AlgorithmName::RoundRobin => {
+                let place = reader.attribute_place(element, "algorithm");
+                reader.error(
+                    diag_codes::CONFLICT,
+                    place,
+                    "weights go with <endpoint> children, not with <member>",
+                );
+            }
             _ => {}
         }
+        let algorithm = parse_weights(reader, name, &children, properties);
         (reader.errors() == before).then_some(LoadBalanceDef {
             children,
             members,
+            algorithm,
+            build: build_message(element),
             failover: !element
                 .attribute("failover")
                 .is_some_and(|v| v.eq_ignore_ascii_case("false")),
         })
+    }
+
+    /// Who is next, as it runs.
+    pub fn algorithm(&self) -> Algorithm {
+        Algorithm::new(&self.algorithm, self.children.len())
     }
 
     /// Makes the endpoint.
@@ -76,58 +98,23 @@ impl LoadBalanceDef {
         if let Some(members) = &self.members {
             return members.link(def, names, path, self.failover);
         }
+        let on_failover = names.settings().endpoint.build_message_on_failover;
         Box::new(LoadBalance {
+            algorithm: self.algorithm(),
             children: EndpointDef::link_children(&self.children, names, path),
             name: def.head.name.clone(),
             failover: self.failover,
+            build: self.failover && self.build.unwrap_or(on_failover),
+            properties: def.properties.clone(),
             state: names.stores().group(path, def.head.fingerprint),
         })
     }
 }
 
-fn check_algorithm(reader: &mut Reader, element: Element<'_, '_>) {
-    if element.has_attribute("policy") && element.has_attribute("algorithm") {
-        let place = reader.attribute_place(element, "algorithm");
-        reader.error(
-            diag_codes::CONFLICT,
-            place,
-            "<loadbalance> has \"policy\" or \"algorithm\", not both",
-        );
-    }
-    if let Some(policy) = element.attribute("policy")
-        && policy.trim() != "roundRobin"
-    {
-        let place = reader.attribute_place(element, "policy");
-        reader.report(
-            Diagnostic::error(
-                diag_codes::INVALID_VALUE,
-                place,
-                format!("Unsupported algorithm {policy} specified for the load balance endpoint"),
-            )
-            .help("write policy=\"roundRobin\", or leave it out"),
-        );
-    }
-    if let Some(algorithm) = element.attribute("algorithm") {
-        let place = reader.attribute_place(element, "algorithm");
-        match algorithm.trim().strip_prefix(ALGORITHMS) {
-            Some("RoundRobin") => {}
-            Some("WeightedRoundRobin" | "WeightedRRLCAlgorithm") => reader.unsupported(
-                place,
-                format!("the algorithm {algorithm} is not supported yet"),
-                Some("use org.apache.synapse.endpoints.algorithms.RoundRobin"),
-            ),
-            _ => reader.report(
-                Diagnostic::error(
-                    diag_codes::INVALID_VALUE,
-                    place,
-                    format!(
-                        "Cannot instantiate LoadbalanceAlgorithm implementation class {algorithm}"
-                    ),
-                )
-                .help("use org.apache.synapse.endpoints.algorithms.RoundRobin"),
-            ),
-        }
-    }
+/// `buildMessage`: `None` leaves it to the server's setting.
+pub(super) fn build_message(element: Element<'_, '_>) -> Option<bool> {
+    let text = element.attribute("buildMessage")?.trim();
+    Some(text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("yes") || text == "1")
 }
 
 /// The next ready child from the cursor; at most every child is looked at (spec 02 §9.3).
@@ -135,13 +122,14 @@ pub(super) fn round_robin<'e>(
     children: &'e [Arc<Endpoint>],
     state: &GroupState,
     cx: &SendContext<'_>,
+    refused: &Refused<'_>,
 ) -> Option<&'e Arc<Endpoint>> {
     let mut cursor = state.cursor.lock().unwrap_or_else(PoisonError::into_inner);
     let count = children.len();
     for _ in 0..count {
         let child = children.get(*cursor % count)?;
         *cursor = (*cursor + 1) % count;
-        if child.kind.is_ready(cx) {
+        if child.kind.is_ready(cx) && !refused.contains(child) {
             return Some(child);
         }
     }
@@ -241,31 +229,71 @@ impl Resend {
     }
 }
 
-/// What all groups do after a child failed: whether the next one may be tried.
-pub(super) fn next_child(
-    group: &str,
-    kind: &str,
-    child: &Endpoint,
-    fault: Fault,
-    message: &mut Message,
-) -> Result<(), Fault> {
-    if !fault.retry {
-        return Err(fault);
+/// Children that refused this message without an attempt: a reference that leads nowhere, an
+/// endpoint without credentials. They stay ready, so a group must not ask them again.
+#[derive(Default)]
+pub(super) struct Refused<'e>(Vec<&'e Arc<Endpoint>>);
+
+impl<'e> Refused<'e> {
+    pub(super) fn contains(&self, child: &Arc<Endpoint>) -> bool {
+        self.0.iter().any(|c| Arc::ptr_eq(c, child))
     }
-    tracing::warn!(
-        target: "Endpoint",
-        "Endpoint [{group}] Detect a Failure in a child endpoint : Endpoint [{}]", child.label()
-    );
-    if child.kind.retryable(fault.code) {
-        return Ok(());
+
+    /// Takes note of a child that failed: `before` are the message's attempts before it.
+    pub(super) fn note(&mut self, child: &'e Arc<Endpoint>, before: u32, message: &Message) {
+        if message.attempts == before {
+            self.0.push(child);
+        }
     }
-    Err(own_fault(
-        message,
-        codes::NO_READY_CHILD,
-        format!(
-            "{kind} endpoint : {group} - one of the child endpoints encounterd a non-retry error, not sending message to another endpoint"
-        ),
-    ))
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A child that failed.
+pub(super) struct Failed<'a> {
+    /// The group's name.
+    pub(super) group: &'a str,
+    /// The word for the group in messages.
+    pub(super) kind: &'a str,
+    /// The child.
+    pub(super) child: &'a Endpoint,
+    /// The message's attempts before the child had it.
+    pub(super) before: u32,
+}
+
+impl Failed<'_> {
+    /// What all groups do then: whether the next one may be tried.
+    pub(super) fn next_child(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        fault: Fault,
+    ) -> Result<(), Fault> {
+        if !fault.retry {
+            return Err(fault);
+        }
+        let (group, kind) = (self.group, self.kind);
+        tracing::warn!(
+            target: "Endpoint",
+            "Endpoint [{group}] Detect a Failure in a child endpoint : Endpoint [{}]", self.child.label()
+        );
+        if !self.child.kind.retryable(fault.code) {
+            return Err(own_fault(
+                message,
+                codes::NO_READY_CHILD,
+                format!(
+                    "{kind} endpoint : {group} - one of the child endpoints encounterd a non-retry error, not sending message to another endpoint"
+                ),
+            ));
+        }
+        // A child that refuses without an attempt counts too, so that no group spins.
+        if message.attempts == self.before {
+            count_attempt(cx, message)?;
+        }
+        Ok(())
+    }
 }
 
 /// The fault of a group whose body cannot be sent again.
@@ -287,7 +315,10 @@ pub(super) fn cannot_resend(message: &mut Message) -> Fault {
 struct LoadBalance {
     name: Option<String>,
     children: Vec<Arc<Endpoint>>,
+    algorithm: Algorithm,
     failover: bool,
+    build: bool,
+    properties: Arc<Vec<EndpointProperty>>,
     state: Arc<GroupState>,
 }
 
@@ -304,9 +335,17 @@ impl Kind for LoadBalance {
             if self.state.off.load(Ordering::Relaxed) {
                 return Err(own_fault(message, codes::NO_READY_CHILD, name));
             }
+            apply_all(&self.properties, &cx, message).await?;
+            if self.build {
+                message.body.collect(cx.services.limits.max_bytes).await?;
+            }
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
+            let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = round_robin(&self.children, &self.state, &cx) else {
+                let Some(child) = self
+                    .algorithm
+                    .pick(&self.children, &self.state, &cx, &refused)
+                else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -322,14 +361,25 @@ impl Kind for LoadBalance {
                     break Err(fault);
                 }
                 message.clear_error();
-                match child.kind.send(cx, message, Parent::Group).await {
+                let before = message.attempts;
+                let busy = self.algorithm.busy(&self.children, child);
+                let sent = child.kind.send(cx, message, Parent::Group).await;
+                drop(busy);
+                match sent {
                     Ok(sent) => return Ok(sent),
                     Err(mut fault) => {
                         if !self.failover {
                             // A parent group only passes it on (spec 02 §9.2).
                             fault.retry = false;
                         }
-                        if let Err(fault) = next_child(name, "Loadbalance", child, fault, message) {
+                        refused.note(child, before, message);
+                        let next = Failed {
+                            group: name,
+                            kind: "Loadbalance",
+                            child,
+                            before,
+                        };
+                        if let Err(fault) = next.next_child(&cx, message, fault) {
                             break Err(fault);
                         }
                     }

@@ -1,11 +1,11 @@
 //! `<member hostName httpPort httpsPort/>` of a load-balance group (spec 02 §9.5).
 
-use super::leaf::{Destination, Leaf, LeafDef, Timeout, TimeoutAction};
+use super::leaf::{Destination, Leaf};
 use super::loadbalance::{Resend, cannot_resend};
 use super::parse::EndpointDef;
-use super::state::{Caps, FailureConfig};
 use super::{
     ANONYMOUS, Boxed, Described, Kind, Names, Parent, SendContext, Sent, may_attempt, own_fault,
+    variable,
 };
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// One host with its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Member {
+pub(super) struct Member {
     host: String,
     http: Option<u16>,
     https: Option<u16>,
@@ -36,13 +36,16 @@ impl MembersDef {
                 continue;
             }
             reader.known_attributes(child, &["hostName", "httpPort", "httpsPort"]);
-            let host = reader
-                .required(child, "hostName")
-                .unwrap_or_default()
-                .to_owned();
+            let text = |reader: &mut Reader, name: &str| {
+                let place = reader.attribute_place(child, name);
+                let text = child.attribute(name)?.trim();
+                variable::resolve(reader, &place, text)
+            };
+            reader.required(child, "hostName");
+            let host = text(reader, "hostName").unwrap_or_default();
             let mut port = |name: &str| {
-                let text = child.attribute(name)?;
-                match text.trim().parse::<i32>() {
+                let text = text(reader, name)?;
+                match text.parse::<i32>() {
                     Ok(port) => u16::try_from(port).ok(),
                     Err(_) => {
                         let place = reader.attribute_place(child, name);
@@ -62,6 +65,11 @@ impl MembersDef {
         (!out.is_empty()).then_some(MembersDef(out))
     }
 
+    /// The members.
+    pub(super) fn list(&self) -> &[Member] {
+        &self.0
+    }
+
     /// Makes the group.
     pub fn link(
         &self,
@@ -72,38 +80,22 @@ impl MembersDef {
     ) -> Box<dyn Kind> {
         let state = names.stores().members(path, def.head.fingerprint);
         state.fill(&self.0);
-        // Members are told apart here, not by the state machine of the leaf that sends to them.
-        let failure = FailureConfig {
-            mark_codes: vec![-1],
-            suspend_codes: vec![-1],
-            ..FailureConfig::default()
-        };
-        let leaf = Leaf {
-            name: def.head.name.clone(),
-            def: Arc::new(LeafDef {
-                word: "Address",
-                format: None,
-                encoding: None,
-                addressing: None,
-                failure: failure.clone(),
-                own_initial: true,
-                own_factor: true,
-                timeout: Timeout::Global,
-                timeout_action: TimeoutAction::None,
-                method: None,
-            }),
-            failure,
-            caps: Caps::default(),
-            on_error: None,
-            properties: def.properties.clone(),
-            state: names.stores().leaf(path, def.head.fingerprint),
-        };
+        let leaf = plain_leaf(def, names, path);
         Box::new(MemberGroup {
             name: def.head.name.clone(),
             leaf,
             failover,
             state,
         })
+    }
+}
+
+/// The leaf that sends to members. They are told apart by their group, not by a state machine.
+pub(super) fn plain_leaf(def: &EndpointDef, names: &mut dyn Names, path: &str) -> Leaf {
+    Leaf {
+        name: def.head.name.clone(),
+        properties: def.properties.clone(),
+        ..Leaf::stateless("Address", names, path, def.head.fingerprint)
     }
 }
 
@@ -208,31 +200,33 @@ struct MemberGroup {
     state: Arc<Members>,
 }
 
-impl MemberGroup {
-    /// The target of a member: scheme of the request, path of its `To`.
-    fn target(member: &Member, cx: &SendContext<'_>, message: &Message) -> Result<Target, Fault> {
-        let (scheme, port) = if cx.exchange.secure {
-            ("https", member.https)
-        } else {
-            ("http", member.http)
-        };
-        let Some(port) = port else {
-            return Err(Fault::mediation(format!(
-                "The member {} has no {scheme} port",
-                member.host
-            )));
-        };
-        let to = message.to_address().unwrap_or_default();
-        let path = match to.split_once("://") {
-            Some((_, rest)) => rest
-                .find('/')
-                .and_then(|at| rest[at..].split('?').next())
-                .unwrap_or("/")
-                .to_owned(),
-            None => to.into_owned(),
-        };
-        super::address::find(&format!("{scheme}://{}:{port}{path}", member.host))
-    }
+/// The target of a member: scheme of the request, path of its `To`.
+pub(super) fn member_target(
+    member: &Member,
+    cx: &SendContext<'_>,
+    message: &Message,
+) -> Result<Target, Fault> {
+    let (scheme, port) = if cx.exchange.secure {
+        ("https", member.https)
+    } else {
+        ("http", member.http)
+    };
+    let Some(port) = port else {
+        return Err(Fault::mediation(format!(
+            "The member {} has no {scheme} port",
+            member.host
+        )));
+    };
+    let to = message.to_address().unwrap_or_default();
+    let path = match to.split_once("://") {
+        Some((_, rest)) => rest
+            .find('/')
+            .and_then(|at| rest[at..].split('?').next())
+            .unwrap_or("/")
+            .to_owned(),
+        None => to.into_owned(),
+    };
+    super::address::find(&format!("{scheme}://{}:{port}{path}", member.host))
 }
 
 impl Kind for MemberGroup {
@@ -255,7 +249,7 @@ impl Kind for MemberGroup {
                         format!("Loadbalance endpoint : {name} - no ready child endpoints"),
                     ));
                 };
-                let target = match Self::target(&member, &cx, message) {
+                let target = match member_target(&member, &cx, message) {
                     Ok(target) => target,
                     Err(fault) => break Err(fault),
                 };

@@ -11,22 +11,30 @@ pub mod loadbalance;
 pub mod member;
 pub mod parse;
 pub mod property;
+pub mod recipients;
 pub mod session;
 pub mod state;
 pub mod store;
+pub mod template;
+pub mod variable;
+pub mod weighted;
+pub mod wsdl;
 
 pub use leaf::Leaf;
 pub use parse::{EndpointDef, parse};
 pub use store::Stores;
+pub use template::EndpointTemplate;
 
 use crate::clock::Clock;
 use crate::diag::Place;
 use crate::expr::{LocalEntries, Scope};
 use crate::message::body::BodyLimits;
 use crate::message::fault::{Report, codes};
+use crate::message::outgoing::HeaderRules;
 use crate::message::{EndpointId, Exchange, Fault, Message, SequenceId};
 use crate::settings::Settings;
 use crate::transport::http::Client;
+use crate::transport::outside::Outside;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::future::Future;
@@ -41,10 +49,14 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub struct Services {
     /// The worker's HTTP client.
     pub client: Arc<Client>,
+    /// HTTP beside the message path: token servers, documents.
+    pub outside: Arc<Outside>,
     /// The clock.
     pub clock: Clock,
     /// Limits of bodies.
     pub limits: BodyLimits,
+    /// Which headers stay as they came.
+    pub rules: HeaderRules,
     /// Settings.
     pub settings: Arc<Settings>,
     /// Copies of the lines that `log` mediators wrote, for those who run flows under test.
@@ -85,6 +97,16 @@ pub struct SendContext<'a> {
     pub exchange: &'a Arc<Exchange>,
     /// How many references and groups are around this endpoint.
     pub depth: u32,
+    /// Who takes the answers of a recipient list.
+    pub deliver: Option<&'a dyn Deliver>,
+}
+
+/// Takes what came back from one recipient of a list: the copy of the message that was sent there
+/// is the response now, or has the request and its `ERROR_*`. Outcomes come in the order in which
+/// they arrive.
+pub trait Deliver: Send + Sync {
+    /// Takes one outcome.
+    fn deliver(&self, message: Message, outcome: Result<Sent, Fault>) -> Boxed<'_, ()>;
 }
 
 /// Most references and groups inside each other while sending; more is a circle of references.
@@ -98,6 +120,7 @@ impl<'a> SendContext<'a> {
             exchange: self.exchange,
             entries: self.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 
@@ -125,6 +148,8 @@ pub enum Sent {
     Response,
     /// `OUT_ONLY`: it went out, nobody waits for an answer.
     OneWay,
+    /// Copies went to a list of recipients, and what came back went to [`Deliver`].
+    Delivered,
 }
 
 /// Where an endpoint stands inside a group. A real endpoint reached through a key has no parent
@@ -133,8 +158,11 @@ pub enum Sent {
 pub enum Parent {
     /// None: it checks itself before it sends.
     Root,
-    /// Inside a group, which checked it.
+    /// Inside a load-balance or failover group, which checked it.
     Group,
+    /// In a recipient list, which checked it; the caps of endpoints without a group hold
+    /// (spec 02 §7.6).
+    Recipients,
 }
 
 /// One kind of endpoint.
@@ -208,7 +236,7 @@ pub const ANONYMOUS: &str = "AnonymousEndpoint";
 /// what the flow sees (spec 02 §13.1). A group around it may try another child (spec 02 §9.2).
 pub fn own_fault(message: &mut Message, code: u32, text: impl Into<String>) -> Fault {
     let mut fault = Fault::endpoint(code, text);
-    if message.last_endpoint {
+    if message.last_endpoint && message.properties.get("ERROR_CODE").is_some() {
         fault.report = Report::Keep;
         if let Some(crate::message::Value::Integer(code)) = message.properties.get("ERROR_CODE") {
             fault.code = u32::try_from(*code).unwrap_or(fault.code);
@@ -249,6 +277,12 @@ pub trait Names {
     fn endpoint(&self, name: &str) -> Option<EndpointId>;
     /// The id of a named sequence.
     fn sequence(&self, name: &str) -> Option<SequenceId>;
+    /// An endpoint template.
+    fn template(&self, name: &str) -> Option<Arc<EndpointTemplate>>;
+    /// All names of endpoint templates, for hints.
+    fn template_names(&self) -> Vec<String>;
+    /// How many templates are being instantiated inside each other.
+    fn template_depth(&mut self) -> &mut u32;
     /// Adds a finding.
     fn report(&mut self, diagnostic: crate::diag::Diagnostic);
     /// All endpoint names, for hints.

@@ -4,15 +4,18 @@ use super::address::AddressDef;
 use super::default::DefaultDef;
 use super::failover::FailoverDef;
 use super::http::HttpDef;
-use super::indirect::IndirectDef;
-use super::leaf::{LeafDef, Timeout, TimeoutAction};
+use super::indirect::{IndirectDef, ResolvingDef};
+use super::leaf::{LeafDef, Optimize, Timeout, TimeoutAction};
 use super::loadbalance::LoadBalanceDef;
 use super::property::{self, EndpointProperty};
+use super::recipients::RecipientsDef;
 use super::session::SessionDef;
-use super::state::FailureConfig;
+use super::template::InstanceDef;
+use super::wsdl::WsdlDef;
 use super::{Endpoint, Kind, Names};
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::message::SequenceId;
+use crate::message::addressing::Version;
 use crate::message::outgoing::{Format, addressing_version};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -75,30 +78,45 @@ pub enum KindDef {
     LoadBalance(LoadBalanceDef),
     Session(SessionDef),
     Failover(FailoverDef),
+    Recipients(RecipientsDef),
+    Wsdl(WsdlDef),
+    Resolving(ResolvingDef),
+    Instance(InstanceDef),
 }
 
 const CHILDREN: &[&str] = &[
     "address",
     "http",
     "default",
+    "wsdl",
     "loadbalance",
     "failover",
+    "recipientlist",
     "session",
     "description",
     "property",
 ];
 
-/// Kinds of the reference that are not there yet, and what to do meanwhile.
-const LATER: &[(&str, &str)] = &[
-    ("wsdl", "use <address> with the address of the WSDL's port"),
-    ("recipientlist", "use <clone> or several sends"),
+/// The children that say which kind an endpoint is.
+const KINDS: &[&str] = &[
+    "address",
+    "http",
+    "default",
+    "wsdl",
+    "loadbalance",
+    "failover",
+    "recipientlist",
+];
+
+/// Kinds of the reference that cannot run here, and what to do instead.
+const REFUSED: &[(&str, &str)] = &[
     (
         "dynamicLoadbalance",
-        "it needs an Axis2 cluster; list the endpoints in <loadbalance>",
+        "it needs an Axis2 cluster, which MI does not have either; list the endpoints in <loadbalance>",
     ),
     (
         "serviceDynamicLoadbalance",
-        "it needs an Axis2 cluster; list the endpoints in <loadbalance>",
+        "it needs an Axis2 cluster, which MI does not have either; list the endpoints in <loadbalance>",
     ),
     (
         "class",
@@ -134,23 +152,26 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         fingerprint: reader.fingerprint(element),
         place: reader.place(element),
     };
-    for name in ["key-expression", "template"] {
-        if element.has_attribute(name) {
-            let place = reader.attribute_place(element, name);
-            reader.unsupported(
-                place,
-                format!("endpoints with \"{name}\" are not supported yet"),
-                Some("use key=\"NAME\" or an inline endpoint"),
-            );
-            return None;
-        }
-    }
-    if element.has_attribute("key") {
-        let kind = KindDef::Indirect(IndirectDef::parse(reader, element));
+    let reference = if is_dynamic_key(element) {
+        Some(KindDef::Resolving(ResolvingDef::parse(reader, element)?))
+    } else if element.has_attribute("key") {
+        Some(KindDef::Indirect(IndirectDef::parse(reader, element)))
+    } else {
+        None
+    };
+    if let Some(kind) = reference {
         let properties = Arc::new(property::parse(reader, element));
         return Some(EndpointDef {
             head,
             properties,
+            kind,
+        });
+    }
+    if element.has_attribute("template") {
+        let kind = KindDef::Instance(InstanceDef::parse(reader, element)?);
+        return Some(EndpointDef {
+            head,
+            properties: Arc::default(),
             kind,
         });
     }
@@ -161,14 +182,14 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         match reader.name(child) {
             Some("description" | "property") => {}
             Some("session") => session = Some(child),
-            Some("address" | "http" | "default" | "loadbalance" | "failover") => kinds.push(child),
+            Some(name) if KINDS.contains(&name) => kinds.push(child),
             name => {
                 let name = name.unwrap_or_else(|| child.tag_name().name());
-                if let Some((_, help)) = LATER.iter().find(|(n, _)| *n == name) {
+                if let Some((_, help)) = REFUSED.iter().find(|(n, _)| *n == name) {
                     let place = reader.place(child);
                     reader.unsupported(
                         place,
-                        format!("<{name}> endpoints are not supported yet"),
+                        format!("<{name}> endpoints are not supported"),
                         Some(help),
                     );
                     return None;
@@ -183,7 +204,10 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
             reader.error(
                 codes::MISSING_ELEMENT,
                 place,
-                "<endpoint> needs \"key\" or one of the children address, http, default, loadbalance, failover",
+                format!(
+                    "<endpoint> needs \"key\", \"template\" or one of the children {}",
+                    KINDS.join(", ")
+                ),
             );
         }
         return None;
@@ -202,12 +226,16 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
     let properties = Arc::new(property::parse(reader, element));
     let kind = match (first.tag_name().name(), session) {
         ("address", None) => KindDef::Address(AddressDef::parse(reader, first)?),
-        ("http", None) => KindDef::Http(HttpDef::parse(reader, first)?),
+        ("http", None) => KindDef::Http(HttpDef::parse(reader, first, &properties)?),
         ("default", None) => KindDef::Default(DefaultDef::parse(reader, first)?),
+        ("wsdl", None) => KindDef::Wsdl(WsdlDef::parse(reader, first)?),
+        ("recipientlist", None) => KindDef::Recipients(RecipientsDef::parse(reader, first)?),
         ("failover", None) => KindDef::Failover(FailoverDef::parse(reader, first)?),
-        ("loadbalance", None) => KindDef::LoadBalance(LoadBalanceDef::parse(reader, first)?),
+        ("loadbalance", None) => {
+            KindDef::LoadBalance(LoadBalanceDef::parse(reader, first, &properties)?)
+        }
         ("loadbalance", Some(session)) => {
-            KindDef::Session(SessionDef::parse(reader, session, first)?)
+            KindDef::Session(SessionDef::parse(reader, session, first, &properties)?)
         }
         (name, Some(session)) => {
             let place = reader.place(session);
@@ -225,6 +253,15 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         properties,
         kind,
     })
+}
+
+/// Whether the name of the endpoint is found per message. The reference takes `key="{…}"` for a
+/// name, which no endpoint has.
+fn is_dynamic_key(element: Element<'_, '_>) -> bool {
+    match element.attribute("key") {
+        Some(key) => key.starts_with('{') && key.ends_with('}'),
+        None => element.has_attribute("key-expression"),
+    }
 }
 
 /// An endpoint reference that stands in an attribute, such as a proxy target's `endpoint`.
@@ -287,6 +324,10 @@ impl EndpointDef {
             KindDef::LoadBalance(def) => def.link(self, names, path),
             KindDef::Session(def) => def.link(self, names, path),
             KindDef::Failover(def) => def.link(self, names, path),
+            KindDef::Recipients(def) => def.link(self, names, path),
+            KindDef::Wsdl(def) => def.link(self, names, path),
+            KindDef::Resolving(def) => def.link(),
+            KindDef::Instance(def) => def.link(self, names, path),
         };
         Arc::new(Endpoint {
             name: self.head.name.clone(),
@@ -341,25 +382,29 @@ pub fn parse_leaf(
         }
         format
     });
-    if let Some(text) = element.attribute("optimize") {
+    let optimize = element.attribute("optimize").and_then(|text| {
+        if text.eq_ignore_ascii_case("mtom") {
+            return Some(Optimize::Mtom);
+        }
+        if text.eq_ignore_ascii_case("swa") {
+            return Some(Optimize::Swa);
+        }
         let place = reader.attribute_place(element, "optimize");
-        reader.unsupported(
-            place,
-            format!("optimize=\"{text}\" is not supported yet"),
-            Some("leave it out to send the message as it is"),
+        reader.report(
+            Diagnostic::warning(
+                codes::INVALID_VALUE,
+                place,
+                format!("\"{text}\" is not an optimization; the attribute has no effect"),
+            )
+            .help("known values: mtom, swa"),
         );
-    }
+        None
+    });
     let mut def = LeafDef {
-        word,
         format,
         encoding: element.attribute("encoding").map(str::to_owned),
-        addressing: None,
-        failure: FailureConfig::default(),
-        own_initial: false,
-        own_factor: false,
-        timeout: Timeout::Global,
-        timeout_action: TimeoutAction::None,
-        method: None,
+        optimize,
+        ..LeafDef::plain(word)
     };
     let before = reader.errors();
     for child in reader.children(element) {
@@ -375,10 +420,13 @@ pub fn parse_leaf(
             }
             Some("enableRM") => {
                 let place = reader.place(child);
-                reader.warning(
-                    codes::UNKNOWN_ELEMENT,
-                    place,
-                    "<enableRM> has no effect, as in the reference",
+                reader.report(
+                    Diagnostic::warning(
+                        codes::UNKNOWN_ELEMENT,
+                        place,
+                        "<enableRM> has no effect, as in the reference: messages are not sent reliably",
+                    )
+                    .help("remove it; a <failover> endpoint repeats what failed"),
                 );
             }
             Some("timeout") => parse_timeout(reader, child, &mut def),
@@ -439,14 +487,8 @@ pub fn parse_leaf(
                 }
             }
             Some("property" | "description") => {}
-            Some("authentication") if word == "HTTP" => {
-                let place = reader.place(child);
-                reader.unsupported(
-                    place,
-                    "<authentication> is not supported yet",
-                    Some("set the Authorization header with <header scope=\"transport\" …/>"),
-                );
-            }
+            Some("authentication") if word == "HTTP" => {}
+            None if word == "WSDL" && child.tag_name().name() == "definitions" => {}
             _ => reader.unknown_element(
                 child,
                 element.tag_name().name(),
@@ -466,7 +508,23 @@ pub fn parse_leaf(
 
 fn parse_addressing(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDef) {
     reader.known_attributes(element, &["version", "separateListener"]);
-    def.addressing = addressing_version(element.attribute("version"));
+    let version = element.attribute("version");
+    def.addressing = addressing_version(version);
+    if let (Some(Version::Submission), Some(text)) = (def.addressing, version)
+        && text != "submission"
+    {
+        // Checked without case and used with it, in the reference.
+        def.addressing = Some(Version::Final);
+        let place = reader.attribute_place(element, "version");
+        reader.report(
+            Diagnostic::warning(
+                codes::INVALID_VALUE,
+                place,
+                format!("\"{text}\" selects no version, and the final one is written"),
+            )
+            .help("write version=\"submission\""),
+        );
+    }
     if def.addressing.is_none() {
         let place = reader.attribute_place(element, "version");
         reader.report(

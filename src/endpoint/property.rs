@@ -1,7 +1,7 @@
 //! `<property>` of endpoints: set on the message before every attempt (spec 02 §2.1).
 
 use super::SendContext;
-use crate::diag::codes;
+use crate::diag::{Place, codes};
 use crate::expr::Expr;
 use crate::message::{Fault, Message, Value};
 use crate::syntax::{Element, Reader};
@@ -21,6 +21,8 @@ enum Scope {
 pub struct EndpointProperty {
     /// Its name.
     pub name: String,
+    /// Where it is written.
+    pub place: Place,
     scope: Scope,
     value: PropertyValue,
 }
@@ -71,6 +73,7 @@ pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Vec<EndpointPrope
         if let (Some(name), Some(scope), Some(value)) = (name, scope, value) {
             out.push(EndpointProperty {
                 name: name.to_owned(),
+                place: reader.place(child),
                 scope,
                 value,
             });
@@ -79,17 +82,44 @@ pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Vec<EndpointPrope
     out
 }
 
+/// Sets all of them.
+///
+/// # Errors
+/// When the body that an expression needs is broken, or an expression throws.
+pub async fn apply_all(
+    properties: &[EndpointProperty],
+    cx: &SendContext<'_>,
+    message: &mut Message,
+) -> Result<(), Fault> {
+    for property in properties {
+        if property.needs_body() {
+            message.build(&cx.services.limits).await?;
+        }
+        property.apply(cx, message)?;
+    }
+    Ok(())
+}
+
 impl EndpointProperty {
     /// Whether the body must be built first.
-    pub fn needs_body(&self) -> bool {
+    fn needs_body(&self) -> bool {
         matches!(&self.value, PropertyValue::Expr(e) if e.needs_body())
+            || (self.scope == Scope::Axis2 && self.name == "messageType")
+    }
+
+    /// Its value when it does not depend on the message.
+    pub fn literal(&self) -> Option<&str> {
+        match &self.value {
+            PropertyValue::Literal(text) => Some(text),
+            PropertyValue::Expr(_) => None,
+        }
     }
 
     /// Sets it on the message.
     ///
     /// # Errors
     /// When the expression throws.
-    pub fn apply(&self, cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
+    fn apply(&self, cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
         let text = match &self.value {
             PropertyValue::Literal(text) => Some(text.clone()),
             PropertyValue::Expr(expr) => expr.string(&cx.scope(message))?,
@@ -97,7 +127,12 @@ impl EndpointProperty {
         let Some(text) = text else { return Ok(()) };
         match self.scope {
             Scope::Default => message.properties.set(&self.name, text),
-            Scope::Axis2 => message.axis2.set(&self.name, text),
+            Scope::Axis2 => match (self.name.as_str(), HeaderValue::from_str(&text)) {
+                // Unlike the mediator it leaves what the body is called.
+                ("messageType", _) => message.message_type = Some(text),
+                ("ContentType", Ok(value)) => message.set_content_type(value),
+                _ => message.axis2.set(&self.name, text),
+            },
             Scope::Axis2Client => message.client_options.set(&self.name, Value::String(text)),
             Scope::Transport => {
                 if let (Ok(name), Ok(value)) = (

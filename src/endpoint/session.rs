@@ -1,15 +1,17 @@
 //! `<session>` with `<loadbalance>`: session affinity (spec 02 §11).
 
-use super::loadbalance::{
-    LoadBalanceDef, Resend, cannot_resend, describe_group, next_child, round_robin,
-};
+use super::loadbalance::{Failed, LoadBalanceDef, Refused, Resend, cannot_resend, describe_group};
 use super::parse::{EndpointDef, number};
+use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
+use super::weighted::Algorithm;
 use super::{
     ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
 };
 use crate::diag::{Diagnostic, codes as diag_codes};
+use crate::message::addressing::FINAL as ADDRESSING;
 use crate::message::fault::codes;
+use crate::message::media::Media;
 use crate::message::{Body, Fault, Message, header_text};
 use crate::syntax::{Element, Reader, SYNAPSE};
 use crate::xml::{Peek, soap_header_child_text};
@@ -27,6 +29,9 @@ enum SessionType {
     SimpleClient,
     /// The back-end, in a cookie.
     Http,
+    /// The back-end, in the reference parameters of its `ReplyTo`; the client sends it as the SOAP
+    /// header block `ServiceGroupId`.
+    Soap,
 }
 
 /// A session group as it is written.
@@ -43,6 +48,7 @@ impl SessionDef {
         reader: &mut Reader,
         session: Element<'_, '_>,
         group: Element<'_, '_>,
+        properties: &[EndpointProperty],
     ) -> Option<SessionDef> {
         reader.known_attributes(session, &["type"]);
         let text = reader.required(session, "type").map(str::to_owned);
@@ -52,15 +58,7 @@ impl SessionDef {
                 Some(SessionType::SimpleClient)
             }
             Some(t) if t.eq_ignore_ascii_case("http") => Some(SessionType::Http),
-            Some(t) if t.eq_ignore_ascii_case("soap") => {
-                let place = reader.attribute_place(session, "type");
-                reader.unsupported(
-                    place,
-                    "soap sessions are not supported yet",
-                    Some("use type=\"http\" or type=\"simpleClientSession\""),
-                );
-                None
-            }
+            Some(t) if t.eq_ignore_ascii_case("soap") => Some(SessionType::Soap),
             Some(t) => {
                 let place = reader.attribute_place(session, "type");
                 reader.report(
@@ -85,7 +83,7 @@ impl SessionDef {
                 _ => reader.unknown_element(child, "session", &["sessionTimeout"]),
             }
         }
-        let group_def = LoadBalanceDef::parse(reader, group)?;
+        let group_def = LoadBalanceDef::parse(reader, group, properties)?;
         if let Some(member) = reader.child(group, "member") {
             let place = reader.place(member);
             reader.error(
@@ -110,6 +108,8 @@ impl SessionDef {
             .unwrap_or(settings.endpoint.sal_session_timeout);
         let max_sessions = settings.limits.max_sessions;
         Box::new(SessionGroup {
+            algorithm: self.group.algorithm(),
+            properties: def.properties.clone(),
             children: EndpointDef::link_children(&self.group.children, names, path),
             name: def.head.name.clone(),
             kind: self.kind,
@@ -193,12 +193,17 @@ impl Sessions {
 struct SessionGroup {
     name: Option<String>,
     kind: SessionType,
+    algorithm: Algorithm,
+    properties: Arc<Vec<EndpointProperty>>,
     children: Vec<Arc<Endpoint>>,
     timeout_ms: u64,
     max_sessions: usize,
     state: Arc<GroupState>,
     sessions: Arc<Sessions>,
 }
+
+const AXIS2: &str = "http://ws.apache.org/namespaces/axis2";
+const SERVICE_GROUP: &str = "ServiceGroupId";
 
 /// Cookies that mean a session (spec 02 §11.1).
 const COOKIES: [&str; 4] = [
@@ -225,8 +230,12 @@ impl SessionGroup {
     ) -> Result<(Option<String>, Option<&Arc<Endpoint>>), Fault> {
         let now = cx.services.clock.now();
         match self.kind {
-            SessionType::SimpleClient => {
-                let Some(id) = client_id(cx, message).await? else {
+            SessionType::SimpleClient | SessionType::Soap => {
+                let (namespace, name) = match self.kind {
+                    SessionType::Soap => (AXIS2, SERVICE_GROUP),
+                    _ => (SYNAPSE, "ClientID"),
+                };
+                let Some(id) = header_id(cx, message, namespace, name).await? else {
                     return Ok((None, None));
                 };
                 let child = self.sessions.child(&id, now).and_then(|c| self.child_of(c));
@@ -275,14 +284,7 @@ impl SessionGroup {
                 ),
             ));
         }
-        child
-            .kind
-            .send(cx, message, Parent::Group)
-            .await
-            .map_err(|mut fault| {
-                fault.retry = false;
-                fault
-            })
+        child.kind.send(cx, message, Parent::Group).await
     }
 }
 
@@ -297,9 +299,14 @@ fn cookies(message: &Message) -> impl Iterator<Item = &str> {
         .filter(|part| !part.is_empty())
 }
 
-/// The text of the header block `{http://ws.apache.org/ns/synapse}ClientID`. Read from the tree
-/// when there is one, else from the start of the bytes without building anything.
-async fn client_id(cx: &SendContext<'_>, message: &mut Message) -> Result<Option<String>, Fault> {
+/// The trimmed text of a SOAP header block. Read from the tree when there is one, else from the
+/// start of the bytes without building anything.
+async fn header_id(
+    cx: &SendContext<'_>,
+    message: &mut Message,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<String>, Fault> {
     if message.rest && !message.is_built() {
         return Ok(None);
     }
@@ -308,21 +315,21 @@ async fn client_id(cx: &SendContext<'_>, message: &mut Message) -> Result<Option
     }
     let text = match &message.body {
         Body::Bytes(bytes) if is_utf8(message) => {
-            match soap_header_child_text(bytes, SYNAPSE, "ClientID") {
+            match soap_header_child_text(bytes, namespace, name) {
                 Peek::Found(text) => Some(text),
                 Peek::Absent => None,
                 // Anything odd is decided by the real reader, which says what is wrong.
                 Peek::Incomplete | Peek::Malformed => {
                     message.build(&cx.services.limits).await?;
-                    from_tree(message)
+                    from_tree(message, namespace, name)
                 }
             }
         }
         Body::Bytes(_) => {
             message.build(&cx.services.limits).await?;
-            from_tree(message)
+            from_tree(message, namespace, name)
         }
-        _ => from_tree(message),
+        _ => from_tree(message, namespace, name),
     };
     Ok(text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()))
 }
@@ -334,13 +341,45 @@ fn is_utf8(message: &Message) -> bool {
         .is_none_or(|c| c.eq_ignore_ascii_case("utf-8") || c.eq_ignore_ascii_case("us-ascii"))
 }
 
-fn from_tree(message: &Message) -> Option<String> {
+fn from_tree(message: &Message, namespace: &str, name: &str) -> Option<String> {
     let envelope = message.envelope()?;
     let header = envelope.header()?;
-    let block = envelope
-        .document
-        .child_element(header, SYNAPSE, "ClientID")?;
+    let block = envelope.document.child_element(header, namespace, name)?;
     Some(envelope.document.string_value(block).into_owned())
+}
+
+/// Takes the block of an unknown session out of the request: the back-end would not know it.
+async fn strip_group(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
+    message.build(&cx.services.limits).await?;
+    let envelope = message.envelope_mut()?;
+    if let Some(header) = envelope.header()
+        && let Some(block) = envelope
+            .document
+            .child_element(header, AXIS2, SERVICE_GROUP)
+    {
+        envelope.document.detach(block);
+    }
+    Ok(())
+}
+
+/// The session id that a SOAP response starts.
+async fn new_group(cx: &SendContext<'_>, message: &mut Message) -> Result<Option<String>, Fault> {
+    let soap = matches!(
+        message.content_type().map(Media::of),
+        Some(Media::TextXml | Media::SoapXml)
+    );
+    if !soap || matches!(message.body, Body::Empty) {
+        return Ok(None);
+    }
+    message.build(&cx.services.limits).await?;
+    let found = message.envelope().and_then(|envelope| {
+        let document = &envelope.document;
+        let reply_to = document.child_element(envelope.header()?, ADDRESSING, "ReplyTo")?;
+        let parameters = document.child_element(reply_to, ADDRESSING, "ReferenceParameters")?;
+        let id = document.child_element(parameters, AXIS2, SERVICE_GROUP)?;
+        Some(document.string_value(id).trim().to_owned())
+    });
+    Ok(found.filter(|id| !id.is_empty()))
 }
 
 /// Cuts session cookies out of the request: the back-end would not know them.
@@ -386,16 +425,24 @@ impl Kind for SessionGroup {
             if self.state.off.load(Ordering::Relaxed) {
                 return Err(own_fault(message, codes::NO_READY_CHILD, label));
             }
+            apply_all(&self.properties, &cx, message).await?;
             let (id, bound) = self.lookup(&cx, message).await?;
             if let (Some(id), Some(child)) = (&id, bound) {
                 return self.send_bound(cx, message, id, child).await;
             }
-            if self.kind == SessionType::Http {
-                strip_cookies(message);
+            match self.kind {
+                SessionType::SimpleClient => {}
+                SessionType::Http => strip_cookies(message),
+                SessionType::Soap if id.is_some() => strip_group(&cx, message).await?,
+                SessionType::Soap => {}
             }
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
+            let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = round_robin(&self.children, &self.state, &cx) else {
+                let Some(child) = self
+                    .algorithm
+                    .pick(&self.children, &self.state, &cx, &refused)
+                else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -411,12 +458,19 @@ impl Kind for SessionGroup {
                 if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
                     self.bind(&cx, id, child);
                 }
-                match child.kind.send(cx, message, Parent::Group).await {
+                let before = message.attempts;
+                let busy = self.algorithm.busy(&self.children, child);
+                let sent = child.kind.send(cx, message, Parent::Group).await;
+                drop(busy);
+                match sent {
                     Ok(sent) => {
-                        if self.kind == SessionType::Http
-                            && sent == Sent::Response
-                            && let Some(id) = new_cookie(message)
-                        {
+                        let id = match self.kind {
+                            _ if sent != Sent::Response => None,
+                            SessionType::SimpleClient => None,
+                            SessionType::Http => new_cookie(message),
+                            SessionType::Soap => new_group(&cx, message).await?,
+                        };
+                        if let Some(id) = id {
                             self.bind(&cx, &id, child);
                         }
                         return Ok(sent);
@@ -428,9 +482,14 @@ impl Kind for SessionGroup {
                         {
                             self.sessions.forget(id);
                         }
-                        if let Err(fault) =
-                            next_child(label, "SLALoadbalance", child, fault, message)
-                        {
+                        refused.note(child, before, message);
+                        let next = Failed {
+                            group: label,
+                            kind: "SLALoadbalance",
+                            child,
+                            before,
+                        };
+                        if let Err(fault) = next.next_child(&cx, message, fault) {
                             break Err(fault);
                         }
                     }

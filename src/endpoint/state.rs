@@ -432,6 +432,177 @@ mod tests {
         assert!(state.is_ready(0));
     }
 
+    /// The state machine as spec 02 §7 tells it, step by step and without any regard for elegance.
+    struct Model {
+        state: &'static str,
+        remaining: i64,
+        next_retry: i64,
+        last_suspend: i64,
+        single: i64,
+        nested: i64,
+    }
+
+    impl Model {
+        fn new() -> Model {
+            Model {
+                state: "ACTIVE",
+                remaining: -1,
+                next_retry: -1,
+                last_suspend: -1,
+                single: 0,
+                nested: 0,
+            }
+        }
+
+        fn ready(&self, now: i64) -> bool {
+            match self.state {
+                "ACTIVE" => true,
+                "MAINTNENCE" => false,
+                _ => now >= self.next_retry,
+            }
+        }
+
+        fn suspend_for(&mut self, duration: i64, now: i64) {
+            self.state = "SUSPENDED";
+            self.next_retry = now + duration;
+            self.last_suspend = duration;
+        }
+
+        fn suspend(&mut self, config: &FailureConfig, now: i64) {
+            let mut duration = config.initial;
+            if self.last_suspend > 0 {
+                duration = (self.last_suspend as f32 * config.factor) as i64;
+            }
+            if duration > config.maximum {
+                duration = config.maximum;
+            } else if duration < 0 {
+                duration = 30_000;
+            }
+            self.suspend_for(duration, now);
+        }
+
+        fn fail(&mut self, config: &FailureConfig, caps: &Caps, group: bool, code: i64, now: i64) {
+            if group {
+                if let Some(limit) = caps.recursive_retries {
+                    if self.nested == i64::from(limit) {
+                        self.nested = 0;
+                        return self.suspend_for(caps.recursive_suspend, now);
+                    }
+                    self.nested += 1;
+                }
+            } else if let Some(limit) = caps.retries {
+                if self.single == i64::from(limit) {
+                    return self.suspend_for(caps.suspend, now);
+                }
+                self.single += 1;
+            }
+            let marked = if config.mark_codes.is_empty() {
+                code == 101_504 || code == 101_505
+            } else {
+                config.mark_codes.contains(&code)
+            };
+            if marked {
+                let left = if self.remaining == -1 {
+                    config.retries
+                } else {
+                    self.remaining
+                };
+                if left <= 0 {
+                    self.suspend(config, now);
+                } else {
+                    self.state = "TIMEOUT";
+                    self.remaining = left - 1;
+                    self.next_retry = now + config.retry_delay;
+                }
+            } else if config.suspend_codes.is_empty() || config.suspend_codes.contains(&code) {
+                self.suspend(config, now);
+            }
+        }
+
+        fn succeed(&mut self, config: &FailureConfig) {
+            if self.state == "TIMEOUT" || self.state == "SUSPENDED" {
+                self.state = "ACTIVE";
+                self.remaining = config.retries;
+                self.last_suspend = -1;
+                self.single = 0;
+            }
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Fail { code: i64, group: bool },
+        Succeed,
+        Wait(u64),
+        Switch(bool),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            5 => (prop::sample::select(vec![101_500_i64, 101_503, 101_504, 101_505, 101_508]), any::<bool>())
+                .prop_map(|(code, group)| Event::Fail { code, group }),
+            2 => Just(Event::Succeed),
+            3 => prop_oneof![0_u64..50, 0_u64..5000, 0_u64..100_000].prop_map(Event::Wait),
+            1 => any::<bool>().prop_map(Event::Switch),
+        ]
+    }
+
+    fn codes() -> impl Strategy<Value = Vec<i64>> {
+        prop::collection::vec(
+            prop::sample::select(vec![-1_i64, 101_503, 101_504, 101_508]),
+            0..3,
+        )
+    }
+
+    prop_compose! {
+        fn config()(
+            mark_codes in codes(), suspend_codes in codes(),
+            retries in 0_i64..4, retry_delay in 0_i64..3000,
+            initial in prop_oneof![Just(-1_i64), Just(0), 1_i64..2000],
+            factor in prop_oneof![Just(1.0_f32), Just(2.0), 0.1_f32..3.0, Just(-1.0)],
+            maximum in prop_oneof![Just(i64::MAX), 100_i64..20_000],
+        ) -> FailureConfig {
+            FailureConfig { mark_codes, suspend_codes, retries, retry_delay, initial, factor, maximum, ..FailureConfig::default() }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_naive_model(
+            config in config(),
+            retries in prop::option::of(0_u32..4), recursive_retries in prop::option::of(0_u32..4),
+            events in prop::collection::vec(event(), 0..60),
+        ) {
+            let caps = Caps { retries, suspend: 700, recursive_retries, recursive_suspend: 900 };
+            let (mut state, mut model) = (State::default(), Model::new());
+            let mut now = 1_000_u64;
+            for event in events {
+                let at = i64::try_from(now).unwrap();
+                match &event {
+                    Event::Fail { code, group } => {
+                        state.on_failure(&config, &caps, *group, u32::try_from(*code).unwrap(), now);
+                        model.fail(&config, &caps, *group, *code, at);
+                    }
+                    Event::Succeed => {
+                        state.on_success();
+                        model.succeed(&config);
+                    }
+                    Event::Wait(ms) => now += ms,
+                    Event::Switch(on) => {
+                        state.switch(*on);
+                        model = Model { state: if *on { "ACTIVE" } else { "MAINTNENCE" }, ..Model::new() };
+                    }
+                }
+                let at = i64::try_from(now).unwrap();
+                prop_assert_eq!(state.phase.word(), model.state, "after {:?}", event);
+                prop_assert_eq!(state.is_ready(now), model.ready(at), "after {:?}", event);
+                if matches!(state.phase, Phase::Timeout | Phase::Suspended) {
+                    prop_assert_eq!(i64::try_from(state.next_retry).unwrap(), model.next_retry, "after {:?}", event);
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn never_panics_and_ready_agrees_with_time(

@@ -1,9 +1,13 @@
 //! Runtime state of endpoints that survives a reload, keyed by where the artifact is and by a
 //! fingerprint of its definition (design §1.3).
 
+use super::http::Tokens;
 use super::member::Members;
+use super::recipients::AddressStates;
 use super::session::Sessions;
 use super::state::State;
+use super::weighted::Turn;
+use super::wsdl::Fetched;
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -23,6 +27,8 @@ pub struct LeafState {
 pub struct GroupState {
     /// Round-robin cursor.
     pub cursor: Mutex<usize>,
+    /// Whose turn it is in a weighted group.
+    pub turn: Mutex<Turn>,
     /// The child that a static failover group uses.
     pub current: AtomicUsize,
     /// Switched off by hand.
@@ -80,6 +86,11 @@ impl Stores {
         self.get(format!("members {path}"), fingerprint)
     }
 
+    /// The states of addresses that a dynamic recipient list has met.
+    pub fn recipients(&self, path: &str, fingerprint: u64) -> Arc<AddressStates> {
+        self.get(format!("recipients {path}"), fingerprint)
+    }
+
     /// The sessions of a session group. They survive a change of the group: a session whose child
     /// is gone is an unknown session.
     pub fn sessions(&self, path: &str) -> Arc<Sessions> {
@@ -95,6 +106,16 @@ impl Stores {
         fingerprint: u64,
     ) -> Arc<T> {
         self.get(format!("{kind} {path}"), fingerprint)
+    }
+
+    /// The OAuth tokens of an http endpoint.
+    pub fn tokens(&self, path: &str, fingerprint: u64) -> Arc<Tokens> {
+        self.get(format!("tokens {path}"), fingerprint)
+    }
+
+    /// What was read from the URL of a WSDL endpoint.
+    pub fn wsdl(&self, path: &str, fingerprint: u64) -> Arc<Fetched> {
+        self.get(format!("wsdl {path}"), fingerprint)
     }
 
     /// Before a link: nothing is in use.

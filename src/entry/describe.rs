@@ -1,5 +1,7 @@
 //! `GET …?wsdl`, `?wsdl2` and `?xsd`: what a service publishes about itself (spec 01 §6.4).
 
+use crate::message::charset::Charset;
+use crate::message::form;
 use crate::message::outgoing::PRODUCT;
 use crate::message::stream::BodyStream;
 use crate::message::{Exchange, Message, header_text};
@@ -23,7 +25,7 @@ pub(super) fn answer(
     let name = |item: &str| {
         let rest = query.strip_prefix(item)?;
         let rest = rest.strip_prefix('=')?;
-        let name = crate::message::body::form_fields(rest.as_bytes()).next();
+        let name = form::fields(rest.as_bytes(), Charset::UTF_8).next();
         name.map(|(name, _)| name)
     };
     let item = if query.starts_with("wsdl2") {

@@ -8,13 +8,16 @@ pub use dispatch::{Found, find_service};
 
 use crate::endpoint::Services;
 use crate::engine::{self, Engine};
+use crate::message::limited::limited;
 use crate::message::media::Media;
 use crate::message::outgoing::{PRODUCT, new_message_id, new_uuid};
 use crate::message::stream::BodyStream;
-use crate::message::{ACTIVITY_ID, Body, ClientFormat, Exchange, Message, header_text};
+use crate::message::{
+    ACTIVITY_ID, Body, ClientFormat, Exchange, Message, SoapVersion, header_text,
+};
 use crate::plan::Plan;
 use crate::transport::http::{Handler, Peer, uncancelled};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, SERVER, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_NONE_MATCH, SERVER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::future::Future;
@@ -60,7 +63,12 @@ impl Handler for HttpEntry {
 /// Makes the message and its exchange from a request.
 fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exchange, Message) {
     let (parts, body) = request.into_parts();
-    let body = body_of(body, &parts.headers, services.settings.http.socket_timeout);
+    let mut body = body_of(body, &parts.headers, services.settings.http.socket_timeout);
+    if let Some(limit) = services.settings.http.max_message_size
+        && let Body::Stream(stream) = body
+    {
+        body = Body::Stream(limited(stream, limit));
+    }
     let mut message = Message::request(parts.method, parts.uri, parts.headers, body);
     if message.content_type.is_none() && matches!(message.body, Body::Stream(_)) {
         message.content_type = Some(HeaderValue::from_static("application/octet-stream"));
@@ -72,6 +80,9 @@ fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exch
         client_format(&message),
     );
     exchange.head = message.method == Method::HEAD;
+    if exchange.head || message.method == Method::GET {
+        exchange.if_none_match = message.headers.get(IF_NONE_MATCH).cloned();
+    }
     exchange.host = message.headers.get(HOST).cloned();
     if message.headers.contains_key(ACTIVITY_ID) {
         // With a client's own id the message id is an independent one.
@@ -94,6 +105,9 @@ fn check(
         && content_length(message).is_some_and(|length| length > limit)
     {
         return Some(plain(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    if !known_method(&message.method) {
+        return Some(plain(StatusCode::NOT_IMPLEMENTED));
     }
     let path = message.uri.path();
     let found = find_service(&plan.proxies, path, &settings.server.service_path);
@@ -142,8 +156,8 @@ async fn mediate(
         &services.settings.server.service_path,
     ) {
         Some(Found { proxy, postfix }) => {
-            let postfix = postfix_of(postfix, message.uri.query());
-            message.rest_postfix = postfix;
+            message.service_end = uri.path().len() - postfix.len();
+            message.rest_postfix = postfix_of(postfix, message.uri.query());
             engine::run_proxy(&services, &plan, proxy, &exchange, &mut message).await;
         }
         None => {
@@ -217,8 +231,28 @@ fn client_format(message: &Message) -> ClientFormat {
     {
         Some(Media::TextXml) => ClientFormat::Soap11,
         Some(Media::SoapXml) => ClientFormat::Soap12,
+        Some(Media::Related) => match message.version {
+            SoapVersion::V11 => ClientFormat::Soap11,
+            SoapVersion::V12 => ClientFormat::Soap12,
+        },
         _ => ClientFormat::Rest,
     }
+}
+
+/// Methods that the reference's parser knows; others are answered with 501 (spec 01 §15.1).
+fn known_method(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::POST
+            | Method::GET
+            | Method::PUT
+            | Method::DELETE
+            | Method::PATCH
+            | Method::HEAD
+            | Method::OPTIONS
+            | Method::TRACE
+            | Method::CONNECT
+    )
 }
 
 /// What follows the service name, with the query (spec 01 §6.4).
@@ -234,7 +268,7 @@ fn plain(status: StatusCode) -> Response<BodyStream> {
     let mut response = Response::new(BodyStream::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(SERVER, PRODUCT);
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
+    if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::NOT_IMPLEMENTED {
         response
             .headers_mut()
             .insert(http::header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,15 +1,19 @@
 //! Expressions of artifacts: which language a text is in, and what it gives (spec 05 §1–§2).
 
+mod json_eval;
 pub mod jsonpath;
 mod scope;
+pub mod synapse;
 pub mod xpath;
 
 pub use scope::{LocalEntries, Scope};
 pub use xpath::Namespaces;
 
-use crate::json;
-use crate::message::{Body, Fault, Message, PayloadKind, Value};
+pub use json_eval::JsonEval;
+
+use crate::message::{Body, Fault, Message, Value};
 use jsonpath::JsonPath;
+use synapse::{Exception, Expression, Failure, Problem};
 use xpath::XPath;
 
 /// A compiled expression. Immutable and shared by all messages.
@@ -21,6 +25,20 @@ pub enum Expr {
     Json {
         /// The path.
         path: JsonPath,
+        /// The text as it was written.
+        text: String,
+    },
+    /// `${…}`.
+    Synapse {
+        /// The expression.
+        expression: Box<Expression>,
+        /// The text as it was written.
+        text: String,
+    },
+    /// `json-eval(…)` that reads more than the body.
+    JsonFrom {
+        /// What it reads and selects.
+        eval: Box<JsonEval>,
         /// The text as it was written.
         text: String,
     },
@@ -45,10 +63,26 @@ impl Expr {
     /// # Errors
     /// When the text does not compile, or is in a language that is not supported yet.
     pub fn compile(text: &str, namespaces: &Namespaces) -> Result<Expr, ExprError> {
+        Expr::compile_nested(text, namespaces, 0)
+    }
+
+    /// `nesting` counts the `json-eval` expressions around this one.
+    fn compile_nested(
+        text: &str,
+        namespaces: &Namespaces,
+        nesting: usize,
+    ) -> Result<Expr, ExprError> {
         if let Some(rest) = text.strip_prefix("json-eval(") {
             // The last character is dropped whatever it is.
             let end = rest.char_indices().next_back().map_or(0, |(at, _)| at);
             let inner = rest.get(..end).unwrap_or_default();
+            let other = JsonEval::compile(inner, namespaces, nesting);
+            if let Some(eval) = other.map_err(|e| e.shifted("json-eval(".len()))? {
+                return Ok(Expr::JsonFrom {
+                    eval: Box::new(eval),
+                    text: text.to_owned(),
+                });
+            }
             let path = JsonPath::compile(inner).map_err(|e| ExprError {
                 offset: e.offset + "json-eval(".len(),
                 len: 1,
@@ -60,12 +94,13 @@ impl Expr {
                 text: text.to_owned(),
             });
         }
-        if text.starts_with("${") && text.ends_with('}') {
-            return Err(ExprError {
-                offset: 0,
-                len: text.len(),
-                message: "Synapse expressions ${…} are not supported yet".to_owned(),
-                unsupported: true,
+        if let Some(inner) = text.strip_prefix("${").and_then(|t| t.strip_suffix('}')) {
+            let expression = Expression::compile(inner, namespaces)
+                .and_then(served)
+                .map_err(|problem| ExprError::of(problem, "${".len()))?;
+            return Ok(Expr::Synapse {
+                expression: Box::new(expression),
+                text: text.to_owned(),
             });
         }
         XPath::compile(text, namespaces)
@@ -73,7 +108,13 @@ impl Expr {
             .map_err(|e| ExprError {
                 offset: e.offset,
                 len: e.len,
-                message: e.message,
+                message: match text.contains("${") {
+                    true => format!(
+                        "{}; ${{…}} has to be the whole attribute, without blanks or text around it",
+                        e.message
+                    ),
+                    false => e.message,
+                },
                 unsupported: false,
             })
     }
@@ -82,7 +123,26 @@ impl Expr {
     pub fn text(&self) -> &str {
         match self {
             Expr::XPath(xpath) => xpath.text(),
-            Expr::Json { text, .. } => text,
+            Expr::Json { text, .. } | Expr::JsonFrom { text, .. } | Expr::Synapse { text, .. } => {
+                text
+            }
+        }
+    }
+
+    /// What has no effect or fails whenever it is evaluated: offset, length and message.
+    pub fn warnings(&self) -> Vec<(usize, usize, &str)> {
+        match self {
+            Expr::XPath(xpath) => xpath
+                .warnings()
+                .iter()
+                .map(|w| (w.offset, w.len, w.message.as_str()))
+                .collect(),
+            Expr::Json { .. } | Expr::JsonFrom { .. } => Vec::new(),
+            Expr::Synapse { expression, .. } => expression
+                .warnings()
+                .iter()
+                .map(|w| (w.offset + "${".len(), w.len, w.message.as_str()))
+                .collect(),
         }
     }
 
@@ -91,6 +151,8 @@ impl Expr {
         match self {
             Expr::XPath(xpath) => xpath.needs_body(),
             Expr::Json { .. } => true,
+            Expr::JsonFrom { eval, .. } => eval.needs_body(),
+            Expr::Synapse { expression, .. } => expression.needs_body(),
         }
     }
 
@@ -105,6 +167,26 @@ impl Expr {
                 .string_value_of(scope)
                 .map_err(|e| self.failure(&e.message)),
             Expr::Json { path, .. } => Ok(Some(json_string(path, scope.message))),
+            Expr::JsonFrom { eval, .. } => eval.string(scope).map(Some),
+            Expr::Synapse { expression, .. } => expression
+                .string(scope)
+                .map(Some)
+                .map_err(|f| thrown(expression.text(), f)),
+        }
+    }
+
+    /// The typed result; `None` is the reference's null, which only `${…}` never gives.
+    ///
+    /// # Errors
+    /// When the evaluation throws.
+    pub fn object(&self, scope: &Scope<'_>) -> Result<Option<Value>, Fault> {
+        self.view(scope)?;
+        match self {
+            Expr::XPath(_) | Expr::Json { .. } | Expr::JsonFrom { .. } => Ok(None),
+            Expr::Synapse { expression, .. } => expression
+                .object(scope)
+                .map(Some)
+                .map_err(|f| thrown(expression.text(), f)),
         }
     }
 
@@ -124,6 +206,10 @@ impl Expr {
             Expr::Json { path, .. } => {
                 Ok(json_string(path, scope.message).eq_ignore_ascii_case("true"))
             }
+            Expr::JsonFrom { eval, .. } => Ok(eval.string(scope)?.eq_ignore_ascii_case("true")),
+            Expr::Synapse { expression, .. } => expression
+                .boolean(scope)
+                .map_err(|f| thrown(expression.text(), f)),
         }
     }
 
@@ -131,13 +217,15 @@ impl Expr {
     /// §17.1). A fault handler that was called for something sees an empty one instead
     /// (differences.md).
     fn view(&self, scope: &Scope<'_>) -> Result<(), Fault> {
-        if let (Expr::XPath(xpath), Body::Built(built)) = (self, &scope.message.body)
-            && xpath.needs_body()
-            && scope.message.properties.get("ERROR_CODE").is_none()
-        {
-            built.envelope()?;
+        let reads = match self {
+            Expr::XPath(xpath) => xpath.needs_body(),
+            Expr::Json { .. } | Expr::JsonFrom { .. } => false,
+            Expr::Synapse { expression, .. } => expression.needs_xml(),
+        };
+        match reads {
+            true => xml_view(scope),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn failure(&self, cause: &str) -> Fault {
@@ -150,35 +238,113 @@ impl Expr {
     }
 }
 
+fn xml_view(scope: &Scope<'_>) -> Result<(), Fault> {
+    if let Body::Built(built) = &scope.message.body
+        && scope.message.properties.get("ERROR_CODE").is_none()
+    {
+        built.envelope()?;
+    }
+    Ok(())
+}
+
+impl ExprError {
+    fn of(problem: Problem, base: usize) -> ExprError {
+        ExprError {
+            offset: problem.offset + base,
+            len: problem.len,
+            message: problem.message,
+            unsupported: problem.unsupported,
+        }
+    }
+
+    /// The same error of a text that stands `by` bytes later.
+    fn shifted(self, by: usize) -> ExprError {
+        ExprError {
+            offset: self.offset + by,
+            ..self
+        }
+    }
+}
+
+/// An expression that only uses what there is here.
+fn served(expression: Expression) -> Result<Expression, Problem> {
+    match expression.warnings().iter().find(|w| w.unsupported) {
+        Some(problem) => Err(problem.clone()),
+        None => Ok(expression),
+    }
+}
+
+/// The fault of an exception that the reference lets escape (spec 05 §2.4).
+fn thrown(text: &str, failure: Failure) -> Fault {
+    let message = match &failure {
+        // This exception has no message of its own.
+        Failure::Thrown(Exception::NullPointer, _) => {
+            "Runtime error occurred while mediating the message".to_owned()
+        }
+        Failure::Thrown(_, message) | Failure::Evaluation(message) => message.clone(),
+    };
+    let mut fault = Fault::mediation(message);
+    fault.detail = Some(format!("${{{text}}}: {failure}"));
+    fault
+}
+
 /// `json-eval` on the body: any failure gives the empty string (spec 05 §2.4, §4.1).
 fn json_string(path: &JsonPath, message: &Message) -> String {
     let Body::Built(built) = &message.body else {
         return String::new();
     };
-    let converted;
-    let raw: &[u8] = match built.json() {
-        Some(raw) => raw,
-        None if built.kind == PayloadKind::Empty => return String::new(),
-        None => {
-            let text = built.envelope().ok().and_then(|envelope| {
-                let payload = envelope.payload()?;
-                json::from_xml(&envelope.document, payload, &json::Options::default()).ok()
-            });
-            match text {
-                Some(text) => {
-                    converted = text;
-                    &converted
-                }
-                None => return String::new(),
-            }
-        }
-    };
-    if path.is_whole_body() {
+    if path.is_whole_body()
+        && let Some(raw) = built.json()
+    {
         return String::from_utf8_lossy(raw).into_owned();
     }
-    match json::parse(raw, &json::Limits::default()) {
-        Ok(root) => path.string_value(&root, raw),
-        Err(_) => String::new(),
+    match built.json_tree() {
+        Ok(Some(root)) if path.is_whole_body() => crate::json::to_text(root),
+        Ok(Some(root)) => path.text(root).unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+/// A text with `${…}` in it, as log messages are (spec 05 §6.2).
+#[derive(Debug)]
+pub struct Template(synapse::Template);
+
+impl Template {
+    /// Compiles the text.
+    ///
+    /// # Errors
+    /// The first expression that does not compile; offsets are those of the text.
+    pub fn compile(text: &str) -> Result<Template, ExprError> {
+        let template = synapse::Template::compile(text).map_err(|p| ExprError::of(p, 0))?;
+        match template.warnings().iter().find(|w| w.unsupported) {
+            Some(problem) => Err(ExprError::of(problem.clone(), 0)),
+            None => Ok(Template(template)),
+        }
+    }
+
+    /// What has no effect or fails whenever it is evaluated: offset, length and message.
+    pub fn warnings(&self) -> Vec<(usize, usize, &str)> {
+        self.0
+            .warnings()
+            .iter()
+            .map(|w| (w.offset, w.len, w.message.as_str()))
+            .collect()
+    }
+
+    /// Whether the body must be built before it is evaluated.
+    pub fn needs_body(&self) -> bool {
+        self.0.needs_body()
+    }
+
+    /// The text for a message.
+    ///
+    /// # Errors
+    /// When an evaluation throws.
+    pub fn render(&self, scope: &Scope<'_>) -> Result<String, Fault> {
+        if self.0.needs_xml() {
+            xml_view(scope)?;
+        }
+        self.0.render(scope).map_err(|(text, f)| thrown(text, f))
     }
 }
 
@@ -201,6 +367,13 @@ impl Dynamic {
             Some(inner) if inner.starts_with('{') && inner.ends_with('}') => {
                 Ok(Dynamic::Static(inner.to_owned()))
             }
+            // A Synapse expression in braces has no namespaces.
+            Some(inner) if inner.starts_with("${") => Expr::compile(inner, &Namespaces::default())
+                .map(Dynamic::Expr)
+                .map_err(|e| ExprError {
+                    offset: e.offset + 1,
+                    ..e
+                }),
             Some(inner) => Expr::compile(inner, namespaces)
                 .map(Dynamic::Expr)
                 .map_err(|e| ExprError {
@@ -238,3 +411,6 @@ pub fn property_text(message: &Message, name: &str) -> Option<String> {
         .get(name)
         .map(|v| Value::text(v).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

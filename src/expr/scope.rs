@@ -1,9 +1,12 @@
 //! What a message shows to an expression (spec 05 §3.3–§3.4; spec 01 §1.3).
 
+use super::synapse::{Parameter, Surroundings};
 use super::xpath::{self, PropertyScope, PropertyValue};
 use crate::clock::Clock;
+use crate::json;
 use crate::message::media::Media;
-use crate::message::{Envelope, Exchange, Message, Value, header_text};
+use crate::message::{Body, Envelope, Exchange, Message, Value, header_text};
+use crate::settings::Settings;
 use crate::xml::{Document, NodeId};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -22,6 +25,8 @@ pub struct Scope<'a> {
     pub entries: &'a LocalEntries,
     /// The clock.
     pub clock: &'a Clock,
+    /// Settings, for the scopes `system` and `file`.
+    pub settings: &'a Settings,
 }
 
 fn show(value: &Value) -> PropertyValue<'_> {
@@ -35,6 +40,7 @@ fn show(value: &Value) -> PropertyValue<'_> {
         Value::Double(n) => PropertyValue::Double(*n),
         Value::Xml(x) => PropertyValue::Xml(&x.document, x.node),
         Value::Json(_) => PropertyValue::Json(value.text()),
+        Value::Map(_) | Value::List(_) => PropertyValue::String(value.text()),
     }
 }
 
@@ -93,45 +99,36 @@ impl<'a> Scope<'a> {
             },
             "FAULT_MESSAGE" if message.status.is_some_and(|s| s >= 400) => text("TRUE"),
             "ContentType" => borrowed(message.content_type()),
-            "messageType" => borrowed(message.effective_message_type()),
-            "CHARACTER_SET_ENCODING" => borrowed(Some(
-                message
-                    .content_type()
-                    .and_then(|c| crate::message::media::parameter(c, "charset"))
-                    .unwrap_or("UTF-8"),
-            )),
+            "messageType" => match message.effective_message_type() {
+                // A request without a body (spec 01 §15.3).
+                None if message.status.is_none() => borrowed(Some("application/xml")),
+                found => borrowed(found),
+            },
+            "CHARACTER_SET_ENCODING" => borrowed(Some(message.charset_name())),
             "REST_URL_POSTFIX" => borrowed(message.rest_postfix.as_deref()),
             "TransportInURL" => borrowed(message.uri.path_and_query().map(|p| p.as_str())),
             "REMOTE_ADDR" | "REMOTE_HOST" => text(self.exchange.remote.ip().to_string()),
             "CORRELATION_ID" => borrowed(message.correlation_id()),
-            "SERVICE_PREFIX" => text(self.service_prefix()),
-            "NO_ENTITY_BODY" if matches!(message.body, crate::message::Body::Empty) => {
-                PropertyValue::Boolean(true)
+            "SERVICE_PREFIX" => text(message.service_prefix(self.exchange)),
+            "NO_ENTITY_BODY" if message.has_no_entity() => PropertyValue::Boolean(true),
+            "ClientApiNonBlocking" if message.status.is_none() => PropertyValue::Boolean(false),
+            "synapse.isresponse" if message.status.is_some() => PropertyValue::Boolean(true),
+            "synapse.internal.rest.contentType" if message.rest && message.status.is_none() => {
+                borrowed(
+                    message
+                        .content_type()
+                        .map(crate::message::media::media_type),
+                )
+            }
+            "TRANSPORT_HEADERS" => message
+                .headers_text(false)
+                .map_or(PropertyValue::Null, text),
+            "EXCESS_TRANSPORT_HEADERS" => {
+                message.headers_text(true).map_or(PropertyValue::Null, text)
             }
             "message.builder.invoked" if message.is_built() => PropertyValue::Boolean(true),
             _ => PropertyValue::Null,
         }
-    }
-
-    fn service_prefix(&self) -> String {
-        let scheme = if self.exchange.secure {
-            "https"
-        } else {
-            "http"
-        };
-        let host = self.exchange.host.as_ref().map_or_else(
-            || self.exchange.local.to_string(),
-            |h| header_text(h).to_owned(),
-        );
-        let path = self.message.uri.path();
-        let path = match &self.message.rest_postfix {
-            Some(postfix) => {
-                let postfix = postfix.split('?').next().unwrap_or_default();
-                path.strip_suffix(postfix).unwrap_or(path)
-            }
-            None => path,
-        };
-        format!("{scheme}://{host}{path}/")
     }
 }
 
@@ -176,10 +173,18 @@ impl xpath::Scope for Scope<'_> {
                 Ok(value) => text(value),
                 Err(_) => text(""),
             },
-            PropertyScope::System | PropertyScope::File | PropertyScope::Registry => text(""),
-            PropertyScope::Axis2Client | PropertyScope::Func | PropertyScope::Variable => {
-                PropertyValue::Null
-            }
+            PropertyScope::System => PropertyValue::String(Cow::Borrowed(
+                self.settings.system_properties.get(name).unwrap_or(""),
+            )),
+            PropertyScope::File => PropertyValue::String(Cow::Borrowed(
+                self.settings.file_properties.get(name).unwrap_or(""),
+            )),
+            PropertyScope::Registry => text(""),
+            PropertyScope::Variable => message
+                .variables
+                .get(name)
+                .map_or(PropertyValue::Null, show),
+            PropertyScope::Axis2Client | PropertyScope::Func => PropertyValue::Null,
         }
     }
 
@@ -220,8 +225,61 @@ impl xpath::Scope for Scope<'_> {
         }
     }
 
+    fn map_entry(&self, property: &str, key: &str) -> PropertyValue<'_> {
+        match self.message.properties.get(property) {
+            Some(Value::Map(entries)) => entries
+                .iter()
+                .find(|(name, _)| name == key)
+                .map_or(PropertyValue::Null, |(_, value)| {
+                    PropertyValue::String(value.text())
+                }),
+            _ => PropertyValue::Null,
+        }
+    }
+
     fn now_millis(&self) -> i64 {
         i64::try_from(self.clock.wall(self.clock.now())).unwrap_or(i64::MAX)
+    }
+}
+
+impl Surroundings for Scope<'_> {
+    fn payload(&self) -> Result<Option<&json::Value>, String> {
+        match &self.message.body {
+            Body::Built(built) => built.json_tree(),
+            _ => Ok(None),
+        }
+    }
+
+    fn has_xml_content_type(&self) -> bool {
+        match self.axis2("ContentType") {
+            PropertyValue::String(text) => text.contains("application/xml"),
+            _ => false,
+        }
+    }
+
+    fn variable(&self, name: &str) -> Option<&Value> {
+        self.message.variables.get(name)
+    }
+
+    /// Where the reference looks for the value of a config property (spec 05 §7).
+    fn config(&self, name: &str) -> Option<Cow<'_, str>> {
+        if let Ok(value) = std::env::var(name) {
+            return Some(Cow::Owned(value));
+        }
+        let settings = self.settings;
+        settings
+            .system_properties
+            .get(name)
+            .or_else(|| settings.file_properties.get(name))
+            .map(Cow::Borrowed)
+    }
+
+    fn parameter(&self, _: &str) -> Parameter<'_> {
+        Parameter::NoTemplate
+    }
+
+    fn resource(&self, _: &str, _: Option<&str>) -> Option<Cow<'_, str>> {
+        None
     }
 }
 

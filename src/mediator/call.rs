@@ -2,13 +2,13 @@
 //! Blocking calls are treated alike.
 
 use super::send::parse_endpoint;
-use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
+use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, settle};
 use crate::endpoint::default::DefaultEndpoint;
-use crate::endpoint::{Endpoint, EndpointDef, Kind, Parent};
+use crate::endpoint::{Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent};
 use crate::message::fault::{Report, codes};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The table row.
 pub(super) const SPEC: Spec = Spec {
@@ -72,11 +72,63 @@ impl MediateAsync for Call {
             message.last_endpoint = false;
             super::send::acknowledge(cx, message);
             // The direction stays what it was: the flow goes on behind the call (spec 01 §7.2).
-            kind.send(cx.sending(), message, Parent::Root)
+            let answers = Answers::default();
+            let sending = SendContext {
+                deliver: Some(&answers),
+                ..cx.sending()
+            };
+            match kind
+                .send(sending, message, Parent::Root)
                 .await
-                .map_err(thrown)?;
-            Ok(Flow::Continue)
+                .map_err(thrown)?
+            {
+                Sent::Response | Sent::OneWay => Ok(Flow::Continue),
+                Sent::Delivered => answers.go_on(cx, message).await,
+            }
         })
+    }
+}
+
+/// What came back from a recipient list, in the order of arrival.
+#[derive(Default)]
+struct Answers(Mutex<Vec<(Message, Result<Sent, Fault>)>>);
+
+impl Deliver for Answers {
+    fn deliver(&self, message: Message, outcome: Result<Sent, Fault>) -> Boxed<'_, ()> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((message, outcome));
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Answers {
+    /// The flow goes on with every answer: the first one is the message now, the others follow it.
+    /// The fault handlers of recipients that failed run here.
+    async fn go_on(self, cx: Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
+        let outcomes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = Vec::new();
+        let mut faulted = false;
+        for (mut copy, outcome) in outcomes {
+            match outcome {
+                Ok(Sent::Response) => answers.push(copy),
+                Ok(Sent::OneWay | Sent::Delivered) => {}
+                Err(fault) => {
+                    faulted = true;
+                    settle(cx, &mut copy, Err(fault)).await;
+                }
+            }
+        }
+        let mut answers = answers.into_iter();
+        match answers.next() {
+            Some(first) => *message = first,
+            // Nothing was asked for, and nothing came.
+            None if !faulted => return Ok(Flow::Continue),
+            None => return Ok(Flow::Stop),
+        }
+        message.forks.extend(answers);
+        Ok(Flow::Continue)
     }
 }
 

@@ -338,7 +338,7 @@ fn set(
 /// Sets a transport header; `Content-Type` also changes what the body is said to be.
 pub(super) fn set_transport(message: &mut Message, name: HeaderName, value: HeaderValue) {
     if name == http::header::CONTENT_TYPE {
-        message.content_type = Some(value.clone());
+        message.set_content_type(value.clone());
         message.axis2.set(
             "ContentType",
             Value::from(crate::message::header_text(&value)),

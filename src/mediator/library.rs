@@ -88,6 +88,9 @@ pub async fn run_sequence(
         run_here(cx, message, sequence, &sequence.list).await
     };
     message.depth -= 1;
+    for fork in &mut message.forks {
+        fork.depth = fork.depth.saturating_sub(1);
+    }
     outcome
 }
 
@@ -111,9 +114,14 @@ async fn run_here(
             false
         }
     };
-    let flow = list.run(cx, message).await?;
-    if pushed && flow == Flow::Continue {
-        message.fault_stack.pop();
+    let flow = list.run(cx, message).await;
+    if pushed {
+        for fork in &mut message.forks {
+            fork.fault_stack.pop();
+        }
+        if let Ok(Flow::Continue) = flow {
+            message.fault_stack.pop();
+        }
     }
-    Ok(flow)
+    flow
 }

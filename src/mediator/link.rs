@@ -2,7 +2,7 @@
 
 use super::{ListDef, OnError, Sequence};
 use crate::diag::{Diagnostic, Place, codes, nearest};
-use crate::endpoint::{Endpoint, EndpointDef, Names, Stores};
+use crate::endpoint::{Endpoint, EndpointDef, EndpointTemplate, Names, Stores};
 use crate::expr::{Dynamic, LocalEntries};
 use crate::message::{EndpointId, SequenceId};
 use crate::settings::Settings;
@@ -32,10 +32,13 @@ pub struct Linker<'a> {
     pub stores: &'a Stores,
     /// Settings.
     pub settings: &'a Settings,
+    /// Endpoint templates by name.
+    pub templates: HashMap<String, Arc<EndpointTemplate>>,
     /// Findings.
     pub diagnostics: Vec<Diagnostic>,
     sequences: Vec<Option<Sequence>>,
     path: String,
+    template_depth: u32,
     current: Option<SequenceId>,
     references: Vec<Reference>,
     inline_endpoints: Vec<Arc<Endpoint>>,
@@ -58,6 +61,8 @@ impl<'a> Linker<'a> {
             entries,
             stores,
             settings,
+            templates: HashMap::new(),
+            template_depth: 0,
             diagnostics: Vec::new(),
             sequences,
             path: String::new(),
@@ -232,6 +237,18 @@ impl Names for Linker<'_> {
 
     fn sequence(&self, name: &str) -> Option<SequenceId> {
         self.sequence_names.get(name).copied()
+    }
+
+    fn template(&self, name: &str) -> Option<Arc<EndpointTemplate>> {
+        self.templates.get(name).cloned()
+    }
+
+    fn template_names(&self) -> Vec<String> {
+        self.templates.keys().cloned().collect()
+    }
+
+    fn template_depth(&mut self) -> &mut u32 {
+        &mut self.template_depth
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {

@@ -76,8 +76,21 @@ impl List {
     ///
     /// # Errors
     /// The fault of a step, with its place.
-    pub async fn run(&self, cx: Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
-        for step in &self.0 {
+    pub fn run(
+        &self,
+        cx: Context<'_>,
+        message: &mut Message,
+    ) -> impl Future<Output = Result<Flow, Fault>> + Send {
+        self.run_from(cx, message, 0)
+    }
+
+    async fn run_from(
+        &self,
+        cx: Context<'_>,
+        message: &mut Message,
+        start: usize,
+    ) -> Result<Flow, Fault> {
+        for (index, step) in self.0.iter().enumerate().skip(start) {
             let flow = match &step.run {
                 Run::Now(mediator) => {
                     if mediator.needs_body() && !message.is_built() {
@@ -87,13 +100,44 @@ impl List {
                 }
                 Run::Wait(mediator) => mediator.mediate(cx, message).await,
             };
+            let flow = flow.map_err(|fault| fault.at(&step.place));
+            if !message.forks.is_empty() {
+                return Box::pin(self.run_forks(cx, message, index + 1, flow)).await;
+            }
             match flow {
                 Ok(Flow::Continue) => {}
-                Ok(Flow::Stop) => return Ok(Flow::Stop),
-                Err(fault) => return Err(fault.at(&step.place)),
+                other => return other,
             }
         }
         Ok(Flow::Continue)
+    }
+
+    /// The step before `next` made further messages: the rest of the list runs for each of them.
+    /// Those that reach its end go on behind whatever holds the list.
+    async fn run_forks(
+        &self,
+        cx: Context<'_>,
+        message: &mut Message,
+        next: usize,
+        flow: Result<Flow, Fault>,
+    ) -> Result<Flow, Fault> {
+        let forks = std::mem::take(&mut message.forks);
+        let outcome = match flow {
+            Ok(Flow::Continue) => Box::pin(self.run_from(cx, message, next)).await,
+            other => other,
+        };
+        let mut ended = std::mem::take(&mut message.forks);
+        for mut fork in forks {
+            let flow = Box::pin(self.run_from(cx, &mut fork, next)).await;
+            ended.append(&mut fork.forks);
+            match flow {
+                Ok(Flow::Continue) => ended.push(fork),
+                Ok(Flow::Stop) => {}
+                Err(fault) => super::settle(cx, &mut fork, Err(fault)).await,
+            }
+        }
+        message.forks = ended;
+        outcome
     }
 
     /// Whether it holds nothing.

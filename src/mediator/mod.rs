@@ -25,6 +25,7 @@ mod send;
 pub mod sequence;
 mod settle;
 mod throttle;
+mod variable;
 
 pub use branch::Detached;
 pub use library::{Library, Out, Route, run_sequence};
@@ -74,6 +75,7 @@ impl<'a> Context<'a> {
             exchange: self.exchange,
             entries: &self.library.entries,
             clock: &self.services.clock,
+            settings: &self.services.settings,
         }
     }
 
@@ -85,6 +87,7 @@ impl<'a> Context<'a> {
             entries: &self.library.entries,
             exchange: self.exchange,
             depth: 0,
+            deliver: None,
         }
     }
 }
@@ -168,6 +171,7 @@ pub const TABLE: &[Spec] = &[
     send::SPEC,
     sequence::SPEC,
     throttle::SPEC,
+    variable::SPEC,
 ];
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
@@ -219,7 +223,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("throwError", ""),
     ("transaction", ""),
     ("validate", ""),
-    ("variable", "use <property>"),
     ("xquery", ""),
     ("xslt", ""),
 ];

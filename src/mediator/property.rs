@@ -88,6 +88,9 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         parse_source(reader, element, kind)
     };
     let name = name?;
+    if !remove {
+        refuse_unsupported(reader, element, &name, scope);
+    }
     (reader.errors() == before).then(|| {
         Arc::new(PropertyDef(Arc::new(Property {
             name,
@@ -98,6 +101,20 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             pattern,
         }))) as Arc<dyn Definition>
     })
+}
+
+/// Well-known properties that cannot do here what they do in the reference.
+fn refuse_unsupported(reader: &mut Reader, element: Element<'_, '_>, name: &Dynamic, scope: Scope) {
+    if let (Dynamic::Static(name), Scope::Axis2) = (name, scope)
+        && name == "IGNORE_SC_ACCEPTED"
+    {
+        let place = reader.attribute_place(element, "name");
+        reader.unsupported(
+            place,
+            "IGNORE_SC_ACCEPTED is not supported: answers that come as requests of their own are not matched with their call",
+            Some("without it a 202 is the response"),
+        );
+    }
 }
 
 fn parse_scope(reader: &mut Reader, element: Element<'_, '_>) -> Scope {
@@ -274,6 +291,10 @@ impl Mediate for PropertyDef {
                     "messageType" | "DISABLE_CHUNKING" | "FORCE_HTTP_1.0"
                 )
             }
+            // The bytes must be decoded while the header still says how.
+            (Dynamic::Static(name), Scope::Transport, _) => {
+                name.eq_ignore_ascii_case("Content-Encoding")
+            }
             _ => false,
         }
     }
@@ -383,6 +404,7 @@ impl Property {
             }
             Scope::Axis2 => match name {
                 "TRANSPORT_HEADERS" => message.headers.clear(),
+                "EXCESS_TRANSPORT_HEADERS" => message.drop_excess_headers(),
                 "REST_URL_POSTFIX" => {
                     message.axis2.remove(name);
                     message.rest_postfix = None;
@@ -424,7 +446,9 @@ fn set_axis2(message: &mut Message, name: &str, value: Value) {
             return;
         }
         "ContentType" => {
-            message.content_type = HeaderValue::from_str(&value.text()).ok();
+            if let Ok(value) = HeaderValue::from_str(&value.text()) {
+                message.set_content_type(value);
+            }
         }
         _ => {}
     }

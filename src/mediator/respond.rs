@@ -55,7 +55,7 @@ pub(super) async fn answer(cx: Context<'_>, message: &mut Message) -> Result<(),
         return Ok(());
     }
     let response = message
-        .to_response(cx.exchange, &cx.services.limits)
+        .to_response(cx.exchange, &cx.services.limits, &cx.services.rules)
         .await?;
     cx.exchange.answer(response);
     Ok(())

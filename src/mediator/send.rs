@@ -2,10 +2,12 @@
 //! (spec 01 §7.1, §8.1–§8.2).
 
 use super::sequence::resolve;
-use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Out, Run, Spec, run_sequence};
+use super::{
+    Boxed, Context, Definition, Flow, Linker, MediateAsync, Out, Run, Spec, run_sequence, settle,
+};
 use crate::diag::{Place, codes};
 use crate::endpoint::default::DefaultEndpoint;
-use crate::endpoint::{self, Endpoint, EndpointDef, Kind, Parent, Sent};
+use crate::endpoint::{self, Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent};
 use crate::expr::Dynamic;
 use crate::message::{Direction, Fault, Message, SequenceId, To};
 use crate::syntax::{Element, Reader};
@@ -137,6 +139,7 @@ impl MediateAsync for Send {
 }
 
 /// Where a response goes instead of the out path.
+#[derive(Clone)]
 pub(super) struct Receive {
     /// The sequence, when it is defined.
     pub id: Option<SequenceId>,
@@ -165,23 +168,68 @@ async fn send_through(
 ) -> Result<(), Fault> {
     message.last_endpoint = false;
     acknowledge(cx, message);
-    match kind.send(cx.sending(), message, Parent::Root).await? {
+    let copies = Copies {
+        cx,
+        receive: receive.clone(),
+        turn: tokio::sync::Mutex::default(),
+    };
+    let sending = SendContext {
+        deliver: Some(&copies),
+        ..cx.sending()
+    };
+    match kind.send(sending, message, Parent::Root).await? {
         Sent::OneWay => Ok(()),
-        Sent::Response => {
-            message.direction = Direction::Response;
-            // A response starts with a fresh stack: only the entry point's handler (spec 01 §9.3).
-            message.fault_stack.clear();
-            message.fault_stack.extend(cx.route.fault);
-            out_path(cx, message, receive).await
-        }
+        Sent::Response => response_path(cx, message, receive).await,
+        Sent::Delivered => Ok(()),
     }
 }
 
-/// `FORCE_SC_ACCEPTED`: the client gets its 202 before the back-end answers, and nothing later
-/// (spec 01 §8.4).
+async fn response_path(
+    cx: Context<'_>,
+    message: &mut Message,
+    receive: Option<Receive>,
+) -> Result<(), Fault> {
+    message.direction = Direction::Response;
+    // A response starts with a fresh stack: only the entry point's handler (spec 01 §9.3).
+    message.fault_stack.clear();
+    message.fault_stack.extend(cx.route.fault);
+    out_path(cx, message, receive).await
+}
+
+/// Runs the out path for every answer of a recipient list, one after the other as they arrive.
+struct Copies<'a> {
+    cx: Context<'a>,
+    receive: Option<Receive>,
+    /// Held while an out path runs.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Deliver for Copies<'_> {
+    fn deliver(&self, mut message: Message, outcome: Result<Sent, Fault>) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let _turn = self.turn.lock().await;
+            let outcome = match outcome {
+                Ok(Sent::Response) => {
+                    response_path(self.cx, &mut message, self.receive.clone()).await
+                }
+                Ok(Sent::OneWay | Sent::Delivered) => Ok(()),
+                Err(fault) => Err(fault),
+            };
+            settle(self.cx, &mut message, outcome).await;
+        })
+    }
+}
+
+/// `FORCE_SC_ACCEPTED` and `NIO-ACK-Requested`: the client gets its answer before the back-end
+/// answers, and nothing later (spec 01 §8.4).
 pub(super) fn acknowledge(cx: Context<'_>, message: &Message) {
-    if message.axis2.is_true("FORCE_SC_ACCEPTED") && !cx.exchange.is_answered() {
+    if message.axis2.is_empty() || cx.exchange.is_answered() {
+        return;
+    }
+    if message.axis2.is_true("FORCE_SC_ACCEPTED") {
         cx.exchange.answer(crate::message::outgoing::accepted());
+    } else if message.axis2.is_true("NIO-ACK-Requested") {
+        cx.exchange.answer(message.acknowledgement());
     }
 }
 
@@ -218,8 +266,10 @@ pub(super) async fn out_path(
             None => return Ok(()),
         },
     };
-    run_sequence(cx, message, id).await?;
-    Ok(())
+    let outcome = run_sequence(cx, message, id).await;
+    // Nothing goes on behind the out path.
+    message.forks.clear();
+    outcome.map(|_| ())
 }
 
 /// Forwards a message to a proxy's target endpoint, as `send` does.

@@ -10,7 +10,12 @@ use crate::message::{Fault, Message, Value};
 /// Ends a flow: runs fault handlers if it faulted, and makes sure that the client gets an answer
 /// where the reference leaves it hanging (differences.md).
 pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), Fault>) {
-    let Err(mut fault) = outcome else { return };
+    let Err(mut fault) = outcome else {
+        if message.axis2.is_true("NIO-ACK-Requested") && !cx.exchange.is_answered() {
+            cx.exchange.answer(message.acknowledgement());
+        }
+        return;
+    };
     let json = message.effective_message_type().map(Media::of) == Some(Media::Json);
     let form = message.client_form(cx.exchange);
     // An exception while a response is mediated: 500 before the handlers run (spec 01 §9.2). The

@@ -39,6 +39,10 @@ impl Version {
     }
 }
 
+fn is_anonymous(address: &str) -> bool {
+    address == Version::Final.anonymous() || address == Version::Submission.anonymous()
+}
+
 fn blocks(envelope: &Envelope) -> Vec<NodeId> {
     let document = &envelope.document;
     envelope.header().map_or_else(Vec::new, |header| {
@@ -131,13 +135,16 @@ impl Message {
             Some(id) if preserve => id.clone(),
             _ => super::outgoing::new_message_id(),
         };
+        // Only the final version leaves anonymous addresses away.
         let epr = |value: &Option<String>| {
-            value
-                .as_ref()
-                .filter(|v| !v.is_empty() && *v != version.anonymous() && *v != ANONYMOUS)
-                .cloned()
+            let value = value.as_deref().filter(|v| !v.is_empty())?;
+            match version {
+                Version::Final if is_anonymous(value) => None,
+                Version::Submission if is_anonymous(value) => Some(version.anonymous().to_owned()),
+                _ => Some(value.to_owned()),
+            }
         };
-        let to = (address != version.anonymous()).then(|| address.to_owned());
+        let to = epr(&Some(address.to_owned()));
         let fields = [
             ("To", to, false),
             ("ReplyTo", epr(&self.reply_to), true),

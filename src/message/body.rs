@@ -2,14 +2,18 @@
 //! someone needs it; spec 01 §2).
 
 use crate::json;
+use crate::message::charset::Charset;
+use crate::message::coding::Codings;
 use crate::message::envelope::{Envelope, NotSoap, SoapVersion};
 use crate::message::fault::Fault;
+use crate::message::form;
 use crate::message::media::{self, Media};
+use crate::message::multipart::{self, Part, Related};
 use crate::message::stream::{BodyStream, StreamError};
 use crate::xml;
 use base64::Engine;
 use bytes::Bytes;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Namespace of the wrapper elements around text and binary bodies.
 pub const PAYLOAD_NAMESPACE: &str = "http://ws.apache.org/commons/ns/payload";
@@ -23,6 +27,14 @@ pub struct BodyLimits {
     pub xml: xml::Limits,
     /// Limits of JSON values.
     pub json: json::Limits,
+    /// A JSON body that is read is parsed whole, not only looked at (spec 01 §2.3).
+    pub whole_json: bool,
+    /// How JSON and XML are converted into each other.
+    pub conversion: Arc<json::Options>,
+    /// Limits of bodies in parts.
+    pub multipart: multipart::Limits,
+    /// `Accept` of a request chooses what its body is written as (spec 01 §2.4).
+    pub negotiate: bool,
 }
 
 impl Default for BodyLimits {
@@ -31,6 +43,10 @@ impl Default for BodyLimits {
             max_bytes: 64 << 20,
             xml: xml::Limits::default(),
             json: json::Limits::default(),
+            whole_json: false,
+            conversion: Arc::default(),
+            multipart: multipart::Limits::default(),
+            negotiate: true,
         }
     }
 }
@@ -113,12 +129,16 @@ pub enum PayloadKind {
     Xml,
     /// JSON, shown as XML inside an envelope when somebody asks.
     Json,
+    /// JSON in the BadgerFish convention, as the XML that it describes.
+    Badgerfish,
     /// Text, likewise.
     Text,
     /// Bytes, likewise.
     Binary,
     /// Form fields.
     Form,
+    /// Form fields and files in parts.
+    MultipartForm,
     /// Nothing.
     Empty,
 }
@@ -128,76 +148,150 @@ pub enum PayloadKind {
 pub struct Built {
     /// What it was.
     pub kind: PayloadKind,
+    /// The bytes that came, without their content coding.
     raw: Option<Bytes>,
+    /// The bytes as they came, when they had a content coding.
+    coded: Option<(Codings, Bytes)>,
+    /// What the content type says that `raw` is written in.
+    charset: Charset,
+    /// JSON text in UTF-8, when `raw` is not.
+    text: Option<Bytes>,
+    /// The query of the request, whose fields come before those of a form body.
+    query: Option<Box<str>>,
+    parts: Option<Box<Parts>>,
     envelope: OnceLock<Envelope>,
     replaced: bool,
+    /// The server's options for conversions; the default's until they are known.
+    conversion: Option<Arc<json::Options>>,
+    /// The JSON view, made once and dropped when somebody edits.
+    tree: OnceLock<Result<Option<Arc<json::Value>>, String>>,
+    /// What JSON may hold to become XML.
+    json_limits: json::Limits,
+}
+
+/// What a body in parts keeps beside its tree.
+#[derive(Clone, Debug)]
+pub(super) enum Parts {
+    /// The parts of a form, for the files' names and types, and the boundary for a changed form.
+    Form(Vec<Part>, String),
+    /// What surrounds a SOAP part.
+    Related(Related),
+}
+
+/// A body to be parsed, and what its message says about it.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// The bytes, without content coding.
+    pub raw: Bytes,
+    /// `ContentType`.
+    pub content_type: &'a str,
+    /// The query of a request.
+    pub query: Option<&'a str>,
+    /// The message is REST (spec 01 §15.3).
+    pub rest: bool,
+    /// The SOAP version of the placeholder envelope.
+    pub version: SoapVersion,
 }
 
 impl Built {
+    fn new(kind: PayloadKind, raw: Option<Bytes>) -> Built {
+        Built {
+            kind,
+            raw,
+            coded: None,
+            charset: Charset::UTF_8,
+            text: None,
+            query: None,
+            parts: None,
+            envelope: OnceLock::new(),
+            replaced: false,
+            conversion: None,
+            tree: OnceLock::new(),
+            json_limits: json::Limits::default(),
+        }
+    }
+
     /// A body that consists of an envelope made here.
     pub fn from_envelope(envelope: Envelope) -> Built {
+        let kind = if envelope.synthetic {
+            PayloadKind::Xml
+        } else {
+            PayloadKind::Soap
+        };
         Built {
-            kind: if envelope.synthetic {
-                PayloadKind::Xml
-            } else {
-                PayloadKind::Soap
-            },
-            raw: None,
             envelope: OnceLock::from(envelope),
             replaced: true,
+            ..Built::new(kind, None)
         }
     }
 
     /// The placeholder for a message without body.
     pub fn empty(version: SoapVersion) -> Built {
         Built {
-            kind: PayloadKind::Empty,
-            raw: None,
             envelope: OnceLock::from(Envelope::empty(version)),
-            replaced: false,
+            ..Built::new(PayloadKind::Empty, None)
         }
     }
 
-    fn lazy(kind: PayloadKind, raw: Bytes) -> Built {
+    /// The fields of a query as a body (spec 01 §15.3).
+    pub(super) fn query_fields(query: &str, version: SoapVersion) -> Built {
+        let mut envelope = Envelope::empty(version);
+        let body = envelope.body();
+        let fields = form::fields(query.as_bytes(), Charset::UTF_8);
+        form::append(&mut envelope.document, body, fields);
+        envelope.document.settle();
         Built {
-            kind,
-            raw: Some(raw),
-            envelope: OnceLock::new(),
-            replaced: false,
+            envelope: OnceLock::from(envelope),
+            ..Built::new(PayloadKind::Form, None)
         }
     }
 
     fn ready(kind: PayloadKind, raw: Bytes, envelope: Envelope) -> Built {
         Built {
             envelope: OnceLock::from(envelope),
-            ..Built::lazy(kind, raw)
+            ..Built::new(kind, Some(raw))
         }
     }
 
+    /// Remembers the bytes as they came, with their content coding.
+    pub(super) fn set_coded(&mut self, codings: Codings, bytes: Bytes) {
+        self.coded = Some((codings, bytes));
+    }
+
+    /// The bytes as they came with these codings, while the decoded bytes are still what is sent.
+    pub(super) fn coded(&self, codings: Codings) -> Option<&Bytes> {
+        let (own, bytes) = self.coded.as_ref()?;
+        (*own == codings).then_some(bytes)
+    }
+
     /// Parses bytes as their content type says (spec 01 §2.3, §16.2).
-    pub fn parse(
-        raw: Bytes,
-        content_type: &str,
-        limits: &BodyLimits,
-        version: SoapVersion,
-    ) -> Result<Built, Fault> {
-        let malformed = |e: xml::XmlError| Fault::malformed(e.to_string());
-        let charset = media::parameter(content_type, "charset");
-        Ok(match Media::of(content_type) {
+    ///
+    /// # Errors
+    /// 601000 for text that a parser refuses, 0 for what is wrong around it (spec 01 §2.5).
+    pub fn parse(source: Source<'_>, limits: &BodyLimits) -> Result<Built, Fault> {
+        let Source {
+            raw,
+            content_type,
+            query,
+            rest,
+            version,
+        } = source;
+        let name = media::parameter(content_type, "charset");
+        let charset = name.and_then(Charset::named).unwrap_or(Charset::UTF_8);
+        let mut built = match Media::of(content_type) {
+            // Any text/xml document whose root is an envelope is SOAP, with or without a
+            // SOAPAction header; others are plain XML.
             Media::TextXml => {
-                let text = xml::decode(raw.clone(), charset).map_err(malformed)?;
-                // Any text/xml document whose root is an envelope is SOAP, with or without a
-                // SOAPAction header; others are plain XML.
+                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
                 if root_is_envelope(&text) {
-                    let envelope = parse_soap(text, limits)?;
-                    Built::ready(PayloadKind::Soap, raw, envelope)
+                    Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?)
                 } else {
                     let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
                     Built::ready(PayloadKind::Xml, raw, envelope)
                 }
             }
             Media::SoapXml => {
-                let text = xml::decode(raw.clone(), charset).map_err(malformed)?;
+                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
                 let envelope = parse_soap(text, limits)?;
                 if envelope.version != SoapVersion::V12 {
                     return Err(Fault::mediation(
@@ -206,26 +300,149 @@ impl Built {
                 }
                 Built::ready(PayloadKind::Soap, raw, envelope)
             }
+            Media::Other if !rest => {
+                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
+                Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?)
+            }
             Media::Xml | Media::Other => {
-                let text = xml::decode(raw.clone(), charset).map_err(malformed)?;
+                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
                 let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
                 Built::ready(PayloadKind::Xml, raw, envelope)
             }
-            Media::Json => match json::classify(&raw) {
-                json::Kind::Empty => Built::empty(version),
-                json::Kind::Invalid => {
-                    let mut fault = Fault::mediation(
-                        "#getNewJsonPayload. Could not save JSON payload. Invalid input stream found. Payload is not a JSON string.",
-                    );
-                    fault.origin = crate::message::fault::Origin::Client;
-                    return Err(fault);
-                }
-                _ => Built::lazy(PayloadKind::Json, raw),
+            Media::Json => return parse_json(raw, charset, limits, version),
+            Media::Badgerfish => {
+                let wrong = |e: String| {
+                    Fault::mediation(format!("the body is not BadgerFish JSON: {e}")).of_client()
+                };
+                let value = json::parse(&charset_text(&raw, charset), &limits.json)
+                    .map_err(|e| wrong(e.to_string()))?;
+                let mut envelope = Envelope::empty(SoapVersion::V11);
+                let body = envelope.body();
+                json::badgerfish::to_xml(&value, &mut envelope.document, body).map_err(wrong)?;
+                envelope.document.settle();
+                Built::ready(PayloadKind::Badgerfish, raw, envelope)
+            }
+            Media::Text => Built::new(PayloadKind::Text, Some(raw)),
+            Media::Form => Built {
+                query: query.map(Into::into),
+                ..Built::new(PayloadKind::Form, Some(raw))
             },
-            Media::Text => Built::lazy(PayloadKind::Text, raw),
-            Media::Form => Built::lazy(PayloadKind::Form, raw),
-            Media::Binary => Built::lazy(PayloadKind::Binary, raw),
-        })
+            Media::Binary => Built::new(PayloadKind::Binary, Some(raw)),
+            Media::MultipartForm => {
+                let parts = multipart::parse(&raw, content_type, limits.multipart)?;
+                let mut envelope = Envelope::empty(SoapVersion::V11);
+                let body = envelope.body();
+                multipart::append_form(&mut envelope.document, body, &parts, charset)?;
+                envelope.document.settle();
+                let parts = Parts::Form(parts, multipart::new_boundary());
+                Built {
+                    parts: Some(Box::new(parts)),
+                    ..Built::ready(PayloadKind::MultipartForm, raw, envelope)
+                }
+            }
+            Media::Related => {
+                let parts = multipart::parse(&raw, content_type, limits.multipart)?;
+                let (soap, own, related) = Related::split(parts, content_type, limits)?;
+                let text =
+                    xml::decode(soap, media::parameter(&own, "charset")).map_err(malformed)?;
+                Built {
+                    parts: Some(Box::new(Parts::Related(related))),
+                    ..Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?)
+                }
+            }
+        };
+        built.charset = charset;
+        Ok(built)
+    }
+
+    /// Sets what JSON may hold to become XML.
+    pub(super) fn set_json_limits(&mut self, limits: json::Limits) {
+        self.json_limits = limits;
+    }
+
+    /// Sets how JSON and XML are converted into each other.
+    pub(super) fn set_conversion(&mut self, options: &Arc<json::Options>) {
+        if self.conversion.is_none() {
+            self.conversion = Some(options.clone());
+            self.tree = OnceLock::new();
+        }
+    }
+
+    /// The payload as JSON text, made from its XML.
+    ///
+    /// # Errors
+    /// Content that JSON cannot have, such as text beside elements.
+    pub fn convert_to_json(&self) -> Result<Vec<u8>, Fault> {
+        let mut out = Vec::new();
+        if let Some(value) = self.convert_to_value()? {
+            json::write(&value, &mut out);
+        }
+        Ok(out)
+    }
+
+    fn convert_to_value(&self) -> Result<Option<json::Value>, Fault> {
+        let envelope = self.envelope()?;
+        let Some(payload) = envelope.payload() else {
+            return Ok(None);
+        };
+        let default;
+        let options = match &self.conversion {
+            Some(options) => options,
+            None => {
+                default = json::Options::default();
+                &default
+            }
+        };
+        json::xml::to_value(&envelope.document, payload, options)
+            .map(Some)
+            .map_err(|e| Fault::mediation(e.to_string()))
+    }
+
+    /// What the bytes that came are written in.
+    pub(super) fn charset(&self) -> Charset {
+        self.charset
+    }
+
+    /// What the body keeps of its parts.
+    pub(super) fn parts(&self) -> Option<&Parts> {
+        self.parts.as_deref()
+    }
+
+    /// What surrounds the SOAP part when the body is written as `multipart/related`.
+    pub(super) fn make_related(&mut self, xop: bool) {
+        match self.parts.as_deref_mut() {
+            Some(Parts::Related(related)) => {
+                if xop {
+                    related.set_xop();
+                }
+            }
+            _ => {
+                let related = Related::new(xop, usize::MAX);
+                self.parts = Some(Box::new(Parts::Related(related)));
+            }
+        }
+    }
+
+    /// What surrounds a form that is written in parts.
+    pub(super) fn make_form(&mut self) {
+        if !matches!(self.parts.as_deref(), Some(Parts::Form(..))) {
+            let form = Parts::Form(Vec::new(), multipart::new_boundary());
+            self.parts = Some(Box::new(form));
+        }
+    }
+
+    /// Puts attachments that the envelope refers to into the envelope, for forms without
+    /// attachments.
+    pub(super) fn inline_attachments(&mut self) -> Result<(), Fault> {
+        if let Some(Parts::Related(_)) = self.parts.as_deref() {
+            self.envelope()?;
+            if let (Some(Parts::Related(related)), Some(envelope)) =
+                (self.parts.as_deref(), self.envelope.get_mut())
+            {
+                related.inline(envelope)?;
+            }
+        }
+        Ok(())
     }
 
     /// The bytes that came in, while they still say what the tree says.
@@ -240,7 +457,8 @@ impl Built {
     /// The JSON text, while the payload is JSON that nobody replaced.
     pub fn json(&self) -> Option<&Bytes> {
         if self.kind == PayloadKind::Json {
-            self.unchanged()
+            let raw = self.unchanged()?;
+            Some(self.text.as_ref().unwrap_or(raw))
         } else {
             None
         }
@@ -258,6 +476,7 @@ impl Built {
     /// The envelope for editing.
     pub fn envelope_mut(&mut self) -> Result<&mut Envelope, Fault> {
         self.envelope()?;
+        self.tree = OnceLock::new();
         match self.envelope.get_mut() {
             Some(envelope) => Ok(envelope),
             None => Err(Fault::mediation("the body has no envelope")),
@@ -273,7 +492,39 @@ impl Built {
         };
         self.envelope = OnceLock::from(envelope);
         self.raw = None;
+        self.coded = None;
+        self.text = None;
         self.replaced = true;
+        self.tree = OnceLock::new();
+    }
+
+    /// The body as JSON: the payload itself, or what its XML form converts to; `None` when there is
+    /// nothing (spec 05 §4.1, §5.5). Parsed once, however often it is asked for.
+    ///
+    /// # Errors
+    /// Why there is no JSON form.
+    pub fn json_tree(&self) -> Result<Option<&json::Value>, String> {
+        let tree = self
+            .tree
+            .get_or_init(|| self.make_tree().map(|tree| tree.map(Arc::new)));
+        tree.as_ref().map(Option::as_deref).map_err(Clone::clone)
+    }
+
+    fn make_tree(&self) -> Result<Option<json::Value>, String> {
+        if let Some(raw) = self.json() {
+            return json::parse(raw, &json::Limits::default())
+                .map(Some)
+                .map_err(|e| e.to_string());
+        }
+        if self.kind == PayloadKind::Empty {
+            return Ok(None);
+        }
+        match self.convert_to_value().map_err(|f| f.message)? {
+            Some(tree) if tree.depth() > json::MAX_DEPTH => {
+                Err("the body is nested too deeply for JSON".to_owned())
+            }
+            tree => Ok(tree),
+        }
     }
 
     fn make_envelope(&self) -> Result<Envelope, Fault> {
@@ -286,22 +537,21 @@ impl Built {
         match self.kind {
             PayloadKind::Json => {
                 json::to_xml(
-                    raw,
+                    self.text.as_ref().unwrap_or(raw),
                     document,
                     body,
-                    &json::Options::default(),
-                    &json::Limits::default(),
+                    self.conversion
+                        .as_deref()
+                        .unwrap_or(&json::Options::default()),
+                    &self.json_limits,
                 )
                 .map_err(|e| Fault::malformed(e.to_string()))?;
             }
             PayloadKind::Form => {
-                let form = document.create_element("", "", "xformValues");
-                document.append_child(body, form);
-                for (name, value) in form_fields(raw) {
-                    let field = document.create_element("", "", &field_name(&name));
-                    document.set_text(field, &value);
-                    document.append_child(form, field);
-                }
+                let query = self.query.as_deref().unwrap_or_default();
+                let fields = form::fields(query.as_bytes(), Charset::UTF_8)
+                    .chain(form::fields(raw, self.charset));
+                form::append(document, body, fields);
             }
             PayloadKind::Binary => {
                 let wrapper = document.create_element("ns", PAYLOAD_NAMESPACE, "binary");
@@ -313,11 +563,15 @@ impl Built {
             PayloadKind::Text => {
                 let wrapper = document.create_element("", PAYLOAD_NAMESPACE, "text");
                 document.declare_namespace(wrapper, "", PAYLOAD_NAMESPACE);
-                let text = xml_text(&String::from_utf8_lossy(raw));
+                let text = xml_text(&self.charset.read_lossy(raw));
                 document.set_text(wrapper, &text);
                 document.append_child(body, wrapper);
             }
-            PayloadKind::Soap | PayloadKind::Xml | PayloadKind::Empty => {}
+            PayloadKind::Soap
+            | PayloadKind::Xml
+            | PayloadKind::MultipartForm
+            | PayloadKind::Badgerfish
+            | PayloadKind::Empty => {}
         }
         // The view shows the bytes; only what is edited from here on replaces them.
         envelope.document.settle();
@@ -326,7 +580,7 @@ impl Built {
 }
 
 /// Characters that XML cannot hold become U+FFFD, so that a text body never makes bad XML.
-fn xml_text(text: &str) -> String {
+pub(super) fn xml_text(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\t' | '\n' | '\r' => c,
@@ -345,76 +599,53 @@ fn root_is_envelope(text: &Bytes) -> bool {
     )
 }
 
+fn malformed(error: xml::XmlError) -> Fault {
+    Fault::malformed(error.to_string())
+}
+
+/// The bytes in UTF-8.
+fn charset_text(raw: &Bytes, charset: Charset) -> Bytes {
+    if charset.is_utf8() {
+        raw.clone()
+    } else {
+        charset.read_lossy(raw).into()
+    }
+}
+
+fn parse_json(
+    raw: Bytes,
+    charset: Charset,
+    limits: &BodyLimits,
+    version: SoapVersion,
+) -> Result<Built, Fault> {
+    let text = (!charset.is_utf8()).then(|| Bytes::from(charset.read_lossy(&raw)));
+    let bytes = text.as_ref().unwrap_or(&raw);
+    let kind = json::classify(bytes);
+    if limits.whole_json && !matches!(kind, json::Kind::Empty | json::Kind::Invalid) {
+        json::parse(bytes, &limits.json).map_err(|e| Fault::malformed(e.to_string()))?;
+    }
+    match kind {
+        json::Kind::Empty => Ok(Built::empty(version)),
+        json::Kind::Invalid => Err(Fault::mediation(
+            "#getNewJsonPayload. Could not save JSON payload. Invalid input stream found. Payload is not a JSON string.",
+        )
+        .of_client()),
+        _ => Ok(Built {
+            text,
+            charset,
+            ..Built::new(PayloadKind::Json, Some(raw))
+        }),
+    }
+}
+
 fn parse_soap(text: Bytes, limits: &BodyLimits) -> Result<Envelope, Fault> {
     Envelope::parse(text, &limits.xml).map_err(|e| match e {
         NotSoap::Malformed(e) => Fault::malformed(e.to_string()),
-        NotSoap::OtherRoot(name) => Fault::malformed(format!(
+        // No parser refused these, so that the reference gives no code (spec 01 §2.5).
+        NotSoap::OtherRoot(name) => Fault::mediation(format!(
             "First Element must contain the local name, Envelope , but found {name}"
-        )),
-        NotSoap::NoBody => Fault::malformed("The SOAP envelope has no Body"),
+        ))
+        .of_client(),
+        NotSoap::NoBody => Fault::mediation("The SOAP envelope has no Body").of_client(),
     })
-}
-
-/// The fields of `a=b&c=d`, percent-decoded.
-pub fn form_fields(raw: &[u8]) -> impl Iterator<Item = (String, String)> {
-    raw.split(|b| *b == b'&')
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            let at = memchr::memchr(b'=', part).unwrap_or(part.len());
-            let (name, value) = part.split_at(at);
-            (
-                percent_decode(name),
-                percent_decode(value.get(1..).unwrap_or_default()),
-            )
-        })
-}
-
-fn percent_decode(text: &[u8]) -> String {
-    let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        match (byte, hex(text.get(at + 1)), hex(text.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                at += 3;
-            }
-            (b'+', _, _) => {
-                out.push(b' ');
-                at += 1;
-            }
-            _ => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Field names that XML does not allow are encoded as the reference does (spec 01 §15.3).
-fn field_name(name: &str) -> String {
-    let mut out = String::new();
-    match name.chars().next() {
-        Some(c) if c.is_ascii_digit() => out.push_str("_JsonReader_PD_"),
-        Some('$') => {
-            out.push_str("_JsonReader_PS_");
-            return out + &sane(&name[1..]);
-        }
-        None => return "_".to_owned(),
-        _ => {}
-    }
-    out + &sane(name)
-}
-
-fn sane(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_alphanumeric() || matches!(c, '_' | '-' | '.') {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect()
 }

@@ -36,6 +36,8 @@ pub struct Exchange {
     pub head: bool,
     /// The `Host` header of the request, for `SERVICE_PREFIX` and WSDL addresses.
     pub host: Option<http::HeaderValue>,
+    /// `If-None-Match` of a GET or HEAD, for `HTTP_ETAG`.
+    pub if_none_match: Option<http::HeaderValue>,
     answered: AtomicBool,
     late: AtomicU32,
     sent: AtomicBool,
@@ -63,6 +65,7 @@ impl Exchange {
             format,
             head: false,
             host: None,
+            if_none_match: None,
             answered: AtomicBool::new(false),
             late: AtomicU32::new(0),
             sent: AtomicBool::new(false),

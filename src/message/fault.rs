@@ -108,6 +108,13 @@ impl Fault {
         Fault::new(code, message.into(), Origin::Backend, Report::Always)
     }
 
+    /// The client's message is to blame, not the configuration.
+    #[must_use]
+    pub fn of_client(mut self) -> Fault {
+        self.origin = Origin::Client;
+        self
+    }
+
     /// Remembers where the mediator is written, if nobody nearer did.
     #[must_use]
     pub fn at(mut self, place: &Place) -> Fault {
@@ -132,6 +139,13 @@ pub mod codes {
     pub const NO_READY_CHILD: u32 = 303_000;
     /// A leaf endpoint is suspended or off.
     pub const NOT_READY: u32 = 303_001;
+    /// The response of a back-end is larger than the validated message size: response processing
+    /// failed.
+    pub const RESPONSE_TOO_LARGE: u32 = 101_510;
+    /// The WSDL of an endpoint cannot be used.
+    pub const WSDL: u32 = 303_002;
+    /// The credentials of an http endpoint could not be had.
+    pub const AUTHENTICATION: u32 = 303_003;
     /// An endpoint key does not resolve.
     pub const UNDEFINED_ENDPOINT: u32 = 305_100;
     /// The endpoint that a session is bound to is not ready.

@@ -1,11 +1,13 @@
 //! Writing a built body as its message type says (spec 01 §16.3–§16.4, §18.2).
 
-use super::body::{Body, Built, PAYLOAD_NAMESPACE, PayloadKind};
+use super::body::{Body, BodyLimits, Built, PAYLOAD_NAMESPACE, Parts, PayloadKind};
+use super::charset::{Charset, Escape};
 use super::envelope::FaultParts;
-use super::media::Media;
-use super::{Fault, Message, SoapVersion};
+use super::media::{self, Media};
+use super::multipart;
+use super::{Fault, Message, SoapVersion, form};
 use crate::json;
-use base64::Engine;
+use crate::xml::{Document, NodeId};
 use bytes::Bytes;
 
 /// How a body is written.
@@ -17,12 +19,18 @@ pub enum Formatter {
     Xml,
     /// JSON.
     Json,
+    /// JSON in the BadgerFish convention.
+    Badgerfish,
     /// The characters of the text wrapper.
     Text,
     /// The bytes of the binary wrapper.
     Binary,
     /// `a=b&c=d`.
     Form,
+    /// Form fields and files in parts.
+    MultipartForm,
+    /// The envelope with its attachments in parts.
+    Related,
 }
 
 impl Formatter {
@@ -32,11 +40,27 @@ impl Formatter {
             Formatter::Soap => version.media_type(),
             Formatter::Xml => "application/xml",
             Formatter::Json => "application/json",
+            Formatter::Badgerfish => "application/json/badgerfish",
             Formatter::Text => "text/plain",
             Formatter::Binary => "application/octet-stream",
             Formatter::Form => "application/x-www-form-urlencoded",
+            Formatter::MultipartForm => "multipart/form-data",
+            Formatter::Related => "multipart/related",
         }
     }
+}
+
+/// How a built body goes out.
+struct Writing {
+    formatter: Formatter,
+    /// The bytes that came are sent.
+    verbatim: bool,
+    charset: Charset,
+    charset_name: String,
+    /// `WRITE_XML_DECLARATION`.
+    declaration: Option<bool>,
+    /// `XML_DECLARATION_STANDALONE`.
+    standalone: Option<String>,
 }
 
 impl Message {
@@ -47,16 +71,86 @@ impl Message {
         } else {
             Formatter::Soap
         };
-        match self.effective_message_type().map(Media::of) {
+        let formatter = match self.effective_message_type().map(Media::of) {
             Some(Media::TextXml) if self.rest => Formatter::Xml,
             Some(Media::TextXml | Media::SoapXml) => Formatter::Soap,
             Some(Media::Xml) => Formatter::Xml,
             Some(Media::Json) => Formatter::Json,
+            Some(Media::Badgerfish) => Formatter::Badgerfish,
             Some(Media::Text) => Formatter::Text,
             Some(Media::Binary) => Formatter::Binary,
             Some(Media::Form) => Formatter::Form,
+            Some(Media::MultipartForm) => Formatter::MultipartForm,
+            Some(Media::Related) => Formatter::Related,
             Some(Media::Other) | None => fallback,
+        };
+        if formatter == Formatter::Soap && self.wants_attachments() {
+            return Formatter::Related;
         }
+        formatter
+    }
+
+    /// `enableMTOM` or `enableSwA` (spec 01 §1.5).
+    pub(super) fn wants_attachments(&self) -> bool {
+        self.axis2.is_true("enableMTOM") || self.axis2.is_true("enableSwA")
+    }
+
+    /// Name of the character set in which a body is written: `CHARACTER_SET_ENCODING` when it was
+    /// set, else that of the content type.
+    pub fn charset_name(&self) -> &str {
+        let set = self.axis2.str("CHARACTER_SET_ENCODING").map(|text| {
+            // Endpoints give it as `charset=NAME`.
+            let text = text.trim();
+            match text.split_once('=') {
+                Some((key, value)) if key.trim().eq_ignore_ascii_case("charset") => value,
+                _ => text,
+            }
+        });
+        set.or_else(|| media::parameter(self.content_type()?, "charset"))
+            .map(|name| name.trim().trim_matches(['"', '\'']))
+            .filter(|name| !name.is_empty())
+            .unwrap_or("UTF-8")
+    }
+
+    fn writing(&self, built: &Built) -> Result<Writing, Fault> {
+        let formatter = self.formatter();
+        let name = self.charset_name();
+        let charset = Charset::named(name)
+            .ok_or_else(|| Fault::mediation(format!("The character set {name} is not known")))?;
+        let declaration = self
+            .axis2
+            .get("WRITE_XML_DECLARATION")
+            .map(|v| v.text().trim().eq_ignore_ascii_case("true"));
+        let standalone = self
+            .axis2
+            .get("XML_DECLARATION_STANDALONE")
+            .map(|v| v.text().into_owned())
+            .filter(|v| matches!(v.as_str(), "yes" | "no"));
+        let same_form = fits(built, formatter, self.axis2.is_true("enableMTOM"))
+            // A body of a type without an own formatter goes on as it came, until somebody
+            // converts it.
+            || (self.message_type.is_none()
+                && matches!(
+                    built.kind,
+                    PayloadKind::Text
+                        | PayloadKind::Binary
+                        | PayloadKind::Form
+                        | PayloadKind::MultipartForm
+                ));
+        let binary = matches!(built.kind, PayloadKind::Binary | PayloadKind::MultipartForm)
+            || formatter == Formatter::Related;
+        Ok(Writing {
+            formatter,
+            verbatim: same_form
+                && built.unchanged().is_some()
+                && (binary || charset == built.charset())
+                && !(declaration.is_some()
+                    && matches!(formatter, Formatter::Xml | Formatter::Soap)),
+            charset,
+            charset_name: name.to_owned(),
+            declaration,
+            standalone,
+        })
     }
 
     /// The bytes of a built body in the message's form. Bytes that came in and still hold are
@@ -65,13 +159,118 @@ impl Message {
     /// # Errors
     /// When the payload has no such form, for example mixed XML content as JSON.
     pub fn write_body(&mut self) -> Result<Bytes, Fault> {
-        let formatter = self.formatter();
-        let message_type_set = self.message_type.is_some();
-        match &mut self.body {
-            Body::Empty | Body::Stream(_) => Ok(Bytes::new()),
-            Body::Bytes(bytes) => Ok(bytes.clone()),
-            Body::Built(built) => write(built, formatter, message_type_set),
+        let writing = match &self.body {
+            Body::Empty | Body::Stream(_) => return Ok(Bytes::new()),
+            Body::Bytes(bytes) => return Ok(bytes.clone()),
+            Body::Built(built) => self.writing(built)?,
+        };
+        let xop = self.axis2.is_true("enableMTOM");
+        let Body::Built(built) = &mut self.body else {
+            return Ok(Bytes::new());
+        };
+        if writing.verbatim
+            && let Some(raw) = built.unchanged()
+        {
+            return Ok(raw.clone());
         }
+        match writing.formatter {
+            Formatter::Related => built.make_related(xop),
+            Formatter::MultipartForm => built.make_form(),
+            _ => built.inline_attachments()?,
+        }
+        write(built, &writing).map(Bytes::from)
+    }
+
+    /// Makes the content type say what the written bytes are: a formatter's own type when there is
+    /// none, a new boundary for parts that are written anew, and the character set.
+    ///
+    /// # Errors
+    /// When the character set is not known.
+    pub(super) fn settle_content_type(
+        &mut self,
+        add_charset: bool,
+        limits: &BodyLimits,
+    ) -> Result<(), Fault> {
+        if let Body::Built(built) = &mut self.body {
+            built.set_conversion(&limits.conversion);
+        }
+        if self.content_type.is_none() && self.has_no_entity() {
+            return Ok(());
+        }
+        let writing = match &self.body {
+            Body::Built(built) => self.writing(built)?,
+            _ => return Ok(()),
+        };
+        if writing.verbatim
+            && matches!(
+                writing.formatter,
+                Formatter::Related | Formatter::MultipartForm
+            )
+        {
+            return Ok(());
+        }
+        let xop = self.axis2.is_true("enableMTOM");
+        let action = self.action().map(std::borrow::Cow::into_owned);
+        let version = self.version;
+        let own = writing.formatter.content_type(version);
+        let Body::Built(built) = &mut self.body else {
+            return Ok(());
+        };
+        let text = match writing.formatter {
+            Formatter::Related => {
+                built.make_related(xop);
+                match built.parts() {
+                    Some(Parts::Related(related)) => {
+                        related.content_type(version, action.as_deref())
+                    }
+                    _ => return Ok(()),
+                }
+            }
+            Formatter::MultipartForm => {
+                built.make_form();
+                match built.parts() {
+                    Some(Parts::Form(_, boundary)) => format!("{own}; boundary={boundary}"),
+                    _ => return Ok(()),
+                }
+            }
+            _ => {
+                let old = self.content_type().map(str::trim).unwrap_or_default();
+                let multipart = old
+                    .get(..10)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
+                let (text, made) = if old.is_empty() || multipart {
+                    (own, true)
+                } else {
+                    (old, false)
+                };
+                let allowed = self
+                    .axis2
+                    .get("setCharacterEncoding")
+                    .is_none_or(|v| !v.text().eq_ignore_ascii_case("false"));
+                let name = &writing.charset_name;
+                match media::parameter(text, "charset") {
+                    Some(charset)
+                        if !writing.verbatim
+                            && Charset::named(charset) != Some(writing.charset) =>
+                    {
+                        with_charset(text, name)
+                    }
+                    None if (add_charset
+                        || made
+                        || !(writing.verbatim || writing.charset.is_utf8()))
+                        && allowed
+                        && writing.formatter != Formatter::Binary =>
+                    {
+                        format!("{text}; charset={name}")
+                    }
+                    _ => text.to_owned(),
+                }
+            }
+        };
+        if let Ok(value) = http::HeaderValue::from_str(&text) {
+            self.content_type = Some(value);
+        }
+        Ok(())
     }
 
     /// The REST form of a SOAP fault in the body: `<Exception>text</Exception>` (spec 01 §11.4).
@@ -104,96 +303,138 @@ impl Message {
     }
 }
 
-/// Whether the bytes that came in are what this formatter would write.
-fn fits(kind: PayloadKind, formatter: Formatter) -> bool {
-    matches!(
-        (kind, formatter),
-        (PayloadKind::Soap, Formatter::Soap)
-            | (PayloadKind::Xml, Formatter::Xml)
-            | (PayloadKind::Json, Formatter::Json)
-            | (PayloadKind::Text, Formatter::Text)
-            | (PayloadKind::Binary, Formatter::Binary)
-            | (PayloadKind::Form, Formatter::Form)
-    )
+/// A content type with another character set; other parameters stay.
+fn with_charset(text: &str, charset: &str) -> String {
+    let mut out = media::media_type(text).to_owned();
+    for parameter in text.split(';').skip(1) {
+        let key = parameter.split('=').next().unwrap_or_default().trim();
+        if !key.eq_ignore_ascii_case("charset") {
+            out.push_str("; ");
+            out.push_str(parameter.trim());
+        }
+    }
+    out.push_str("; charset=");
+    out.push_str(charset);
+    out
 }
 
-fn write(built: &mut Built, formatter: Formatter, converted: bool) -> Result<Bytes, Fault> {
-    if fits(built.kind, formatter)
-        && let Some(raw) = built.unchanged()
-    {
-        return Ok(raw.clone());
+/// Whether the bytes that came in are what this formatter would write.
+fn fits(built: &Built, formatter: Formatter, xop: bool) -> bool {
+    match (built.kind, formatter, built.parts()) {
+        (PayloadKind::Soap, Formatter::Related, Some(Parts::Related(related))) => {
+            related.came().is_some_and(|had| had || !xop)
+        }
+        (PayloadKind::Soap, Formatter::Soap, Some(Parts::Related(related))) => {
+            related.came().is_none()
+        }
+        (PayloadKind::Soap, Formatter::Soap, None)
+        | (PayloadKind::Xml, Formatter::Xml, _)
+        | (PayloadKind::Json, Formatter::Json, _)
+        | (PayloadKind::Badgerfish, Formatter::Badgerfish, _)
+        | (PayloadKind::Text, Formatter::Text, _)
+        | (PayloadKind::Binary, Formatter::Binary, _)
+        | (PayloadKind::Form, Formatter::Form, _)
+        | (PayloadKind::MultipartForm, Formatter::MultipartForm, _) => true,
+        _ => false,
     }
-    // A body of a type without an own formatter goes on as it came, until somebody converts it.
-    if !converted
-        && matches!(
-            built.kind,
-            PayloadKind::Text | PayloadKind::Binary | PayloadKind::Form
-        )
-        && let Some(raw) = built.unchanged()
-    {
-        return Ok(raw.clone());
-    }
+}
+
+fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
+    let charset = writing.charset;
     let mut out = Vec::with_capacity(256);
-    match formatter {
-        Formatter::Soap => write_soap(built, &mut out)?,
+    match writing.formatter {
+        Formatter::Soap => write_soap(built, writing, &mut out)?,
+        Formatter::Related => {
+            let mut soap = Vec::with_capacity(256);
+            write_soap(built, writing, &mut soap)?;
+            let soap = charset.write(soap, Escape::Xml)?;
+            let version = built.envelope()?.version;
+            if let Some(Parts::Related(related)) = built.parts() {
+                let name = &writing.charset_name;
+                multipart::write_related(related, version, charset, name, &soap, &mut out);
+            }
+            return Ok(out);
+        }
         Formatter::Xml => {
-            let envelope = built.envelope()?;
-            if let Some(payload) = envelope.payload() {
-                envelope.document.write(payload, &mut out);
+            if writing.declaration == Some(true) {
+                let standalone = writing
+                    .standalone
+                    .as_ref()
+                    .map_or_else(String::new, |s| format!(" standalone=\"{s}\""));
+                let name = &writing.charset_name;
+                out.extend_from_slice(
+                    format!("<?xml version=\"1.0\" encoding=\"{name}\"{standalone} ?>").as_bytes(),
+                );
+            }
+            if let Some((document, payload)) = payload(built)? {
+                writable(document, payload)?;
+                document.write(payload, &mut out);
             }
         }
         Formatter::Json => {
-            let envelope = built.envelope()?;
-            if let Some(payload) = envelope.payload() {
-                let text = json::from_xml(&envelope.document, payload, &json::Options::default());
-                out = text.map_err(|e| Fault::mediation(e.to_string()))?;
-            }
-        }
-        Formatter::Text | Formatter::Binary => {
-            let envelope = built.envelope()?;
-            let document = &envelope.document;
-            let name = if formatter == Formatter::Text {
-                "text"
+            if let Some(text) = built.json() {
+                out.extend_from_slice(text);
             } else {
-                "binary"
-            };
-            if let Some(wrapper) = envelope
-                .payload()
-                .filter(|p| document.is_element(*p, PAYLOAD_NAMESPACE, name))
-            {
-                let text = document.string_value(wrapper);
-                if formatter == Formatter::Text {
-                    out.extend_from_slice(text.as_bytes());
-                } else {
-                    let packed: Vec<u8> =
-                        text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-                    out = base64::engine::general_purpose::STANDARD
-                        .decode(packed)
-                        .map_err(|e| {
-                            Fault::mediation(format!("The binary payload is not base64: {e}"))
-                        })?;
-                }
+                out = built.convert_to_json()?;
             }
+            return charset.write(out, Escape::Json);
+        }
+        Formatter::Badgerfish => {
+            if let Some((document, payload)) = payload(built)? {
+                let value = json::badgerfish::from_xml(document, payload).map_err(|e| {
+                    Fault::mediation(format!("the body cannot be BadgerFish JSON: {e}"))
+                })?;
+                json::write(&value, &mut out);
+            }
+            return charset.write(out, Escape::Json);
+        }
+        Formatter::Text => {
+            if let Some(text) = wrapped(built, "text")? {
+                out.extend_from_slice(text.as_bytes());
+            }
+            return charset.write(out, Escape::Question);
+        }
+        Formatter::Binary => {
+            if let Some(text) = wrapped(built, "binary")? {
+                out = multipart::decode_base64(text.as_bytes()).map_err(|e| {
+                    Fault::mediation(format!("The binary payload is not base64: {e}"))
+                })?;
+            }
+            return Ok(out);
         }
         Formatter::Form => {
-            let envelope = built.envelope()?;
-            let document = &envelope.document;
-            if let Some(payload) = envelope.payload() {
-                for (index, field) in document.child_elements(payload).enumerate() {
-                    if index > 0 {
-                        out.push(b'&');
-                    }
-                    form_encode(document.local_name(field), &mut out);
-                    out.push(b'=');
-                    form_encode(&document.string_value(field), &mut out);
-                }
+            if let Some((document, payload)) = payload(built)? {
+                form::write(document, payload, charset, &mut out);
             }
+            return Ok(out);
+        }
+        Formatter::MultipartForm => {
+            let envelope = built.envelope()?;
+            if let (Some(payload), Some(Parts::Form(parts, boundary))) =
+                (envelope.payload(), built.parts())
+            {
+                let document = &envelope.document;
+                multipart::write_form(document, payload, parts, boundary, charset, &mut out)?;
+            }
+            return Ok(out);
         }
     }
-    Ok(out.into())
+    charset.write(out, Escape::Xml)
 }
 
-fn write_soap(built: &mut Built, out: &mut Vec<u8>) -> Result<(), Fault> {
+fn payload(built: &Built) -> Result<Option<(&Document, NodeId)>, Fault> {
+    let envelope = built.envelope()?;
+    Ok(envelope.payload().map(|p| (&envelope.document, p)))
+}
+
+/// The text of the wrapper element around text or binary content; nothing for other elements.
+fn wrapped<'a>(built: &'a Built, name: &str) -> Result<Option<std::borrow::Cow<'a, str>>, Fault> {
+    Ok(payload(built)?
+        .filter(|(document, wrapper)| document.is_element(*wrapper, PAYLOAD_NAMESPACE, name))
+        .map(|(document, wrapper)| document.string_value(wrapper)))
+}
+
+fn write_soap(built: &mut Built, writing: &Writing, out: &mut Vec<u8>) -> Result<(), Fault> {
     let envelope = built.envelope_mut()?;
     // The reference never writes an empty Header.
     if let Some(header) = envelope.header()
@@ -201,20 +442,20 @@ fn write_soap(built: &mut Built, out: &mut Vec<u8>) -> Result<(), Fault> {
     {
         envelope.document.detach(header);
     }
-    out.extend_from_slice(b"<?xml version='1.0' encoding='UTF-8'?>");
+    if writing.declaration != Some(false) {
+        let name = &writing.charset_name;
+        out.extend_from_slice(format!("<?xml version='1.0' encoding='{name}'?>").as_bytes());
+    }
+    writable(&envelope.document, envelope.root)?;
     envelope.document.write(envelope.root, out);
     Ok(())
 }
 
-fn form_encode(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'*') {
-            out.push(byte);
-        } else {
-            out.push(b'%');
-            out.push(HEX[usize::from(byte >> 4)]);
-            out.push(HEX[usize::from(byte & 15)]);
-        }
+/// Names and characters that came from JSON or properties may be none that XML has: then there is
+/// nothing to send.
+fn writable(document: &Document, n: NodeId) -> Result<(), Fault> {
+    match document.flaw(n) {
+        None => Ok(()),
+        Some(flaw) => Err(Fault::mediation(flaw.to_string())),
     }
 }

@@ -28,12 +28,18 @@ pub enum Media {
     SoapXml,
     /// `application/xml` and every other `+xml`.
     Xml,
-    /// `application/json` and every `+json`.
+    /// `application/json`, `text/javascript` and every `+json`.
     Json,
-    /// `text/plain` and other text.
+    /// `application/json/badgerfish`.
+    Badgerfish,
+    /// `text/plain`.
     Text,
     /// `application/x-www-form-urlencoded`.
     Form,
+    /// `multipart/form-data`.
+    MultipartForm,
+    /// `multipart/related`: SOAP with attachments.
+    Related,
     /// Bytes.
     Binary,
     /// Any other type: XML when it parses as such (spec 01 §16.2, last row).
@@ -52,41 +58,70 @@ impl Media {
             "application/soap+xml" => return Media::SoapXml,
             _ => {}
         }
-        let is = |name: &str| media.eq_ignore_ascii_case(name);
         let ends = |suffix: &str| {
             media.len() > suffix.len()
                 && media
                     .get(media.len() - suffix.len()..)
                     .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
         };
-        if is("text/xml") {
-            Media::TextXml
-        } else if is("application/soap+xml") {
-            Media::SoapXml
-        } else if is("application/xml") || ends("+xml") {
-            Media::Xml
-        } else if is("application/json") || is("text/javascript") || ends("+json") {
-            Media::Json
-        } else if is("application/x-www-form-urlencoded") {
-            Media::Form
-        } else if is("text/plain") || is("text/csv") || is("text/html") || is("text/css") {
-            Media::Text
-        } else if is("application/octet-stream")
-            || is("application/binary")
-            || is("application/pdf")
-            || is("application/msword")
-            || is("application/zip")
-            || starts_with(media, "application/vnd.openxmlformats")
-            || starts_with(media, "image/")
-            || starts_with(media, "audio/")
-            || starts_with(media, "video/")
+        if let Some((_, kind)) = REGISTERED
+            .iter()
+            .find(|(name, _)| media.eq_ignore_ascii_case(name))
         {
+            *kind
+        } else if ends("+xml") {
+            Media::Xml
+        } else if ends("+json") {
+            Media::Json
+        } else if OFFICE.iter().any(|prefix| starts_with(media, prefix)) {
             Media::Binary
         } else {
             Media::Other
         }
     }
+
+    /// Whether a formatter is registered for exactly this type, so that `Accept` can choose it
+    /// (spec 01 §2.4).
+    pub fn is_registered(media: &str) -> bool {
+        REGISTERED
+            .iter()
+            .any(|(name, kind)| *kind != Media::Related && media.eq_ignore_ascii_case(name))
+    }
+
+    /// The SOAP version of a `multipart/related` value, by what it says about its root part.
+    pub fn related_is_soap12(content_type: &str) -> bool {
+        let is = |name: &str| {
+            parameter(content_type, name).is_some_and(|t| Media::of(t) == Media::SoapXml)
+        };
+        is("type") || is("start-info")
+    }
 }
+
+/// Types with a builder and a formatter of their own (spec 01 §16.2).
+const REGISTERED: &[(&str, Media)] = &[
+    ("text/xml", Media::TextXml),
+    ("application/json", Media::Json),
+    ("application/xml", Media::Xml),
+    ("application/soap+xml", Media::SoapXml),
+    ("application/x-www-form-urlencoded", Media::Form),
+    ("multipart/form-data", Media::MultipartForm),
+    ("multipart/related", Media::Related),
+    ("text/plain", Media::Text),
+    ("text/javascript", Media::Json),
+    ("application/json/badgerfish", Media::Badgerfish),
+    ("application/octet-stream", Media::Binary),
+    ("application/binary", Media::Binary),
+    ("application/pdf", Media::Binary),
+    ("application/msword", Media::Binary),
+    ("application/zip", Media::Binary),
+];
+
+/// Starts of the types of office documents.
+const OFFICE: &[&str] = &[
+    "application/vnd.openxmlformats",
+    "application/vnd.ms-",
+    "application/vnd.oasis.opendocument",
+];
 
 fn starts_with(text: &str, prefix: &str) -> bool {
     text.get(..prefix.len())

@@ -4,12 +4,17 @@
 
 pub mod addressing;
 pub mod body;
+pub mod charset;
+pub mod coding;
 pub mod envelope;
 pub mod exchange;
 pub mod fault;
+pub mod form;
 pub mod format;
 pub mod handler;
+pub mod limited;
 pub mod media;
+pub mod multipart;
 pub mod outgoing;
 pub mod props;
 pub mod stream;
@@ -24,6 +29,7 @@ pub use props::Props;
 pub use value::{Value, ValueType};
 
 use crate::message::media::Media;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use std::any::Any;
@@ -67,6 +73,13 @@ pub struct Message {
     pub direction: Direction,
     /// The method of the request.
     pub method: Method,
+    /// How much of the path of the request target names the service, in bytes; 0 when all of it
+    /// does. For `SERVICE_PREFIX`.
+    pub service_end: usize,
+    /// Whether the client's document was SOAP; `None` while nobody has looked.
+    pub client_soap: Option<bool>,
+    /// The request of a SOAP client went out as REST because its endpoint says so (spec 01 §18.1).
+    pub sent_as_rest: bool,
     /// The request target as it came.
     pub uri: Uri,
     /// What follows the service name in the path, from its `/` or `?` (spec 01 §6.4), as offset
@@ -103,6 +116,8 @@ pub struct Message {
     pub rest: bool,
     /// Default-scope properties.
     pub properties: Props,
+    /// Variables of the `variable` mediator; like properties they stay when the response comes.
+    pub variables: Props,
     /// Properties of scope `axis2` that were set; well-known ones are also shown from fields.
     pub axis2: Props,
     /// Properties of scope `axis2-client`.
@@ -121,6 +136,8 @@ pub struct Message {
     pub depth: u32,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
     pub addressing_read: bool,
+    /// Further messages that go on behind the step that made them: answers of a recipient list.
+    pub forks: Vec<Message>,
 }
 
 impl Message {
@@ -130,12 +147,16 @@ impl Message {
         let (version, rest) = match content_type.as_ref().map(|v| Media::of(header_text(v))) {
             Some(Media::TextXml) => (SoapVersion::V11, false),
             Some(Media::SoapXml) => (SoapVersion::V12, false),
+            Some(Media::Related) => (related_version(content_type.as_ref()), false),
             Some(_) => (SoapVersion::V11, true),
             None => (SoapVersion::V12, true),
         };
         Message {
             direction: Direction::Request,
             method,
+            service_end: 0,
+            client_soap: None,
+            sent_as_rest: false,
             uri,
             rest_postfix: None,
             to: To::RequestUri,
@@ -154,6 +175,7 @@ impl Message {
             version,
             rest,
             properties: Props::new(),
+            variables: Props::new(),
             axis2: Props::new(),
             client_options: Props::new(),
             analytics: Props::new(),
@@ -163,6 +185,7 @@ impl Message {
             attempts: 0,
             depth: 0,
             addressing_read: false,
+            forks: Vec::new(),
         }
     }
 
@@ -176,6 +199,10 @@ impl Message {
         self.status = Some(head.status.as_u16());
         self.reason = head.extensions.get::<hyper::ext::ReasonPhrase>().cloned();
         self.axis2.clear();
+        if head.status == http::StatusCode::ACCEPTED {
+            // Wins over HTTP_SC until somebody removes it (spec 01 §1.5).
+            self.axis2.set("SC_ACCEPTED", Value::Boolean(true));
+        }
         self.client_options.clear();
         self.to = To::Client;
         self.from = None;
@@ -190,6 +217,7 @@ impl Message {
         {
             Some(Media::TextXml) => self.version = SoapVersion::V11,
             Some(Media::SoapXml) => self.version = SoapVersion::V12,
+            Some(Media::Related) => self.version = related_version(self.content_type.as_ref()),
             None if !matches!(self.body, Body::Empty) => {
                 self.content_type = Some(HeaderValue::from_static("application/octet-stream"));
             }
@@ -207,6 +235,9 @@ impl Message {
         Ok(Message {
             direction: self.direction,
             method: self.method.clone(),
+            service_end: self.service_end,
+            client_soap: self.client_soap,
+            sent_as_rest: self.sent_as_rest,
             uri: self.uri.clone(),
             rest_postfix: self.rest_postfix.clone(),
             to: self.to.clone(),
@@ -225,6 +256,7 @@ impl Message {
             version: self.version,
             rest: self.rest,
             properties: self.properties.clone(),
+            variables: self.variables.clone(),
             axis2: self.axis2.clone(),
             client_options: self.client_options.clone(),
             analytics: self.analytics.clone(),
@@ -234,6 +266,7 @@ impl Message {
             attempts: self.attempts,
             depth: self.depth,
             addressing_read: self.addressing_read,
+            forks: Vec::new(),
         })
     }
 
@@ -349,22 +382,67 @@ impl Message {
     }
 
     fn parse(&mut self, limits: &BodyLimits) -> Result<Built, Fault> {
-        let bytes = match std::mem::take(&mut self.body) {
+        let came = match std::mem::take(&mut self.body) {
             Body::Bytes(bytes) => bytes,
-            _ => return Ok(Built::empty(self.version)),
+            _ => Bytes::new(),
         };
-        let Some(content_type) = self.content_type().map(str::to_owned) else {
-            return Ok(Built::empty(self.version));
-        };
-        if let Some(encoding) = self.headers.get(http::header::CONTENT_ENCODING)
-            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-        {
-            return Err(Fault::malformed(format!(
-                "Content-Encoding {} cannot be decoded; send the body without it, or do not read the body in the flow",
-                header_text(encoding)
-            )));
+        if limits.negotiate && self.status.is_none() {
+            self.negotiate();
         }
-        let built = Built::parse(bytes, &content_type, limits, self.version)?;
+        let is_request = self.status.is_none();
+        let Some(content_type) = self.content_type().map(str::to_owned) else {
+            // A request without body for an operation shows its query (spec 01 §15.3).
+            return Ok(match self.uri.query() {
+                Some(query) if is_request && came.is_empty() && self.names_operation() => {
+                    Built::query_fields(query, self.version)
+                }
+                _ => Built::empty(self.version),
+            });
+        };
+        let codings = match self.headers.get(http::header::CONTENT_ENCODING) {
+            Some(value) if !came.is_empty() => coding::Codings::parse(header_text(value))?,
+            _ => coding::Codings::default(),
+        };
+        let mut raw = if codings.is_identity() {
+            came.clone()
+        } else {
+            codings.decode(&came, limits.max_bytes)?
+        };
+        if raw.is_empty() && is_request && self.method == Method::GET {
+            raw = self.json_of_query(&content_type);
+        }
+        let blank = || raw.iter().all(|b| *b == b' ');
+        if raw.is_empty() || (is_request && self.method == Method::DELETE && blank()) {
+            let none = self.headers.get(http::header::CONTENT_LENGTH);
+            if !self.rest && none.is_some_and(|n| n.as_bytes() == b"0") {
+                self.message_type
+                    .get_or_insert_with(|| "application/xml".to_owned());
+            }
+            // A form may have its fields in the query alone.
+            if is_request
+                && Media::of(&content_type) == Media::Form
+                && let Some(query) = self.uri.query()
+            {
+                return Ok(Built::query_fields(query, self.version));
+            }
+            return Ok(Built::empty(self.version));
+        }
+        let source = body::Source {
+            raw,
+            content_type: &content_type,
+            query: self.uri.query().filter(|_| is_request),
+            rest: self.rest,
+            version: self.version,
+        };
+        let mut built = Built::parse(source, limits)?;
+        built.set_conversion(&limits.conversion);
+        built.set_json_limits(limits.json);
+        if !codings.is_identity() {
+            built.set_coded(codings, came);
+        }
+        if is_request {
+            self.client_soap = Some(built.kind == PayloadKind::Soap);
+        }
         match built.kind {
             PayloadKind::Soap => {
                 self.rest = false;
@@ -376,6 +454,162 @@ impl Message {
             _ => {}
         }
         Ok(built)
+    }
+
+    /// The first type of `Accept` that has a formatter becomes `messageType` (spec 01 §2.4).
+    fn negotiate(&mut self) {
+        if self.message_type.is_some() {
+            return;
+        }
+        let Some(accept) = self.headers.get(http::header::ACCEPT).map(header_text) else {
+            return;
+        };
+        let accept = accept.split(';').next().unwrap_or_default();
+        let own = self.content_type().map(Media::of);
+        self.message_type = accept
+            .split(',')
+            .find(|name| {
+                let name = name.trim();
+                let wanted = Media::of(name);
+                // Text and bytes can hold nothing else: the body would be lost (differences.md).
+                let holds = !matches!(wanted, Media::Text | Media::Binary) || own == Some(wanted);
+                wanted != Media::TextXml && Media::is_registered(name) && holds
+            })
+            .map(str::to_owned);
+    }
+
+    /// Whether the path behind the service names its operation, which is always `mediate`.
+    fn names_operation(&self) -> bool {
+        let Some(postfix) = self.rest_postfix.as_deref() else {
+            return false;
+        };
+        let first = postfix.strip_prefix('/').unwrap_or_default();
+        self.service_end > 0 && first.split(['/', '?']).next() == Some("mediate")
+    }
+
+    /// A GET with a JSON content type has its JSON behind the first `=` of the query
+    /// (spec 01 §17.1). What is no JSON there is no body.
+    fn json_of_query(&self, content_type: &str) -> Bytes {
+        if Media::of(content_type) != Media::Json {
+            return Bytes::new();
+        }
+        let text = self.uri.query().and_then(|q| q.split_once('='));
+        let text = form::percent_decode(text.map_or("", |(_, json)| json).as_bytes());
+        match crate::json::classify(&text) {
+            crate::json::Kind::Empty | crate::json::Kind::Invalid => Bytes::new(),
+            _ => text.into(),
+        }
+    }
+
+    /// Whether no body came and none was made.
+    pub fn has_no_entity(&self) -> bool {
+        match &self.body {
+            Body::Empty => true,
+            Body::Built(built) => {
+                built.kind == PayloadKind::Empty
+                    && built.envelope().is_ok_and(|e| e.payload().is_none())
+            }
+            _ => false,
+        }
+    }
+
+    /// Changes what the body is called, not what it is: the type that it is written as stays
+    /// (spec 01 §1.5 `ContentType`).
+    pub fn set_content_type(&mut self, value: HeaderValue) {
+        if self.message_type.is_none() {
+            self.message_type = self
+                .content_type()
+                .map(|old| media::media_type(old).to_owned());
+        }
+        self.keep_charset();
+        self.content_type = Some(value);
+    }
+
+    /// Remembers the character set before the content type that named it goes.
+    fn keep_charset(&mut self) {
+        let charset = self
+            .content_type()
+            .and_then(|old| media::parameter(old, "charset"))
+            .filter(|charset| !charset.eq_ignore_ascii_case("utf-8"))
+            .map(str::to_owned);
+        if let Some(charset) = charset
+            && self.axis2.get("CHARACTER_SET_ENCODING").is_none()
+        {
+            self.axis2.set("CHARACTER_SET_ENCODING", charset);
+        }
+    }
+
+    /// Second and later values of repeated headers as `EXCESS_TRANSPORT_HEADERS` shows them; first
+    /// values as `TRANSPORT_HEADERS` does; `None` when there are none.
+    pub fn headers_text(&self, excess: bool) -> Option<String> {
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        for name in self.headers.keys() {
+            let values = self.headers.get_all(name).iter().map(header_text);
+            let values = values.skip(usize::from(excess));
+            pairs.extend(
+                values
+                    .take(if excess { usize::MAX } else { 1 })
+                    .map(|v| (name.as_str(), v)),
+            );
+        }
+        if pairs.is_empty() {
+            return None;
+        }
+        pairs.sort_unstable();
+        let shown: Vec<String> = pairs.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        Some(format!("{{{}}}", shown.join(", ")))
+    }
+
+    /// Removes second and later values of repeated headers.
+    pub fn drop_excess_headers(&mut self) {
+        let repeated: Vec<(HeaderName, HeaderValue)> = self
+            .headers
+            .keys()
+            .filter(|name| self.headers.get_all(*name).iter().nth(1).is_some())
+            .filter_map(|name| Some((name.clone(), self.headers.get(name)?.clone())))
+            .collect();
+        for (name, value) in repeated {
+            self.headers.insert(name, value);
+        }
+    }
+
+    /// `SERVICE_PREFIX`: where the service is, as the client called it (spec 01 §15.3).
+    pub fn service_prefix(&self, exchange: &Exchange) -> String {
+        let scheme = if exchange.secure { "https" } else { "http" };
+        let path = self.uri.path();
+        let path = match self.service_end {
+            0 => path,
+            end => path.get(..end).unwrap_or(path),
+        };
+        match exchange.host.as_ref().map(header_text) {
+            Some(host) => format!("{scheme}://{host}{path}/"),
+            None => format!("{scheme}://{}{path}/", exchange.local),
+        }
+    }
+
+    /// Puts a text in place of the body, read as `content_type` says. What the message says about
+    /// its content type stays.
+    ///
+    /// # Errors
+    /// When the text is not of that type; the body stays then.
+    pub fn set_payload(
+        &mut self,
+        text: impl Into<Bytes>,
+        content_type: &str,
+        limits: &BodyLimits,
+    ) -> Result<(), Fault> {
+        let source = body::Source {
+            raw: text.into(),
+            content_type,
+            query: None,
+            rest: true,
+            version: self.version,
+        };
+        let mut built = Built::parse(source, limits)?;
+        built.set_conversion(&limits.conversion);
+        built.set_json_limits(limits.json);
+        self.body = Body::Built(Box::new(built));
+        Ok(())
     }
 
     /// The envelope of a built body.
@@ -431,6 +665,13 @@ impl Message {
         ] {
             self.properties.remove(name);
         }
+    }
+}
+
+fn related_version(content_type: Option<&HeaderValue>) -> SoapVersion {
+    match content_type.map(header_text) {
+        Some(text) if Media::related_is_soap12(text) => SoapVersion::V12,
+        _ => SoapVersion::V11,
     }
 }
 

@@ -2,6 +2,7 @@
 //! (spec 01 §15.5–§15.8). The one place that maps messages and faults to HTTP.
 
 use super::body::{Body, BodyLimits, Built};
+use super::coding::Codings;
 use super::envelope::{Envelope, FaultParts};
 use super::exchange::ClientFormat;
 use super::format::Formatter;
@@ -10,7 +11,7 @@ use super::stream::BodyStream;
 use super::{Exchange, Fault, Message, SOAP_ACTION, SoapVersion, Value, addressing, header_text};
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG,
     EXPECT, HOST, HeaderName, PROXY_AUTHORIZATION, SERVER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     USER_AGENT,
 };
@@ -35,14 +36,8 @@ const HOP: [HeaderName; 8] = [
 ];
 
 /// Request headers that a response made from the request never carries back: they are credentials
-/// or describe the request's own connection and body.
-const NOT_ECHOED: [HeaderName; 5] = [
-    AUTHORIZATION,
-    PROXY_AUTHORIZATION,
-    COOKIE,
-    EXPECT,
-    CONTENT_ENCODING,
-];
+/// or describe the request's own connection.
+const NOT_ECHOED: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, EXPECT];
 
 /// Removes connection headers, including those that `Connection` names.
 pub fn strip_hop(headers: &mut HeaderMap) {
@@ -117,31 +112,63 @@ pub struct RequestPlan<'a> {
     pub path: http::uri::PathAndQuery,
     /// The method, when the endpoint forces one.
     pub method: Option<Method>,
-    /// Keep the client's `User-Agent`.
-    pub keep_user_agent: bool,
+    /// `http` or `https`, for a request line with the whole address.
+    pub scheme: &'static str,
+    /// What is kept of the client's headers.
+    pub rules: &'a HeaderRules,
+}
+
+/// Which headers the sender and the listener leave as they are (spec 01 §0, §15.6–§15.8).
+#[derive(Clone, Debug, Default)]
+pub struct HeaderRules {
+    /// `Content-Type` of a built request: the message's, else the formatter's.
+    pub content_type: bool,
+    /// The client's `User-Agent`.
+    pub user_agent: bool,
+    /// The client's `Host`.
+    pub host: bool,
+    /// The client's `Date`.
+    pub date: bool,
+    /// The client's `Server`, which no client sends.
+    pub server: bool,
+    /// The back-end's `Location`.
+    pub location: bool,
+    /// The back-end's `Server`.
+    pub response_server: bool,
+    /// The back-end's `Date`.
+    pub response_date: bool,
+}
+
+impl HeaderRules {
+    /// The rules of the settings.
+    pub fn of(settings: &crate::settings::HttpSettings) -> HeaderRules {
+        let has =
+            |list: &[String], name: &str| list.iter().any(|n| n.trim().eq_ignore_ascii_case(name));
+        let request = |name| has(&settings.preserve_headers, name);
+        let response = |name| has(&settings.preserve_response_headers, name);
+        HeaderRules {
+            content_type: request("Content-Type"),
+            user_agent: settings.preserve_user_agent || request("User-Agent"),
+            host: request("Host"),
+            date: request("Date"),
+            server: request("Server"),
+            location: request("Location"),
+            response_server: settings.preserve_server_header || response("Server"),
+            response_date: response("Date"),
+        }
+    }
 }
 
 impl Message {
     /// Whether `REST_URL_POSTFIX` is appended (spec 01 §15.5).
     pub fn is_rest_request(&self) -> bool {
-        let method = self.request_method();
-        if [
-            Method::GET,
-            Method::DELETE,
-            Method::PUT,
-            Method::PATCH,
-            Method::OPTIONS,
-            Method::HEAD,
-        ]
-        .contains(&method)
-        {
+        if self.rest || self.request_method() != Method::POST {
             return true;
         }
         match self.effective_message_type().map(Media::of) {
             Some(Media::TextXml) => self.action().is_none(),
-            Some(Media::SoapXml) => false,
-            Some(_) => self.rest,
-            None => self.rest,
+            Some(Media::Xml | Media::Form | Media::MultipartForm | Media::Json) => true,
+            _ => false,
         }
     }
 
@@ -173,17 +200,32 @@ impl Message {
         body: BodyStream,
     ) -> Result<http::Request<BodyStream>, Fault> {
         let method = plan.method.unwrap_or_else(|| self.request_method());
+        let rules = plan.rules;
         let mut headers = self.headers.clone();
         strip_hop(&mut headers);
         headers.remove(EXPECT);
-        headers.remove(DATE);
+        if !rules.date {
+            headers.remove(DATE);
+        }
+        if !rules.server {
+            headers.remove(SERVER);
+        }
         let host = self
             .axis2
             .str("REQUEST_HOST_HEADER")
             .and_then(|h| HeaderValue::from_str(h).ok());
-        headers.insert(HOST, host.unwrap_or_else(|| plan.host.clone()));
-        if !plan.keep_user_agent {
+        if host.is_some() || !rules.host || !headers.contains_key(HOST) {
+            headers.insert(HOST, host.unwrap_or_else(|| plan.host.clone()));
+        }
+        if !rules.user_agent {
             headers.insert(USER_AGENT, PRODUCT);
+        }
+        if let Some(cookie) = self
+            .properties
+            .str("LB_COOKIE_HEADER")
+            .and_then(|c| HeaderValue::from_str(c).ok())
+        {
+            headers.insert(COOKIE, cookie);
         }
         if self.axis2.is_true("NO_KEEPALIVE") {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -193,27 +235,71 @@ impl Message {
         } else if let Some(content_type) = &self.content_type {
             headers.insert(CONTENT_TYPE, content_type.clone());
         }
-        if self.action_is_set()
-            && self.version == SoapVersion::V11
-            && let Some(action) = self.action()
-        {
-            let quoted = match self.formatter() {
-                Formatter::Soap => format!("\"{action}\""),
-                _ => action.into_owned(),
-            };
-            if let Ok(value) = HeaderValue::from_str(&quoted) {
-                headers.insert(SOAP_ACTION, value);
-            }
+        if body.is_known_empty() || method == Method::GET {
+            headers.remove(CONTENT_ENCODING);
         }
+        if self.version == SoapVersion::V11
+            && let Some(value) = self.soap_action_header()
+        {
+            headers.insert(SOAP_ACTION, value);
+        }
+        let whole = self.axis2.is_true("POST_TO_URI") || self.axis2.is_true("FULL_URI");
+        let uri = if whole {
+            let mut parts = http::uri::Parts::default();
+            parts.scheme = plan.scheme.parse().ok();
+            parts.authority = header_text(plan.host).parse().ok();
+            parts.path_and_query = Some(plan.path);
+            http::Uri::from_parts(parts)
+                .map_err(|e| Fault::mediation(format!("Malformed URL in the target EPR: {e}")))?
+        } else {
+            http::Uri::from(plan.path)
+        };
         let mut request = http::Request::new(if method == Method::GET {
             BodyStream::empty()
         } else {
             body
         });
         *request.method_mut() = method;
-        *request.uri_mut() = http::Uri::from(plan.path);
+        *request.uri_mut() = uri;
         *request.headers_mut() = headers;
+        if self.axis2.is_true("FORCE_HTTP_1.0") {
+            *request.version_mut() = http::Version::HTTP_10;
+        }
         Ok(request)
+    }
+
+    /// `SOAPAction` when it is not what the client sent: quoted by the SOAP formatter, bare in
+    /// plain XML and forms (spec 01 §15.6).
+    fn soap_action_header(&self) -> Option<HeaderValue> {
+        if !self.action_is_set() && !self.headers.contains_key(SOAP_ACTION) {
+            return None;
+        }
+        let action = self.action()?;
+        let quoted = match self.formatter() {
+            Formatter::Soap | Formatter::Related => true,
+            Formatter::Xml | Formatter::Form => false,
+            // Other formatters know no action: an own one is still sent.
+            _ if self.action_is_set() => false,
+            _ => return None,
+        };
+        if let Some(came) = self.headers.get(SOAP_ACTION) {
+            let came = came.as_bytes();
+            let bare = came.strip_prefix(b"\"").and_then(|c| c.strip_suffix(b"\""));
+            let same = if quoted {
+                bare == Some(action.as_bytes())
+            } else {
+                came == action.as_bytes()
+            };
+            if same {
+                return None;
+            }
+        }
+        let text = if quoted {
+            format!("\"{action}\"")
+        } else {
+            action.into_owned()
+        };
+        HeaderValue::from_str(&text).ok()
     }
 
     /// The body for the wire: written when it was built, handed on when not. A built body stays in
@@ -244,50 +330,59 @@ impl Message {
             Body::Bytes(bytes) => Ok(BodyStream::full(bytes.clone())),
             Body::Built(_) => {
                 let bytes = self.write_body()?;
-                Ok(BodyStream::full(bytes))
+                Ok(BodyStream::full(self.encoded(bytes)?))
             }
         }
     }
 
-    /// Makes the content type say what the written bytes are: a formatter's own type when there is
-    /// none, and UTF-8 when a tree was written.
-    fn settle_content_type(&mut self, add_charset: bool) {
-        let Body::Built(built) = &self.body else {
-            return;
+    /// The bytes of a built body in the codings that the header still names (spec 01 §15.7): those
+    /// that came when nobody changed them. A header that names a coding that is not known goes.
+    fn encoded(&mut self, bytes: Bytes) -> Result<Bytes, Fault> {
+        let Some(value) = self.headers.get(CONTENT_ENCODING) else {
+            return Ok(bytes);
         };
-        let rewritten = built.unchanged().is_none();
-        let formatter = self.formatter();
-        let text = match self.content_type() {
-            Some(text) if !text.trim().is_empty() && !text.starts_with("multipart/") => {
-                text.to_owned()
-            }
-            _ => formatter.content_type(self.version).to_owned(),
+        let Ok(codings) = Codings::parse(header_text(value)) else {
+            self.headers.remove(CONTENT_ENCODING);
+            return Ok(bytes);
         };
-        let charset = media::parameter(&text, "charset").map(str::to_owned);
-        let allowed = self.axis2.str("setCharacterEncoding") != Some("false");
-        let text = match charset {
-            Some(charset) if rewritten && !charset.eq_ignore_ascii_case("utf-8") => {
-                format!("{}; charset=UTF-8", media::media_type(&text))
-            }
-            None if add_charset && allowed && formatter != Formatter::Binary => {
-                format!("{text}; charset=UTF-8")
-            }
-            _ => text,
-        };
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            self.content_type = Some(value);
+        if codings.is_identity() || bytes.is_empty() {
+            return Ok(bytes);
         }
+        if let Body::Built(built) = &self.body
+            && let Some(coded) = built.coded(codings)
+            && built
+                .unchanged()
+                .is_some_and(|raw| raw.as_ptr() == bytes.as_ptr())
+        {
+            return Ok(coded.clone());
+        }
+        codings.encode(bytes)
     }
 
     /// Before a request goes out: content type of a rewritten body, addressing headers away.
-    pub fn settle_request(&mut self) {
+    ///
+    /// # Errors
+    /// When the character set is not known.
+    pub fn settle_request(
+        &mut self,
+        rules: &HeaderRules,
+        limits: &BodyLimits,
+    ) -> Result<(), Fault> {
         if self.is_built() {
-            self.settle_content_type(false);
+            if !rules.content_type {
+                self.content_type = None;
+            }
+            self.settle_content_type(false, limits)?;
         }
+        Ok(())
     }
 
     /// The status of the response (spec 01 §15.8).
     fn response_status(&self, fault: bool) -> StatusCode {
+        if self.axis2.get("ERROR_CODE").is_some() {
+            // The transport's mark on a response that could not be read (spec 01 §1.5).
+            return StatusCode::BAD_GATEWAY;
+        }
         if self.axis2.is_true("SC_ACCEPTED") {
             return StatusCode::ACCEPTED;
         }
@@ -323,6 +418,7 @@ impl Message {
         &mut self,
         exchange: &Exchange,
         limits: &BodyLimits,
+        rules: &HeaderRules,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let is_fault = self.envelope().is_some_and(|e| e.fault().is_some());
         if self.client_form(exchange) == ClientFormat::Rest {
@@ -343,22 +439,39 @@ impl Message {
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::RESET_CONTENT
             || status == StatusCode::NOT_MODIFIED;
+        let tagged = self.axis2.is_true("HTTP_ETAG");
+        if tagged {
+            self.build(limits).await?;
+        } else if self.wants_built_body() {
+            // A length up front needs the bytes, not their meaning.
+            self.body.collect(limits.max_bytes).await?;
+        }
         if self.is_built() {
-            self.settle_content_type(true);
+            self.settle_content_type(true, limits)?;
         }
         let length = self.headers.get(CONTENT_LENGTH).cloned();
-        if !without_body {
+        if tagged {
+            self.tag(exchange, limits, &mut response).await?;
+        } else if !without_body {
             *response.body_mut() = self.take_wire_body()?;
         }
         let from_request = self.status.is_none();
         let mut headers = std::mem::take(&mut self.headers);
         strip_hop(&mut headers);
-        headers.remove(DATE);
+        if from_request || !rules.response_date {
+            headers.remove(DATE);
+        }
         headers.remove(USER_AGENT);
         if from_request {
             for name in NOT_ECHOED {
                 headers.remove(name);
             }
+            if response.body().is_known_empty() {
+                headers.remove(CONTENT_ENCODING);
+            }
+        }
+        if tagged && let Some(tag) = response.headers_mut().remove(ETAG) {
+            headers.insert(ETAG, tag);
         }
         match &self.content_type {
             Some(value) if !response.body().is_known_empty() || !from_request => {
@@ -374,21 +487,107 @@ impl Message {
         {
             headers.insert(CONTENT_LENGTH, length);
         }
-        if self.axis2.is_true("NO_KEEPALIVE") {
+        if !self.axis2.is_empty() {
+            let old = self.axis2.is_true("FORCE_HTTP_1.0");
+            if old {
+                *response.version_mut() = http::Version::HTTP_10;
+            }
+            if old || self.axis2.is_true("NO_KEEPALIVE") || self.axis2.get("ERROR_CODE").is_some() {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        if closes(response.status()) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if !from_request && !rules.response_server {
+            headers.insert(SERVER, PRODUCT);
         }
         headers.entry(SERVER).or_insert(PRODUCT);
         *response.headers_mut() = headers;
         Ok(response)
     }
 
+    /// `HTTP_ETAG`: a tag of the body's bytes; 304 when the client has them (spec 01 §1.5).
+    async fn tag(
+        &mut self,
+        exchange: &Exchange,
+        limits: &BodyLimits,
+        response: &mut http::Response<BodyStream>,
+    ) -> Result<(), Fault> {
+        use md5::Digest;
+        let body = self.take_wire_body()?;
+        let body = body
+            .collect(limits.max_bytes)
+            .await
+            .map_err(super::body::stream_fault)?;
+        let digest = md5::Md5::digest(&body);
+        let tag = format!(
+            "\"{}\"",
+            digest
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect::<String>()
+        );
+        let known = exchange.if_none_match.as_ref().is_some_and(|value| {
+            header_text(value)
+                .split(',')
+                .any(|t| t.trim().trim_start_matches("W/") == tag || t.trim() == "*")
+        });
+        if let Ok(value) = HeaderValue::from_str(&tag) {
+            response.headers_mut().insert(ETAG, value);
+        }
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+                .extensions_mut()
+                .remove::<hyper::ext::ReasonPhrase>();
+        } else if !exchange.head
+            && !matches!(
+                response.status(),
+                StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+            )
+        {
+            *response.body_mut() = BodyStream::full(body);
+        }
+        Ok(())
+    }
+
+    /// The empty answer of `NIO-ACK-Requested`: `HTTP_SC` and the transport headers, before or
+    /// without any other answer (spec 01 §8.4).
+    pub fn acknowledgement(&self) -> http::Response<BodyStream> {
+        let mut response = accepted();
+        if self.axis2.get("HTTP_SC").is_some() {
+            *response.status_mut() = self.response_status(false);
+        }
+        let mut headers = self.headers.clone();
+        strip_hop(&mut headers);
+        for name in [DATE, USER_AGENT, CONTENT_TYPE, CONTENT_ENCODING] {
+            headers.remove(name);
+        }
+        for name in NOT_ECHOED {
+            headers.remove(name);
+        }
+        headers.insert(SERVER, PRODUCT);
+        *response.headers_mut() = headers;
+        response
+    }
+
     /// How the client speaks, as far as this message tells: a `text/xml` client whose document was
     /// not SOAP is a REST client.
     pub fn client_form(&self, exchange: &Exchange) -> ClientFormat {
         match exchange.format {
+            ClientFormat::Soap11 if self.client_soap == Some(false) => ClientFormat::Rest,
             ClientFormat::Soap11 if self.rest && self.status.is_none() => ClientFormat::Rest,
             other => other,
         }
+    }
+
+    /// Whether the client of this request speaks SOAP, by its document or, where nobody looked at
+    /// that, by its headers.
+    fn is_of_soap_client(&self) -> bool {
+        self.client_soap.unwrap_or_else(|| {
+            !self.rest && (self.version == SoapVersion::V12 || self.action().is_some())
+        })
     }
 
     fn reason_phrase(&self, status: StatusCode) -> Option<hyper::ext::ReasonPhrase> {
@@ -408,8 +607,13 @@ impl Message {
         }
         let media = self.content_type().map(Media::of);
         let wanted = match (exchange.format, media) {
+            // Attachments go back as they came.
+            (_, Some(Media::Related)) => return Ok(()),
             (ClientFormat::Soap11, Some(Media::SoapXml)) => SoapVersion::V11,
             (ClientFormat::Soap12, Some(Media::TextXml)) => SoapVersion::V12,
+            // The exchange with the back-end was REST, so that what came is no envelope.
+            (ClientFormat::Soap11, _) if self.sent_as_rest => SoapVersion::V11,
+            (ClientFormat::Soap12, _) if self.sent_as_rest => SoapVersion::V12,
             _ => return Ok(()),
         };
         if matches!(self.body, Body::Empty) {
@@ -427,6 +631,7 @@ impl Message {
 
     /// Sets `messageType` as the property does: also `ContentType` and the header.
     pub fn set_message_type(&mut self, value: &str) {
+        self.keep_charset();
         self.message_type = Some(value.to_owned());
         if let Ok(header) = HeaderValue::from_str(value) {
             self.headers.insert(CONTENT_TYPE, header.clone());
@@ -440,6 +645,11 @@ impl Message {
             _ => self.rest,
         };
     }
+}
+
+/// Statuses after which the connection to the client ends (spec 01 §15.8).
+fn closes(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 408 | 411 | 413 | 414 | 501 | 503)
 }
 
 /// Names the kind of a body that never had content.
@@ -469,6 +679,8 @@ pub fn fault_response(
     } else {
         &fault.message
     };
+    // The words may be those of the message, with characters that XML has not.
+    let reason = &reason.replace(|c| !crate::xml::is_xml_char(c), "\u{FFFD}");
     let (body, content_type) = match form {
         ClientFormat::Soap11 => (
             soap_fault(SoapVersion::V11, reason),
@@ -556,9 +768,10 @@ impl Message {
         format: Format,
         encoding: Option<&str>,
     ) -> Result<(Option<Method>, Option<String>), Fault> {
-        let multipart = self
-            .content_type()
-            .is_some_and(|c| media::media_type(c).eq_ignore_ascii_case("multipart/related"));
+        if let Some(encoding) = encoding {
+            self.axis2.set("CHARACTER_SET_ENCODING", encoding);
+        }
+        let multipart = self.content_type().map(Media::of) == Some(Media::Related);
         let charset = self
             .content_type()
             .and_then(|c| media::parameter(c, "charset"))
@@ -583,7 +796,14 @@ impl Message {
                 }
                 self.version = version;
                 self.rest = false;
-                self.message_type = Some(version.media_type().to_owned());
+                self.sent_as_rest = false;
+                let wanted = if multipart {
+                    // Attachments stay with their message.
+                    "multipart/related"
+                } else {
+                    version.media_type()
+                };
+                self.message_type = Some(wanted.to_owned());
                 self.set_action(action.clone());
                 let mut text = version.media_type().to_owned();
                 if let (SoapVersion::V12, Some(action)) = (version, &action) {
@@ -601,6 +821,7 @@ impl Message {
                 Ok((Some(Method::POST), None))
             }
             Format::Pox => {
+                self.sent_as_rest = self.is_of_soap_client();
                 self.rest = true;
                 let method = self.request_method();
                 self.message_type = Some("application/xml".to_owned());
@@ -612,6 +833,7 @@ impl Message {
                 Ok((Some(method), None))
             }
             Format::Get => {
+                self.sent_as_rest = self.is_of_soap_client();
                 self.rest = true;
                 self.message_type = Some("application/x-www-form-urlencoded".to_owned());
                 let mut appended = String::new();
@@ -629,6 +851,7 @@ impl Message {
                 Ok((Some(Method::GET), Some(appended)))
             }
             Format::Rest => {
+                self.sent_as_rest = self.is_of_soap_client();
                 self.rest = true;
                 let method = self.request_method();
                 if method == Method::GET || method == Method::DELETE {
@@ -642,6 +865,12 @@ impl Message {
     /// Whether axis2 says something that only the built body can show, such as a length up front.
     pub fn wants_built_body(&self) -> bool {
         self.axis2.is_true("DISABLE_CHUNKING") || self.axis2.is_true("FORCE_HTTP_1.0")
+    }
+
+    /// Whether the body must be parsed before it goes to a back-end: it is sent in parts, or its
+    /// coding is wanted.
+    pub fn wants_parsed_body(&self) -> bool {
+        !self.axis2.is_empty() && self.wants_attachments()
     }
 }
 

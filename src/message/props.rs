@@ -43,6 +43,11 @@ impl Props {
         before != self.0.len()
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Removes everything.
     pub fn clear(&mut self) {
         self.0.clear();

@@ -5,7 +5,7 @@ mod cycles;
 pub mod wsdl;
 
 use crate::artifact::proxy::SequenceRef;
-use crate::artifact::{Artifact, ArtifactKind, Definition, ProxyDef};
+use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDef, TemplateDef};
 use crate::diag::{Diagnostic, codes};
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
@@ -141,13 +141,25 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         .enumerate()
         .map(|(index, def)| (def.name.clone(), SequenceId(id(index))))
         .collect();
-    let endpoints: Vec<_> = artifacts
+    let mut endpoints: Vec<_> = artifacts
         .iter()
         .filter_map(|a| match &a.definition {
             Definition::Endpoint(def) => Some((a.name.clone(), def)),
             _ => None,
         })
         .collect();
+    let named_endpoints = endpoints.len();
+    // A key may also name a local entry that holds an endpoint (spec 02 §6).
+    for artifact in &artifacts {
+        if let Definition::LocalEntry(LocalEntryDef {
+            endpoint: Some(def),
+            ..
+        }) = &artifact.definition
+            && !endpoints.iter().any(|(name, _)| *name == artifact.name)
+        {
+            endpoints.push((artifact.name.clone(), def));
+        }
+    }
     let endpoint_names: HashMap<String, EndpointId> = endpoints
         .iter()
         .enumerate()
@@ -163,6 +175,13 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         .collect();
     stores.begin();
     let mut linker = Linker::new(&sequence_names, &endpoint_names, &entries, stores, settings);
+    linker.templates = artifacts
+        .iter()
+        .filter_map(|a| match &a.definition {
+            Definition::Template(TemplateDef::Endpoint(t)) => Some((a.name.clone(), t.clone())),
+            _ => None,
+        })
+        .collect();
     let list = endpoints
         .iter()
         .map(|(name, def)| linker.named_endpoint(name, def))
@@ -199,7 +218,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
             .iter()
             .filter(|a| a.kind == ArtifactKind::Sequence)
             .count(),
-        endpoints: endpoint_names.len(),
+        endpoints: named_endpoints,
         local_entries: entries.len(),
     };
     let named = |name: &str| sequence_names.get(name).copied();

@@ -6,8 +6,11 @@ use crate::endpoint::Services;
 use crate::engine::Engine;
 use crate::entry::HttpEntry;
 use crate::message::body::BodyLimits;
+use crate::message::multipart;
+use crate::message::outgoing::HeaderRules;
 use crate::settings::Settings;
 use crate::transport::http::{Client, ClientSettings, ListenerSettings, Shutdown, serve};
+use crate::transport::outside::Outside;
 use crate::{json, xml};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -44,10 +47,13 @@ pub(super) fn start(plan: WorkerPlan) -> std::io::Result<JoinHandle<()>> {
 
 async fn run(plan: WorkerPlan) {
     let settings = plan.settings;
+    let outside = Outside::new(plan.client_tls.clone(), settings.http.connection_timeout);
     let services = Arc::new(Services {
+        outside: outside.into(),
         client: Client::new(client_settings(&settings, plan.client_tls)).into(),
         clock: plan.clock,
         limits: limits(&settings),
+        rules: HeaderRules::of(&settings.http),
         settings: settings.clone(),
         lines: plan.lines,
     });
@@ -100,14 +106,26 @@ fn limits(settings: &Settings) -> BodyLimits {
         xml: xml::Limits {
             max_depth: limits.max_xml_depth,
             max_attributes: limits.max_xml_attributes,
+            max_name_bytes: limits.max_xml_name_bytes,
+            max_namespaces: limits.max_xml_namespaces,
             max_nodes: limits.max_xml_nodes,
             max_bytes,
-            ..xml::Limits::default()
         },
         json: json::Limits {
             max_depth: limits.max_json_depth,
             max_bytes,
-            ..json::Limits::default()
+            max_nodes: limits.max_json_nodes,
         },
+        whole_json: settings.http.force_json_validation,
+        conversion: Arc::new(json::Options::of(&settings.json).unwrap_or_else(|error| {
+            // Loading the settings has checked the expressions.
+            tracing::error!(target: "Server", "{error}");
+            json::Options::default()
+        })),
+        multipart: multipart::Limits {
+            max_parts: limits.max_multipart_parts,
+            max_header_bytes: limits.max_part_header_bytes,
+        },
+        negotiate: settings.http.content_negotiation,
     }
 }

@@ -12,8 +12,8 @@ use super::error::{MAX_FILE_BYTES, SettingsError, SettingsProblem, SettingsWarni
 use super::read::{Document, Finding, Reader, flatten};
 use super::units::Unit::{Milliseconds, Seconds};
 use super::{
-    AdminUser, DataSourceSettings, HostnameVerifier, Protocols, ProxyProfile, ProxySettings,
-    Settings, Unsupported, VerifyClient,
+    AdminUser, DataSourceSettings, HostnameVerifier, Properties, Protocols, ProxyProfile,
+    ProxySettings, Settings, Unsupported, VerifyClient,
 };
 
 /// Reads `deployment.toml` with the environment of this process. `None` yields the defaults.
@@ -49,7 +49,39 @@ pub fn load_with(
     let text = String::from_utf8(bytes).map_err(|_| SettingsError::NotText {
         file: path.to_owned(),
     })?;
-    parse(path, &text, environment)
+    let (mut settings, warnings) = parse(path, &text, environment)?;
+    settings.file_properties = file_properties(&path.with_file_name("file.properties"))?;
+    Ok((settings, warnings))
+}
+
+/// The properties of scope `file`; none when there is no such file.
+fn file_properties(path: &Path) -> Result<Properties, SettingsError> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Properties::default());
+        }
+        Err(source) => {
+            return Err(SettingsError::Read {
+                file: path.to_owned(),
+                source,
+            });
+        }
+    }
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(SettingsError::TooLarge {
+            file: path.to_owned(),
+        });
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Properties::read(text)),
+        Err(_) => Err(SettingsError::NotText {
+            file: path.to_owned(),
+        }),
+    }
 }
 
 /// Reads settings from text. `file` stands in messages and its directory is where relative paths
@@ -393,6 +425,10 @@ fn http(r: &Reader<'_>, s: &mut Settings) {
         "passthru_properties.message.size.validation.enabled",
     ];
     http.max_message_size = (r.bool(&check) == Some(true)).then_some(size);
+    set(
+        &mut http.content_negotiation,
+        r.bool(&["myelin.content_negotiation"]),
+    );
     let xml = [
         "transport.http.force_xml_validation",
         "passthru_properties.force.xml.message.validation",
@@ -678,6 +714,22 @@ fn json(r: &Reader<'_>, s: &mut Settings) {
         "disable_custom_replace_regex",
         "json.json.output.disableAutoPrimitive.customReplaceRegex",
     );
+    let expressions = [
+        (&json.no_primitive_regex, "disable_auto_primitive_regex"),
+        (
+            &json.no_primitive_replace_regex,
+            "disable_custom_replace_regex",
+        ),
+    ];
+    for (pattern, key) in expressions {
+        if let Some(Err(error)) = pattern.as_ref().map(|p| regex::Regex::new(p)) {
+            let key = format!("mediation.synapse.{key}");
+            r.error(
+                &key,
+                format!("\"{key}\" is not a usable regular expression: {error}"),
+            );
+        }
+    }
     set(
         &mut json.auto_array,
         bool("json_out_auto_array", "json.output.jsonoutAutoArray"),
@@ -777,8 +829,8 @@ fn database(r: &Reader<'_>, s: &mut Settings) {
         // The address says which driver it is.
         let _ = r.text(&["driver"]);
         Some(DataSourceSettings {
-            id: r.required("id", r.text(&["id"]))?,
-            url: r.required("url", r.text(&["url"]))?,
+            id: r.text(&["id"])?,
+            url: r.text(&["url"])?,
             username: r.optional_text(&["username"]),
             password: r.secret(&["password"]),
             max_active: r.size(
@@ -803,6 +855,10 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
         &mut limits.max_sessions,
         r.size(&["myelin.max_sessions"], 1),
     );
+    set(
+        &mut limits.max_oauth_tokens,
+        r.size(&["myelin.max_oauth_tokens"], 1),
+    );
     // A fault is cheaper than a stack overflow, which no setting can turn into a fault.
     let depth = |key| {
         r.integer(&[key], 1..=10_000)
@@ -825,6 +881,26 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
     set(
         &mut limits.max_xml_attributes,
         r.size(&["myelin.max_xml_attributes"], 1),
+    );
+    set(
+        &mut limits.max_xml_namespaces,
+        r.size(&["myelin.max_xml_namespaces"], 1),
+    );
+    set(
+        &mut limits.max_xml_name_bytes,
+        r.size(&["myelin.max_xml_name_bytes"], 1),
+    );
+    set(
+        &mut limits.max_json_nodes,
+        r.size(&["myelin.max_json_nodes"], 1),
+    );
+    set(
+        &mut limits.max_multipart_parts,
+        r.size(&["myelin.max_multipart_parts"], 1),
+    );
+    set(
+        &mut limits.max_part_header_bytes,
+        r.size(&["myelin.max_part_header_bytes"], 256),
     );
     set(
         &mut limits.max_xml_nodes,

@@ -51,6 +51,9 @@ pub struct Settings {
     /// `[system.parameter]` of the file, overlaid with what the command line gave as `-Dname=value`.
     /// Default: empty.
     pub system_properties: Properties,
+    /// `file.properties` next to `deployment.toml`, for the scope `file` of expressions. Default:
+    /// empty.
+    pub file_properties: Properties,
     /// `[synapse_properties]` of the file as written, for features that read a property by name.
     /// Default: empty. Keys which have a field of their own are in both places.
     pub synapse_properties: Properties,
@@ -154,6 +157,10 @@ pub struct HttpSettings {
     /// `transport.http.max_message_size_bytes` is absent. Independent of
     /// [`LimitSettings::max_body_bytes`], which bounds memory.
     pub max_message_size: Option<u64>,
+    /// Whether the first known type of a request's `Accept` chooses what its body is written as
+    /// once it was read, also towards the back-end. Default true. TOML `myelin.content_negotiation`
+    /// (MI: `httpContentNegotiation` in axis2.xml).
+    pub content_negotiation: bool,
     /// Whether an XML body is parsed completely even when no mediator needs it. Default false.
     /// TOML `transport.http.force_xml_validation`.
     pub force_xml_validation: bool,
@@ -208,6 +215,7 @@ impl Default for HttpSettings {
             preserve_response_headers: Vec::new(),
             block_service_list: true,
             max_message_size: None,
+            content_negotiation: true,
             force_xml_validation: false,
             force_json_validation: false,
             close_socket_on_endpoint_timeout: false,
@@ -555,6 +563,9 @@ pub struct LimitSettings {
     /// Most client sessions remembered over all groups; the oldest goes first. Default 100000.
     /// TOML `myelin.max_sessions`.
     pub max_sessions: usize,
+    /// Most OAuth tokens kept for one `http` endpoint; the oldest goes first. Default 1000.
+    /// TOML `myelin.max_oauth_tokens`.
+    pub max_oauth_tokens: usize,
     /// Deepest nesting of sequences and templates calling each other. Default 128.
     /// TOML `myelin.max_sequence_depth`.
     pub max_sequence_depth: usize,
@@ -568,6 +579,12 @@ pub struct LimitSettings {
     pub max_xml_depth: usize,
     /// Most attributes of one XML element. Default 1000. TOML `myelin.max_xml_attributes`.
     pub max_xml_attributes: usize,
+    /// Most namespace declarations of one XML element. Default 256.
+    /// TOML `myelin.max_xml_namespaces`.
+    pub max_xml_namespaces: usize,
+    /// Longest name of an XML element, attribute or instruction with its prefix, in bytes.
+    /// Default 4096. TOML `myelin.max_xml_name_bytes`.
+    pub max_xml_name_bytes: usize,
     /// Most nodes of one XML document. Default 10000000. TOML `myelin.max_xml_nodes`.
     pub max_xml_nodes: usize,
     /// Deepest nesting of JSON. Default 512. TOML `myelin.max_json_depth`.
@@ -578,6 +595,13 @@ pub struct LimitSettings {
     /// Most bytes that all `cache` mediators together keep. Default 67108864 (64 MiB).
     /// TOML `myelin.max_cache_bytes`.
     pub max_cache_bytes: u64,
+    /// Most values of one JSON text. Default 10000000. TOML `myelin.max_json_nodes`.
+    pub max_json_nodes: usize,
+    /// Most parts of a multipart body. Default 1000. TOML `myelin.max_multipart_parts`.
+    pub max_multipart_parts: usize,
+    /// Largest header of one part of a multipart body, in bytes. Default 16384.
+    /// TOML `myelin.max_part_header_bytes`.
+    pub max_part_header_bytes: usize,
 }
 
 impl Default for LimitSettings {
@@ -586,15 +610,21 @@ impl Default for LimitSettings {
             max_body_bytes: 64 * 1024 * 1024,
             replay_limit_bytes: 1024 * 1024,
             max_sessions: 100_000,
+            max_oauth_tokens: 1000,
             max_sequence_depth: 128,
             max_attempts_per_request: 100,
             max_split_parts: 100_000,
             max_xml_depth: 512,
             max_xml_attributes: 1000,
+            max_xml_namespaces: 256,
+            max_xml_name_bytes: 4096,
             max_xml_nodes: 10_000_000,
             max_json_depth: 512,
             max_cache_entries: 100_000,
             max_cache_bytes: 64 * 1024 * 1024,
+            max_json_nodes: 10_000_000,
+            max_multipart_parts: 1000,
+            max_part_header_bytes: 16 * 1024,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! that a message never changes threads (design §6).
 
 pub mod http;
+pub mod outside;
 pub mod tcp;
 pub mod tls;
 

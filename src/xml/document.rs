@@ -450,11 +450,18 @@ impl Document {
     /// XPath string-value: all text below an element or document, the text of any other node. Borrowed when it is
     /// one piece.
     pub fn string_value(&self, n: NodeId) -> Cow<'_, str> {
-        if self.node(n).is_some_and(Node::is_container) {
-            self.join_text(self.descendants(n))
+        self.string_value_and_cost(n).0
+    }
+
+    /// [`Document::string_value`], and how many nodes were looked at for it.
+    pub fn string_value_and_cost(&self, n: NodeId) -> (Cow<'_, str>, u64) {
+        let mut cost = 1;
+        let text = if self.node(n).is_some_and(Node::is_container) {
+            self.join_text(self.descendants(n).inspect(|_| cost += 1))
         } else {
             Cow::Borrowed(self.text(n))
-        }
+        };
+        (text, cost)
     }
 
     /// The text and CDATA directly below an element, joined. Borrowed when it is one piece.

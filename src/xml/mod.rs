@@ -25,6 +25,7 @@ mod decode;
 mod document;
 mod edit;
 mod error;
+mod flaw;
 mod import;
 mod names;
 mod parse;
@@ -34,9 +35,11 @@ mod tests;
 mod token;
 mod write;
 
+pub use chars::is_xml_char;
 pub use decode::decode;
 pub use document::{AttrRef, Declaration, Document, NodeId, NodeKind};
 pub use error::{Limits, Problem, XmlError};
+pub use flaw::Flaw;
 pub use peek::{Peek, RootName, root_name, soap_header_child_text};
 pub use write::{escape_attribute, escape_text};
 

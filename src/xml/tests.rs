@@ -2,6 +2,7 @@
 
 mod bytes;
 mod editing;
+mod model;
 mod properties;
 
 use super::document::Node;

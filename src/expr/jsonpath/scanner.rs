@@ -120,13 +120,29 @@ impl<'t> Scanner<'t> {
         Err(self.error("the quoted text is not closed"))
     }
 
+    /// A slot number between its marks.
+    pub(super) fn slot(&mut self) -> Result<usize, PathError> {
+        let mark = self.peek();
+        self.bump();
+        let digits = self.take_while(|byte| byte.is_ascii_digit());
+        match digits.parse() {
+            Ok(number) if self.peek() == mark => {
+                self.bump();
+                Ok(number)
+            }
+            _ => Err(self.error("illegal character")),
+        }
+    }
+
     fn unicode(&mut self) -> Result<char, PathError> {
         let start = self.mark();
         for _ in 0..4 {
             self.bump();
         }
-        u32::from_str_radix(self.since(start), 16)
-            .ok()
+        let digits = self.since(start);
+        let code = u32::from_str_radix(digits, 16).ok();
+        // No JSON text here can hold NUL.
+        code.filter(|code| *code != 0 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(char::from_u32)
             .ok_or_else(|| self.error("\\u needs four hexadecimal digits of one character"))
     }

@@ -69,6 +69,8 @@ pub(super) enum Variable {
 pub(super) struct Path {
     pub(super) start: Start,
     pub(super) steps: Vec<Step>,
+    /// Positions are counted as Jaxen counts them, see `overlap`.
+    pub(super) overlap: bool,
 }
 
 #[derive(Debug)]

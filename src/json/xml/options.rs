@@ -1,5 +1,6 @@
 //! The settings of both conversions.
 
+use crate::settings::JsonSettings;
 use regex::{Regex, RegexBuilder};
 
 /// How JSON and XML are converted into each other (spec 01 §17.4); the default is MI's.
@@ -167,6 +168,41 @@ impl Options {
             });
         }
         Ok(options)
+    }
+
+    /// The options of the settings.
+    ///
+    /// # Errors
+    /// When a regular expression cannot be used; loading the settings finds that before.
+    pub fn of(settings: &JsonSettings) -> Result<Self, OptionsError> {
+        let flag = |on: bool| Some(on.to_string());
+        Self::from_properties(|name| match name {
+            "synapse.commons.json.preserve.namespace" => flag(settings.preserve_namespace),
+            "synapse.commons.json.output.enableNSDeclarations" => {
+                flag(settings.namespace_declarations)
+            }
+            "synapse.commons.json.buildValidNCNames" => flag(settings.valid_nc_names),
+            "synapse.commons.json.output.autoPrimitive" => flag(settings.auto_primitive),
+            "synapse.commons.json.output.jsonoutAutoArray" => flag(settings.auto_array),
+            "synapse.commons.json.output.jsonoutMultiplePI" => flag(settings.multiple_pi),
+            "synapse.commons.json.output.xmloutAutoArray" => flag(settings.xml_out_auto_array),
+            "synapse.commons.json.output.xmloutMultiplePI" => flag(settings.xml_out_multiple_pi),
+            "synapse.commons.json.output.emptyXmlElemToEmptyStr" => {
+                flag(settings.empty_element_to_empty_string)
+            }
+            "synapse.commons.enableXmlNilReadWrite" => flag(settings.xml_nil),
+            "synapse.commons.enableXmlNullForEmptyElement" => flag(settings.null_for_empty_element),
+            "synapse.json.to.xml.processing.instruction.enabled" => {
+                flag(settings.processing_instructions)
+            }
+            "synapse.commons.json.output.namespaceSepChar" => {
+                Some(settings.namespace_separator.clone())
+            }
+            KEEP => settings.no_primitive_regex.clone(),
+            REPLACE => settings.no_primitive_replace_regex.clone(),
+            WITH => Some(settings.no_primitive_replacement.clone()),
+            _ => None,
+        })
     }
 
     pub(super) fn announces_arrays(&self) -> bool {

@@ -2,7 +2,8 @@
 
 use crate::diag::{Place, codes};
 use crate::mediator::Linker;
-use crate::message::body::form_fields;
+use crate::message::charset::Charset;
+use crate::message::form;
 use crate::settings::{Secret, Settings};
 use crate::syntax::{Element, Reader};
 use sha2::{Digest, Sha256};
@@ -404,7 +405,7 @@ fn database(url: &str, user: Option<&str>, password: Option<&str>) -> Result<Kin
         return Ok(Kind::Sqlite(Box::new(options), in_memory));
     }
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let fields: Vec<(String, String)> = form_fields(query.as_bytes()).collect();
+    let fields: Vec<(String, String)> = form::fields(query.as_bytes(), Charset::UTF_8).collect();
     let field = |name: &str| {
         fields
             .iter()

@@ -170,6 +170,49 @@ fn bytes(bytes: &[u8]) -> String {
     }
 }
 
+/// The text of a PostgreSQL number in its binary form: groups of four decimal digits, of which the
+/// first stands for so many powers of 10000, and how many digits are shown behind the point.
+fn numeric(raw: &[u8]) -> Option<String> {
+    let mut words = raw
+        .chunks_exact(2)
+        .map(|pair| pair.try_into().map(u16::from_be_bytes));
+    let mut word = || words.next()?.ok();
+    let _groups = word()?;
+    let weight = i32::from(word()?.cast_signed());
+    let sign = word()?;
+    let shown = usize::from(word()?);
+    match sign {
+        0xc000 => return Some("NaN".to_owned()),
+        0xd000 => return Some("Infinity".to_owned()),
+        0xf000 => return Some("-Infinity".to_owned()),
+        _ => {}
+    }
+    let groups: Vec<u16> = std::iter::from_fn(word).collect();
+    let group = |at: i32| {
+        let group = usize::try_from(at).ok().and_then(|at| groups.get(at));
+        group.copied().unwrap_or(0)
+    };
+    let mut whole = String::new();
+    for at in 0..=weight {
+        whole.push_str(&format!("{:04}", group(at)));
+    }
+    let whole = whole.trim_start_matches('0');
+    let mut out = String::from(if sign == 0x4000 { "-" } else { "" });
+    out.push_str(if whole.is_empty() { "0" } else { whole });
+    if shown > 0 {
+        let mut fraction = String::new();
+        let mut at = weight + 1;
+        while fraction.len() < shown {
+            fraction.push_str(&format!("{:04}", group(at)));
+            at += 1;
+        }
+        fraction.truncate(shown);
+        out.push('.');
+        out.push_str(&fraction);
+    }
+    Some(out)
+}
+
 type Read = Result<Option<String>, sqlx::Error>;
 
 /// A column of a PostgreSQL row.
@@ -186,7 +229,8 @@ pub(super) fn postgres(row: &PgRow, at: usize) -> Read {
         "INT8" => row.try_get::<i64, _>(at)?.to_string(),
         "FLOAT4" => real(row.try_get(at)?),
         "FLOAT8" => java_double(row.try_get(at)?),
-        "NUMERIC" => row.try_get::<BigDecimal, _>(at)?.to_plain_string(),
+        "NUMERIC" => numeric(raw.as_bytes().map_err(sqlx::Error::Decode)?)
+            .ok_or_else(|| sqlx::Error::Decode("a malformed number".into()))?,
         "DATE" => row.try_get::<NaiveDate, _>(at)?.to_string(),
         "TIME" => time(row.try_get(at)?),
         "TIMESTAMP" => timestamp(row.try_get(at)?),
@@ -301,6 +345,26 @@ mod tests {
         ] {
             assert_eq!(Param::read(kind, text), Err(expected.to_owned()));
         }
+    }
+
+    #[test]
+    fn postgres_numbers_keep_their_scale() {
+        let number = |words: &[u16]| {
+            let raw: Vec<u8> = words.iter().flat_map(|w| w.to_be_bytes()).collect();
+            numeric(&raw)
+        };
+        for (words, expected) in [
+            (&[2, 0, 0, 2, 12, 5000][..], "12.50"),
+            (&[2, 1, 0x4000, 0, 123, 4567], "-1234567"),
+            (&[1, 1, 0, 0, 1], "10000"),
+            (&[1, 0xffff, 0, 4, 5], "0.0005"),
+            (&[1, 0xfffe, 0, 9, 5], "0.000000050"),
+            (&[0, 0, 0, 3], "0.000"),
+            (&[0, 0, 0xc000, 0], "NaN"),
+        ] {
+            assert_eq!(number(words).as_deref(), Some(expected), "{words:?}");
+        }
+        assert_eq!(number(&[1, 0]), None);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use rquickjs::context::EvalOptions;
 use rquickjs::{Array, Context, Ctx, Error, Function, Persistent, Runtime, Value};
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Scripts with a context of their own in one thread; the one not used for longest goes.
 const MOST_CONTEXTS: usize = 64;

@@ -160,8 +160,21 @@ impl Host {
                 let names = self.message.properties.iter();
                 Answer::Text(strings(names.map(|(name, _)| name)))
             }
-            "getVariable" | "setVariable" | "variableKeys" => {
-                return Err("variables are not supported yet".into());
+            "getVariable" => {
+                let value = self.message.variables.get(first.unwrap_or_default());
+                value.map(variable).into()
+            }
+            "setVariable" => {
+                let limits = &self.services.limits.xml;
+                if let Some(value) = typed(text(arguments, 1), arguments.get(2), limits) {
+                    let name = first.unwrap_or_default();
+                    self.message.variables.set(name, value);
+                }
+                Answer::Null
+            }
+            "variableKeys" => {
+                let names = self.message.variables.iter();
+                Answer::Text(strings(names.map(|(name, _)| name)))
             }
             "xpath" => self.xpath(first.unwrap_or_default())?,
             "get" => self.field(first.unwrap_or_default()).into(),
@@ -250,11 +263,7 @@ impl Host {
         let built = self.built()?;
         let raw = match (built.json(), built.kind) {
             (Some(raw), _) => raw.to_vec(),
-            (None, PayloadKind::Json) => {
-                let envelope = built.envelope().ok()?;
-                let payload = envelope.payload()?;
-                json::from_xml(&envelope.document, payload, &json::Options::default()).ok()?
-            }
+            (None, PayloadKind::Json) => built.convert_to_json().ok()?,
             _ => return None,
         };
         String::from_utf8(raw).ok()
@@ -450,10 +459,7 @@ pub(super) fn set_json(
     if let Err(e) = json::parse(source.as_bytes(), &limits.json) {
         return Err(Fault::mediation(format!("the payload is not JSON: {e}")));
     }
-    let raw = Bytes::copy_from_slice(source.as_bytes());
-    let built = Built::parse(raw, "application/json", limits, message.version)?;
-    message.body = Body::Built(Box::new(built));
-    Ok(())
+    message.set_payload(source.to_owned(), "application/json", limits)
 }
 
 /// A value of JavaScript as a property keeps it. Text that reads as an element is one, as with the
@@ -482,6 +488,23 @@ fn typed(kind: Option<&str>, value: Option<&Arg>, limits: &xml::Limits) -> Optio
         }),
         (_, Arg::Null) => None,
     }
+}
+
+/// A variable as a JSON array: what it is, and its value.
+fn variable(value: &Value) -> String {
+    let (kind, value) = match value {
+        Value::Boolean(b) => ("", json::Value::Bool(*b)),
+        Value::Integer(n) => ("", json::Value::number(n)),
+        Value::Short(n) => ("", json::Value::number(n)),
+        Value::Long(n) => ("", json::Value::number(n)),
+        Value::Double(n) if n.is_finite() => ("", json::Value::number(n)),
+        Value::Json(_) => ("json", json::Value::String(value.text().into_owned())),
+        other => ("", json::Value::String(other.text().into_owned())),
+    };
+    json::to_text(&json::Value::Array(vec![
+        json::Value::String(kind.to_owned()),
+        value,
+    ]))
 }
 
 /// A JSON array of strings.

@@ -576,8 +576,8 @@ impl Script {
             Target::None => {}
             Target::Body => set_body(cx, message, value).ok_or_else(|| null("body"))??,
             Target::Variable(name) => {
-                let _ = as_value(value, cx).ok_or_else(|| null(name))?;
-                return Err(Fault::mediation("variables are not supported yet"));
+                let value = as_value(value, cx).ok_or_else(|| null(name))?;
+                message.variables.set(name, value);
             }
         }
         Ok(Flow::Continue)
@@ -628,16 +628,8 @@ fn set_body(cx: Context<'_>, message: &mut Message, value: Returned) -> Option<R
         Returned::Text(text) if text.trim_start().starts_with('<') => (text, "application/xml"),
         Returned::Text(text) => (text, "text/plain"),
     };
-    if content_type == "application/json" {
-        if let Err(fault) = host::set_json(message, &text, limits) {
-            return Some(Err(fault));
-        }
-    } else {
-        let raw = bytes::Bytes::from(text);
-        match crate::message::Built::parse(raw, content_type, limits, message.version) {
-            Ok(built) => message.body = Body::Built(Box::new(built)),
-            Err(fault) => return Some(Err(fault)),
-        }
+    if let Err(fault) = message.set_payload(text, content_type, limits) {
+        return Some(Err(fault));
     }
     message.set_message_type(content_type);
     Some(Ok(()))

@@ -92,10 +92,9 @@ impl Definition for ThrottleDef {
     fn link(&self, linker: &mut Linker<'_>) -> Run {
         let policy = match &self.source {
             Source::Inline(policy) => Ok(policy.clone()),
-            Source::Key(key, place) => by_key(linker, key).map_err(|problem| {
-                let found = Diagnostic::error(codes::INVALID_VALUE, place.clone(), &problem);
+            Source::Key(key, place) => by_key(linker, key).inspect_err(|problem| {
+                let found = Diagnostic::error(codes::INVALID_VALUE, place.clone(), problem);
                 linker.diagnostics.push(found);
-                problem
             }),
         };
         // Counters belong to the id within one artifact, so that several mediators can share them.

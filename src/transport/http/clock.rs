@@ -194,6 +194,15 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// The server stops: a head that is under way must be complete soon.
+    pub(super) fn hurry(&self, limit: Duration) {
+        let head = self.head.load(Relaxed);
+        if head != 0 {
+            let deadline = self.clock.now().saturating_add(millis(limit).max(1));
+            self.head.store(head.min(deadline), Relaxed);
+        }
+    }
+
     /// Whether the connection must be dropped because the peer does not read.
     pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Relaxed)

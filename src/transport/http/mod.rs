@@ -9,6 +9,7 @@ mod shutdown;
 mod target;
 
 pub use client::{Client, ClientSettings};
+pub(crate) use outcome::describe;
 pub use outcome::{SendError, SendErrorKind};
 pub use server::{Handler, ListenerSettings, OpenConnections, Peer, serve};
 pub use shutdown::{Beside, Shutdown, beside, uncancelled};

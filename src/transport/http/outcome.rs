@@ -172,7 +172,7 @@ pub(super) fn classify_connect(error: &io::Error) -> SendErrorKind {
 }
 
 /// The whole chain of an error in one line.
-pub(super) fn describe(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

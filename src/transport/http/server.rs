@@ -31,6 +31,8 @@ pub use crate::transport::tcp::{bind, bind_shared};
 
 /// What is read and thrown away from a client that still sends after its answer, in bytes.
 const LINGER_BYTES: usize = 1024 * 1024;
+/// How long a request head that is under way at the stop may still take.
+const LAST_HEAD: Duration = Duration::from_secs(1);
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
@@ -364,6 +366,7 @@ async fn exchanges<H: Handler>(
         if !told && worker.shutdown.is_stopping() {
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
+            watch.hurry(LAST_HEAD);
         }
         Pin::new(&mut connection).poll(cx).map(Some)
     })

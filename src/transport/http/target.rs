@@ -155,6 +155,15 @@ impl Target {
         })
     }
 
+    /// The same target with a path as an address has it: empty, or starting with `/`, `?` or `#`.
+    ///
+    /// # Errors
+    /// When the path cannot be sent even when percent-encoded.
+    pub fn at_path(&self, path: &str) -> Result<Self, TargetError> {
+        let path = path_of(path).ok_or_else(|| TargetError::Path(path.to_owned()))?;
+        Ok(self.with_path(path))
+    }
+
     /// The same target with another path and query.
     #[must_use]
     pub fn with_path(&self, path_and_query: PathAndQuery) -> Self {
@@ -179,7 +188,9 @@ fn path_of(path: &str) -> Option<PathAndQuery> {
         line.push('/');
     }
     for byte in path.bytes() {
-        if byte <= b' ' || byte >= 0x7f || matches!(byte, b'<' | b'>' | b'\\' | b'^' | b'`' | b'|')
+        if byte <= b' '
+            || byte >= 0x7f
+            || matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'|')
         {
             const HEX: &[u8; 16] = b"0123456789ABCDEF";
             line.push('%');
@@ -232,11 +243,11 @@ mod tests {
 
     #[test]
     fn odd_addresses() {
-        let target = parse("http://user:pw@[::1]:8080/a b/ü|");
+        let target = parse("http://user:pw@[::1]:8080/a b/ü|\"");
         assert_eq!(&*target.host, "::1");
         assert_eq!(target.host_header, "[::1]:8080");
         assert_eq!(&*target.key, "http://[::1]:8080");
-        assert_eq!(target.path_and_query.as_str(), "/a%20b/%C3%BC%7C");
+        assert_eq!(target.path_and_query.as_str(), "/a%20b/%C3%BC%7C%22");
         assert_eq!(
             parse("http://h/a%20b/{x}").path_and_query.as_str(),
             "/a%20b/{x}"

@@ -62,6 +62,29 @@ fn decodes() {
             None,
             None,
         ),
+        // The mark wins over the content type, the content type over the declaration.
+        (bare, Some("windows-1252"), Some("<a>\u{E9}</a>")),
+        (
+            latin,
+            Some("windows-1252"),
+            Some("<?xml version='1.0' encoding=\"ISO-8859-1\"?><a>\u{E9}\u{20AC}</a>"),
+        ),
+        (
+            windows,
+            Some("iso-8859-1"),
+            Some("<?xml version='1.0' encoding='windows-1252'?><a>\u{E9}\u{80}</a>"),
+        ),
+        (
+            b"\xEF\xBB\xBF<?xml version='1.0' encoding='ISO-8859-1'?><a>\xC3\xA9</a>",
+            Some("windows-1252"),
+            Some("<?xml version='1.0' encoding='ISO-8859-1'?><a>\u{E9}</a>"),
+        ),
+        (b"\xFE\xFF\0<\0a\0/\0>", Some("utf-16le"), Some("<a/>")),
+        (b"<\0a\0/\0>\0", Some("utf-16le"), Some("<a/>")),
+        (b"\0<\0a\0/\0>", Some("utf-16be"), Some("<a/>")),
+        (b"<\0a\0/\0>", None, None),
+        (b"<?xml version='1.0' encoding='utf-32'?><a/>", None, None),
+        (b"<?xml version='1.0' encoding='utf-7'?><a/>", None, None),
         (
             b"<?xml version='1.0' encoding='UTF-16'?><a/>",
             None,

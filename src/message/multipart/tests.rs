@@ -1,0 +1,92 @@
+use super::*;
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.replace('\n', "\r\n").as_bytes())
+}
+
+#[test]
+fn parts_have_their_headers_and_exact_bytes() {
+    let raw = bytes(
+        "preamble\n--xyz\nContent-Disposition: form-data; name=\"a\"\n\none\n--xyz  \nContent-Disposition:\n form-data; name=\"b;c\"; filename=\"C:\\x \\\"q\\\".txt\"\n\n--xyzz\n\n--xyz\n\n--xyz--\nepilogue",
+    );
+    let parts = parse(&raw, "multipart/form-data; boundary=xyz", Limits::default()).unwrap();
+    let shown: Vec<_> = parts
+        .iter()
+        .map(|p| {
+            (
+                p.disposition("name"),
+                p.disposition("filename"),
+                p.body.to_vec(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (Some("a".to_owned()), None, b"one".to_vec()),
+            (
+                Some("b;c".to_owned()),
+                Some("C:\\x \"q\".txt".to_owned()),
+                b"--xyzz\r\n".to_vec()
+            ),
+            (None, None, b"".to_vec()),
+        ]
+    );
+    // Bare line feeds are understood too.
+    let raw = Bytes::from_static(b"--b\nA: 1\n\nx\n--b--");
+    let parts = parse(&raw, "multipart/related; boundary=\"b\"", Limits::default()).unwrap();
+    assert_eq!(parts[0].header("a"), Some("1"));
+    assert_eq!(parts[0].body, "x");
+}
+
+#[test]
+fn broken_and_oversized_bodies_are_faults() {
+    let small = Limits {
+        max_parts: 2,
+        max_header_bytes: 20,
+    };
+    for (content_type, body) in [
+        ("multipart/form-data", "--b\n\nx\n--b--"),
+        ("multipart/form-data; boundary=b", ""),
+        ("multipart/form-data; boundary=b", "no boundary"),
+        ("multipart/form-data; boundary=b", "--b\n\nnever closed"),
+        (
+            "multipart/form-data; boundary=b",
+            "--b\nno header\n\nx\n--b--",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            "--b\n\n1\n--b\n\n2\n--b\n\n3\n--b--",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            "--b\nX-Long: 0123456789012345678901234567890123456789\n\nx\n--b--",
+        ),
+    ] {
+        let fault = parse(&bytes(body), content_type, small).unwrap_err();
+        assert_eq!(fault.code, 0, "{body}");
+    }
+}
+
+#[test]
+fn transfer_encodings_are_undone() {
+    let part = |encoding: &str, body: &'static str| Part {
+        headers: vec![("Content-Transfer-Encoding".to_owned(), encoding.to_owned())],
+        body: Bytes::from_static(body.as_bytes()),
+    };
+    assert_eq!(part("base64", "aGVs\r\nbG8=").decoded().unwrap(), "hello");
+    assert_eq!(
+        part("Quoted-Printable", "a=3Db=\r\nc=").decoded().unwrap(),
+        "a=bc="
+    );
+    assert_eq!(part("8bit", "x=3D").decoded().unwrap(), "x=3D");
+    assert!(part("base64", "***").decoded().is_err());
+}
+
+proptest::proptest! {
+    #[test]
+    fn parsing_never_panics(body in proptest::collection::vec(proptest::sample::select(b"-b\r\n:x ".to_vec()), 0..80)) {
+        let raw = Bytes::from(body);
+        let _ = parse(&raw, "multipart/form-data; boundary=b", Limits::default());
+    }
+}
