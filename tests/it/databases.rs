@@ -18,6 +18,10 @@ const COMMON: &[&str] = &[
     "parallel",
 ];
 
+#[allow(
+    clippy::print_stdout,
+    reason = "a test that does nothing should say so"
+)]
 fn on_server(variable: &str, own: &str) {
     let Ok(url) = std::env::var(variable) else {
         println!("skipped: {variable} is not set");

@@ -16,7 +16,7 @@ use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::codes;
 use crate::message::{Body, Direction, Fault, Message, Value};
 use crate::syntax::{Element, Reader};
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_NONE_MATCH};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_NONE_MATCH, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode};
 use regex::Regex;
 use std::sync::Arc;
@@ -463,8 +463,9 @@ fn collect(cx: Context<'_>, message: &mut Message, ticket: &Ticket) -> Result<()
         Some(value) => headers.insert(CONTENT_TYPE, value.clone()),
         None => headers.remove(CONTENT_TYPE),
     };
-    // The correlation id is the request's, not the content's.
+    // The correlation id is the request's, and a cookie is for one client.
     headers.remove(crate::message::ACTIVITY_ID);
+    headers.remove(SET_COOKIE);
     let reply = Reply {
         status,
         reason: message.reason.clone(),
