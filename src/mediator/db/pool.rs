@@ -384,7 +384,10 @@ pub(super) fn number_placeholders(sql: &str) -> String {
                 .and_then(|r| r.find(c))
                 .map_or(rest.len(), |at| at + 2),
             '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |at| at + 2),
+            '/' if rest.starts_with("/*") => rest
+                .get(2..)
+                .and_then(|r| r.find("*/"))
+                .map_or(rest.len(), |at| at + 4),
             '?' => {
                 count += 1;
                 out.push_str(&format!("${count}"));
@@ -420,8 +423,17 @@ mod tests {
                 "select 1 -- why?\n where a = $1 /* ? */",
             ),
             ("select 'open ?", "select 'open ?"),
+            ("/*/ ? */ ?", "/*/ ? */ $1"),
         ] {
             assert_eq!(number_placeholders(sql), expected);
+        }
+    }
+    proptest::proptest! {
+        #[test]
+        fn any_text_keeps_its_other_characters(sql in "[?'\"a/*\\- \n$ü1]{0,40}") {
+            let out = number_placeholders(&sql);
+            let plain = |text: &str| text.replace(['?', '$', '1', '2', '3', '4', '5', '6', '7', '8', '9', '0'], "");
+            proptest::prop_assert_eq!(plain(&out), plain(&sql));
         }
     }
 }

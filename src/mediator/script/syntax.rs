@@ -112,7 +112,8 @@ impl<'a> Scanner<'a> {
             return None;
         }
         if rest.starts_with("/*") {
-            self.skip(rest.find("*/").map_or(rest.len(), |end| end + 2));
+            let end = rest.get(2..).and_then(|r| r.find("*/"));
+            self.skip(end.map_or(rest.len(), |end| end + 4));
             return None;
         }
         match c {
@@ -346,8 +347,17 @@ mod tests {
             "var re = x => /@/; return /<a>/.test(s)",
             "'unended\nvar a = 1",
             "`unended ${ a",
+            "/*/ <a/> */ x",
         ] {
             assert_eq!(find(text), None, "{text}");
+        }
+    }
+    proptest::proptest! {
+        #[test]
+        fn any_text_ends(text in "[a<>/*`${}'\".@: \n\\\\ü0(=+-]{0,60}") {
+            if let Some(found) = find(&text) {
+                proptest::prop_assert!(found.line <= text.matches('\n').count() + 1);
+            }
         }
     }
 }
