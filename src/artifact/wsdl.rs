@@ -27,6 +27,26 @@ pub enum WsdlSource {
     Document(Arc<Document>),
     /// In a local entry.
     Key(String),
+    /// Somewhere else; read when somebody asks for it.
+    Remote(Remote),
+}
+
+/// Where a description is that is not in the deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// Behind this URL.
+    Url(String),
+    /// At the address of the endpoint of this name, followed by `?wsdl`.
+    Endpoint(String),
+}
+
+impl std::fmt::Display for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Remote::Url(url) => write!(f, "url {url}"),
+            Remote::Endpoint(name) => write!(f, "endpoint {name}"),
+        }
+    }
 }
 
 /// A document that a description imports.
@@ -41,7 +61,7 @@ pub struct Resource {
 }
 
 impl WsdlDef {
-    /// Reads the element; nothing when it is not served, which a warning says.
+    /// Reads the element.
     pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<WsdlDef> {
         reader.known_attributes(element, &["uri", "key", "endpoint", "preservePolicy"]);
         let mut resources = Vec::new();
@@ -68,14 +88,8 @@ impl WsdlDef {
             WsdlSource::Key(key.to_owned())
         } else if let Some(uri) = element.attribute("uri") {
             from_uri(reader, element, uri)?
-        } else if element.has_attribute("endpoint") {
-            let place = reader.attribute_place(element, "endpoint");
-            reader.warning(
-                codes::UNSUPPORTED,
-                place,
-                "a WSDL is not fetched from an endpoint; the proxy service itself works, and publishes a generated one",
-            );
-            return None;
+        } else if let Some(name) = element.attribute("endpoint") {
+            WsdlSource::Remote(Remote::Endpoint(name.trim().to_owned()))
         } else if let Some(inline) = inline {
             WsdlSource::Document(Arc::new(inline_xml(reader, inline)?))
         } else {
@@ -101,11 +115,15 @@ impl WsdlDef {
 
 fn from_uri(reader: &mut Reader, element: Element<'_, '_>, uri: &str) -> Option<WsdlSource> {
     let place = reader.attribute_place(element, "uri");
+    let uri = uri.trim();
+    if uri.starts_with("http://") || uri.starts_with("https://") {
+        return Some(WsdlSource::Remote(Remote::Url(uri.to_owned())));
+    }
     let Some(path) = uri.strip_prefix("file:") else {
-        reader.warning(
-            codes::UNSUPPORTED,
+        reader.unsupported(
             place,
-            format!("a WSDL is not fetched from \"{uri}\"; the proxy service itself works, and publishes a generated one"),
+            format!("a WSDL cannot be read from \"{uri}\""),
+            Some("use file:, http: or https:"),
         );
         return None;
     };

@@ -6,18 +6,24 @@ use crate::message::outgoing::PRODUCT;
 use crate::message::stream::BodyStream;
 use crate::message::{Exchange, Message, header_text};
 use crate::plan::Proxy;
-use crate::plan::wsdl::{Addresses, Item};
+use crate::plan::wsdl::{Addresses, Item, Known};
 use crate::settings::Settings;
 use http::header::{CONTENT_TYPE, SERVER};
 use http::{HeaderValue, Method, Response};
 
-/// The answer when the request asks for a description that there is; others are mediated.
-pub(super) fn answer(
+/// What a request asks for, and what the addresses in it are.
+pub(super) struct Asked {
+    item: Item,
+    addresses: Addresses,
+}
+
+/// Reads a request for a description; others are mediated.
+pub(super) fn asked(
     settings: &Settings,
     exchange: &Exchange,
     message: &Message,
     proxy: &Proxy,
-) -> Option<Response<BodyStream>> {
+) -> Option<Asked> {
     if message.method != Method::GET {
         return None;
     }
@@ -71,7 +77,17 @@ pub(super) fn answer(
         http: proxy.http.then(|| base(false)),
         https: proxy.https.then(|| base(true)),
     };
-    let body = proxy.wsdl.render(&proxy.name, &item, &addresses)?;
+    Some(Asked { item, addresses })
+}
+
+/// The answer, when there is such a description; `fetched` is one that is kept elsewhere.
+pub(super) fn answer(
+    asked: &Asked,
+    proxy: &Proxy,
+    fetched: Option<&Known>,
+) -> Option<Response<BodyStream>> {
+    let Asked { item, addresses } = asked;
+    let body = proxy.wsdl.render(&proxy.name, item, addresses, fetched)?;
     let mut response = Response::new(BodyStream::full(body.into()));
     let headers = response.headers_mut();
     let content_type = HeaderValue::from_static("text/xml; charset=UTF-8");

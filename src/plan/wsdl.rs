@@ -2,10 +2,12 @@
 //! one with the single operation `mediate` (spec 01 §6.1, §6.4).
 
 use crate::artifact::WsdlDef;
-use crate::artifact::wsdl::WsdlSource;
-use crate::diag::{Diagnostic, codes};
+use crate::artifact::wsdl::{Remote, WsdlSource};
+use crate::diag::{Diagnostic, Place, codes};
+use crate::endpoint::{Endpoints, Services};
 use crate::mediator::Linker;
 use crate::message::Value;
+use crate::transport::outside::{self, Options};
 use crate::xml::{Document, NodeId};
 use std::sync::Arc;
 
@@ -23,18 +25,43 @@ const ADDRESS: &[&str] = &[
 ];
 const SCHEMA: &str = "http://www.w3.org/2001/XMLSchema";
 
+/// Largest description behind an address, in bytes.
+const MOST: usize = 4 << 20;
+/// How long a description that could not be read is not asked for again, in milliseconds.
+const PAUSE: u64 = 1000;
+
 /// The description of one service.
 #[derive(Debug, Default)]
 pub struct Wsdl {
-    own: Option<Own>,
-}
-
-#[derive(Debug)]
-struct Own {
-    version2: bool,
-    document: Arc<Document>,
+    source: Source,
     resources: Vec<(String, Content)>,
     keep_addresses: bool,
+}
+
+#[derive(Debug, Default)]
+enum Source {
+    #[default]
+    Generated,
+    Known(Known),
+    Remote(Remote, Arc<Fetched>),
+}
+
+/// A description that has been read.
+#[derive(Clone, Debug)]
+pub struct Known {
+    version2: bool,
+    document: Arc<Document>,
+}
+
+/// What was read from an address. It survives reloads.
+#[derive(Debug, Default)]
+pub struct Fetched(tokio::sync::Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    known: Option<Known>,
+    /// Why it cannot be read, and when that was found.
+    failed: Option<(String, u64)>,
 }
 
 #[derive(Debug)]
@@ -78,18 +105,100 @@ impl Addresses {
 impl Wsdl {
     /// Resolves keys. What is wrong with a description leaves the service without it.
     pub(super) fn link(def: Option<&WsdlDef>, linker: &mut Linker<'_>) -> Wsdl {
-        let own = def.and_then(|def| {
-            let mut problems = Vec::new();
-            let own = own(def, linker, &mut problems);
-            linker.diagnostics.append(&mut problems);
-            own
+        let Some(def) = def else {
+            return Wsdl::default();
+        };
+        let mut problems = Vec::new();
+        let source = match &def.source {
+            WsdlSource::Document(document) => Known::new(document.clone()).map(Source::Known),
+            WsdlSource::Key(key) => match entry(linker, key) {
+                Ok(Content::Xml(document)) => Known::new(document).map(Source::Known),
+                Ok(Content::Text(_)) => Err(format!("the local entry \"{key}\" is not a WSDL")),
+                Err(problem) => Err(problem),
+            },
+            WsdlSource::Remote(remote) => {
+                let fetched = linker
+                    .stores
+                    .shared("published wsdl", &remote.to_string(), 0);
+                Ok(Source::Remote(remote.clone(), fetched))
+            }
+        };
+        let mut wrong = |place: &Place, text: String| {
+            problems.push(Diagnostic::error(codes::INVALID_VALUE, place.clone(), text));
+        };
+        let source = source.unwrap_or_else(|problem| {
+            wrong(&def.place, problem);
+            Source::Generated
         });
-        Wsdl { own }
+        let mut resources = Vec::new();
+        for resource in &def.resources {
+            match entry(linker, &resource.key) {
+                Ok(content) => resources.push((resource.location.clone(), content)),
+                Err(problem) => wrong(&resource.place, problem),
+            }
+        }
+        linker.diagnostics.append(&mut problems);
+        Wsdl {
+            source,
+            resources,
+            keep_addresses: def.keep_addresses,
+        }
     }
 
-    /// The document that is asked for; `None` when there is no such one.
-    pub fn render(&self, name: &str, item: &Item, at: &Addresses) -> Option<Vec<u8>> {
-        let Some(own) = &self.own else {
+    /// Whether [`Wsdl::fetch`] has to be asked for the description.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.source, Source::Remote(..))
+    }
+
+    /// The description behind an address, read once; `None` when it is not behind one.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub async fn fetch(
+        &self,
+        services: &Services,
+        endpoints: &Endpoints,
+    ) -> Result<Option<Known>, String> {
+        let Source::Remote(remote, fetched) = &self.source else {
+            return Ok(None);
+        };
+        // One request reads it, the others wait.
+        let mut kept = fetched.0.lock().await;
+        if let Some(known) = &kept.known {
+            return Ok(Some(known.clone()));
+        }
+        let now = services.clock.now();
+        if let Some((problem, at)) = &kept.failed
+            && now.saturating_sub(*at) < PAUSE
+        {
+            return Err(problem.clone());
+        }
+        match Box::pin(read(remote, services, endpoints)).await {
+            Ok(known) => {
+                kept.known = Some(known.clone());
+                Ok(Some(known))
+            }
+            Err(problem) => {
+                kept.failed = Some((problem.clone(), now));
+                Err(problem)
+            }
+        }
+    }
+
+    /// The document that is asked for; `None` when there is no such one. `fetched` is what
+    /// [`Wsdl::fetch`] gave.
+    pub fn render(
+        &self,
+        name: &str,
+        item: &Item,
+        at: &Addresses,
+        fetched: Option<&Known>,
+    ) -> Option<Vec<u8>> {
+        let own = match &self.source {
+            Source::Known(known) => Some(known),
+            _ => fetched,
+        };
+        let Some(own) = own else {
             return match item {
                 Item::Wsdl11 => Some(generated11(name, at)),
                 Item::Wsdl2 => Some(generated2(name, at)),
@@ -100,7 +209,7 @@ impl Wsdl {
             Item::Wsdl11 if !own.version2 => &own.document,
             Item::Wsdl2 if own.version2 => &own.document,
             Item::Resource(location) => {
-                let (_, content) = own.resources.iter().find(|(l, _)| l == location)?;
+                let (_, content) = self.resources.iter().find(|(l, _)| l == location)?;
                 match content {
                     Content::Xml(document) => document,
                     Content::Text(text) => return Some(text.clone().into_bytes()),
@@ -110,16 +219,69 @@ impl Wsdl {
             Item::Wsdl11 | Item::Wsdl2 => return None,
         };
         let mut document = Document::clone(document);
-        rewrite(&mut document, own, at);
+        self.rewrite(&mut document, at);
         let root = document.root_element()?;
         let mut out = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_vec();
         document.write(root, &mut out);
         Some(out)
     }
+
+    /// Puts this server's addresses in place of those in the document, and those of its resources in
+    /// place of the locations of imports.
+    fn rewrite(&self, document: &mut Document, at: &Addresses) {
+        let mut changes: Vec<(NodeId, &str, String)> = Vec::new();
+        if let Some(root) = document.root_element() {
+            for node in document.descendants(root) {
+                let (namespace, name) = (document.namespace(node), document.local_name(node));
+                let attribute = match name {
+                    "address" if ADDRESS.contains(&namespace) => "location",
+                    "endpoint" if WSDL20.contains(&namespace) => "address",
+                    "import" | "include" | "redefine" if namespace == SCHEMA => "schemaLocation",
+                    "import" | "include" if namespace == WSDL11 || WSDL20.contains(&namespace) => {
+                        "location"
+                    }
+                    _ => continue,
+                };
+                let Some(old) = document.attribute(node, "", attribute) else {
+                    continue;
+                };
+                if matches!(name, "address" | "endpoint") {
+                    if !self.keep_addresses {
+                        changes.push((node, attribute, at.like(old).to_owned()));
+                    }
+                } else if self.resources.iter().any(|(location, _)| location == old) {
+                    let item = if attribute == "location" {
+                        "wsdl"
+                    } else {
+                        "xsd"
+                    };
+                    let address = format!("{}?{item}={}", at.here, encode(old));
+                    changes.push((node, attribute, address));
+                }
+            }
+        }
+        for (node, attribute, value) in changes {
+            document.set_attribute(node, "", "", attribute, &value);
+        }
+    }
 }
 
-fn own(def: &WsdlDef, linker: &Linker<'_>, problems: &mut Vec<Diagnostic>) -> Option<Own> {
-    let xml = |key: &str| match linker.entries.get(key) {
+impl Known {
+    fn new(document: Arc<Document>) -> Result<Known, String> {
+        let root = document.root_element().ok_or("the WSDL is empty")?;
+        let (namespace, name) = (document.namespace(root), document.local_name(root));
+        let version2 = WSDL20.contains(&namespace) && name == "description";
+        if !version2 && !document.is_element(root, WSDL11, "definitions") {
+            return Err(format!(
+                "<{name}> of namespace \"{namespace}\" is neither a WSDL 1.1 nor a WSDL 2.0 description"
+            ));
+        }
+        Ok(Known { version2, document })
+    }
+}
+
+fn entry(linker: &Linker<'_>, key: &str) -> Result<Content, String> {
+    match linker.entries.get(key) {
         None => Err(format!("there is no local entry \"{key}\"")),
         Some(Value::Xml(xml)) => {
             let mut document = Document::new();
@@ -129,92 +291,42 @@ fn own(def: &WsdlDef, linker: &Linker<'_>, problems: &mut Vec<Diagnostic>) -> Op
             Ok(Content::Xml(Arc::new(document)))
         }
         Some(other) => Ok(Content::Text(other.text().into_owned())),
-    };
-    let mut wrong = |place: &crate::diag::Place, text: String| {
-        problems.push(Diagnostic::error(codes::INVALID_VALUE, place.clone(), text));
-    };
-    let document = match &def.source {
-        WsdlSource::Document(document) => document.clone(),
-        WsdlSource::Key(key) => match xml(key) {
-            Ok(Content::Xml(document)) => document,
-            Ok(Content::Text(_)) => {
-                wrong(
-                    &def.place,
-                    format!("the local entry \"{key}\" is not a WSDL"),
-                );
-                return None;
-            }
-            Err(problem) => {
-                wrong(&def.place, problem);
-                return None;
-            }
-        },
-    };
-    let root = document.root_element()?;
-    let namespace = document.namespace(root);
-    let version2 = WSDL20.contains(&namespace) && document.local_name(root) == "description";
-    if !version2 && !document.is_element(root, WSDL11, "definitions") {
-        wrong(
-            &def.place,
-            format!(
-                "<{}> of namespace \"{namespace}\" is neither a WSDL 1.1 nor a WSDL 2.0 description",
-                document.local_name(root)
-            ),
-        );
-        return None;
     }
-    let mut resources = Vec::new();
-    for resource in &def.resources {
-        match xml(&resource.key) {
-            Ok(content) => resources.push((resource.location.clone(), content)),
-            Err(problem) => wrong(&resource.place, problem),
-        }
-    }
-    Some(Own {
-        version2,
-        document,
-        resources,
-        keep_addresses: def.keep_addresses,
-    })
 }
 
-/// Puts this server's addresses in place of those in the document, and those of its resources in
-/// place of the locations of imports.
-fn rewrite(document: &mut Document, own: &Own, at: &Addresses) {
-    let mut changes: Vec<(NodeId, &str, String)> = Vec::new();
-    if let Some(root) = document.root_element() {
-        for node in document.descendants(root) {
-            let (namespace, name) = (document.namespace(node), document.local_name(node));
-            let attribute = match name {
-                "address" if ADDRESS.contains(&namespace) => "location",
-                "endpoint" if WSDL20.contains(&namespace) => "address",
-                "import" | "include" | "redefine" if namespace == SCHEMA => "schemaLocation",
-                "import" | "include" if namespace == WSDL11 || WSDL20.contains(&namespace) => {
-                    "location"
-                }
-                _ => continue,
-            };
-            let Some(old) = document.attribute(node, "", attribute) else {
-                continue;
-            };
-            if matches!(name, "address" | "endpoint") {
-                if !own.keep_addresses {
-                    changes.push((node, attribute, at.like(old).to_owned()));
-                }
-            } else if own.resources.iter().any(|(location, _)| location == old) {
-                let item = if attribute == "location" {
-                    "wsdl"
-                } else {
-                    "xsd"
-                };
-                let address = format!("{}?{item}={}", at.here, encode(old));
-                changes.push((node, attribute, address));
-            }
+async fn read(
+    remote: &Remote,
+    services: &Services,
+    endpoints: &Endpoints,
+) -> Result<Known, String> {
+    let url = match remote {
+        Remote::Url(url) => url.clone(),
+        Remote::Endpoint(name) => {
+            let endpoint = endpoints
+                .named(name)
+                .ok_or_else(|| format!("endpoint \"{name}\" is not defined"))?;
+            let mut described = Vec::new();
+            endpoint.kind.describe(services.clock.now(), &mut described);
+            let address = described.into_iter().find_map(|d| d.address);
+            let address =
+                address.ok_or_else(|| format!("endpoint \"{name}\" has no address of its own"))?;
+            format!("{}?wsdl", address.split('?').next().unwrap_or_default())
         }
+    };
+    let client = services
+        .outside
+        .client(&Options::default())
+        .map_err(|e| e.to_string())?;
+    let within = services.settings.endpoint.global_timeout;
+    let answer = outside::fetch(&client, client.get(&url), within, MOST)
+        .await
+        .map_err(|e| e.to_string())?;
+    if answer.status != 200 {
+        return Err(answer.status_line);
     }
-    for (node, attribute, value) in changes {
-        document.set_attribute(node, "", "", attribute, &value);
-    }
+    let document = Document::parse(answer.body.into(), &services.limits.xml)
+        .map_err(|e| format!("it is not well-formed: {e}"))?;
+    Known::new(Arc::new(document))
 }
 
 fn encode(text: &str) -> String {

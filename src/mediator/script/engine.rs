@@ -81,10 +81,16 @@ impl Engine {
         self.deadline
             .set(Instant::now().checked_add(self.limits.time));
         let (host, outcome) = host::with(host, || self.attempt(program, arguments));
-        let outcome = outcome.unwrap_or_else(|e| Outcome::Failed(e.to_string()));
-        if matches!(outcome, Outcome::Failed(_)) {
+        let outcome = outcome.unwrap_or_else(|e| match e {
+            Error::Allocation => Outcome::Failed("out of memory".to_owned()),
+            other => Outcome::Failed(other.to_string()),
+        });
+        match &outcome {
+            // The memory may be held by another script.
+            Outcome::Failed(text) if text.contains("out of memory") => self.machine = None,
             // What a script that was stopped left behind is nobody's.
-            self.forget(&program.id);
+            Outcome::Failed(_) => self.forget(&program.id),
+            Outcome::Value(_) | Outcome::NoFunction => {}
         }
         self.keep_in_bounds();
         let late = self.deadline.take().is_some_and(|d| Instant::now() >= d);
@@ -248,8 +254,10 @@ fn invoke<'js>(
 
 /// What to say about a failure: the exception, and where it was thrown.
 fn explain(ctx: &Ctx<'_>, error: &Error) -> String {
-    if !matches!(error, Error::Exception) {
-        return error.to_string();
+    match error {
+        Error::Exception => {}
+        Error::Allocation => return "out of memory".to_owned(),
+        other => return other.to_string(),
     }
     let thrown = ctx.catch();
     match thrown.as_exception() {
