@@ -352,15 +352,14 @@ impl Leaf {
     /// # Errors
     /// The fault of the attempt, with `ERROR_*` set and the state moved. The request body is back in
     /// the message when no byte of it left.
-    pub async fn send_to(
-        &self,
-        cx: SendContext<'_>,
-        message: &mut Message,
-        destination: Destination<'_>,
+    pub fn send_to<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        message: &'a mut Message,
+        destination: Destination<'a>,
         parent: Parent,
-    ) -> Result<Sent, Fault> {
+    ) -> impl Future<Output = Result<Sent, Fault>> + Send + 'a {
         self.send_as(cx, message, destination, parent, Attempt::default())
-            .await
     }
 
     /// As [`Leaf::send_to`], with credentials.
@@ -461,6 +460,8 @@ impl Leaf {
             || optimize.is_some()
             || (self.def.addressing.is_some() && has_body)
             || message.wants_parsed_body()
+            || message.looked.is_some() && (format.is_some() || !services.rules.content_type)
+            || message.is_other_than_seen()
             || message.properties.is_true("PRESERVE_ENVELOPE")
         {
             message.build(&services.limits).await?;

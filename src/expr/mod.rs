@@ -2,16 +2,18 @@
 
 mod json_eval;
 pub mod jsonpath;
+mod look;
 mod scope;
 pub mod synapse;
 pub mod xpath;
 
+pub use look::{Around, Effects};
 pub use scope::{LocalEntries, Scope};
-pub use xpath::Namespaces;
+pub use xpath::{Namespaces, Need, Wanted};
 
 pub use json_eval::JsonEval;
 
-use crate::message::{Body, Fault, Message, Value};
+use crate::message::{Answer, Body, Fault, Message, Value};
 use jsonpath::JsonPath;
 use synapse::{Exception, Expression, Failure, Problem};
 use xpath::XPath;
@@ -156,6 +158,23 @@ impl Expr {
         }
     }
 
+    /// What of the body must be there before it is evaluated.
+    pub fn need(&self, wanted: Wanted) -> Need {
+        match self {
+            Expr::XPath(xpath) => xpath.need(wanted),
+            other if other.needs_body() => Need::Tree,
+            _ => Need::Nothing,
+        }
+    }
+
+    /// Tells an expression that can be looked for from all others.
+    pub fn id(&self) -> Option<u64> {
+        match self {
+            Expr::XPath(xpath) => Some(xpath.id()),
+            Expr::Json { .. } | Expr::JsonFrom { .. } | Expr::Synapse { .. } => None,
+        }
+    }
+
     /// The string result; `None` is the reference's null (spec 05 §2.1).
     ///
     /// # Errors
@@ -163,9 +182,13 @@ impl Expr {
     pub fn string(&self, scope: &Scope<'_>) -> Result<Option<String>, Fault> {
         self.view(scope)?;
         match self {
-            Expr::XPath(xpath) => xpath
-                .string_value_of(scope)
-                .map_err(|e| self.failure(&e.message)),
+            Expr::XPath(xpath) => match scope.message.answers.get(xpath.id()) {
+                Some(Answer::Text(text)) => Ok(text.clone()),
+                Some(Answer::Error(cause)) => Err(self.failure(cause)),
+                _ => xpath
+                    .string_value_of(scope)
+                    .map_err(|e| self.failure(&e.message)),
+            },
             Expr::Json { path, .. } => Ok(Some(json_string(path, scope.message))),
             Expr::JsonFrom { eval, .. } => eval.string(scope).map(Some),
             Expr::Synapse { expression, .. } => expression
@@ -197,12 +220,13 @@ impl Expr {
     pub fn boolean(&self, scope: &Scope<'_>) -> Result<bool, Fault> {
         self.view(scope)?;
         match self {
-            Expr::XPath(xpath) => xpath.boolean(scope).map_err(|e| {
-                let mut fault =
-                    Fault::mediation(format!("Error evaluating Expression : {}", self.text()));
-                fault.detail = Some(e.message);
-                fault
-            }),
+            Expr::XPath(xpath) => match scope.message.answers.get(xpath.id()) {
+                Some(Answer::Boolean(holds)) => Ok(*holds),
+                Some(Answer::Error(cause)) => Err(self.no_boolean(cause)),
+                _ => xpath
+                    .boolean(scope)
+                    .map_err(|e| self.no_boolean(&e.message)),
+            },
             Expr::Json { path, .. } => {
                 Ok(json_string(path, scope.message).eq_ignore_ascii_case("true"))
             }
@@ -226,6 +250,12 @@ impl Expr {
             true => xml_view(scope),
             false => Ok(()),
         }
+    }
+
+    fn no_boolean(&self, cause: &str) -> Fault {
+        let mut fault = Fault::mediation(format!("Error evaluating Expression : {}", self.text()));
+        fault.detail = Some(cause.to_owned());
+        fault
     }
 
     fn failure(&self, cause: &str) -> Fault {
@@ -389,6 +419,19 @@ impl Dynamic {
         match self {
             Dynamic::Static(_) => false,
             Dynamic::Expr(expr) => expr.needs_body(),
+        }
+    }
+
+    /// What of the body must be there first.
+    pub fn need(&self) -> Need {
+        self.expr().map_or(Need::Nothing, |e| e.need(Wanted::Text))
+    }
+
+    /// The expression, when it is one.
+    pub fn expr(&self) -> Option<&Expr> {
+        match self {
+            Dynamic::Static(_) => None,
+            Dynamic::Expr(expr) => Some(expr),
         }
     }
 

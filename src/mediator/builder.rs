@@ -5,6 +5,7 @@
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
+use crate::expr::Need;
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -84,8 +85,8 @@ impl Definition for Builder {
 }
 
 impl Mediate for Builder {
-    fn needs_body(&self) -> bool {
-        true
+    fn need(&self) -> Need {
+        Need::Tree
     }
 
     fn mediate(&self, _cx: &Context<'_>, _message: &mut Message) -> Result<Flow, Fault> {

@@ -2,6 +2,7 @@
 //! instead of being refused.
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run};
+use crate::expr::Need;
 use crate::message::{Fault, Message};
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ impl Definition for Refused {
 }
 
 impl Mediate for Refused {
-    fn needs_body(&self) -> bool {
-        false
+    fn need(&self) -> Need {
+        Need::Nothing
     }
 
     fn mediate(&self, _cx: &Context<'_>, _message: &mut Message) -> Result<Flow, Fault> {

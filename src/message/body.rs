@@ -86,6 +86,32 @@ impl Body {
         }
     }
 
+    /// The bytes that have come so far of a body that is not parsed, and whether they are all.
+    pub fn seen(&self) -> Option<(&[u8], bool)> {
+        match self {
+            Body::Stream(stream) => Some((stream.seen(), false)),
+            Body::Bytes(bytes) => Some((bytes, true)),
+            Body::Empty | Body::Built(_) => None,
+        }
+    }
+
+    /// Waits for more bytes of a stream without taking them out of it.
+    ///
+    /// # Errors
+    /// As [`Body::collect`]; the body is lost then.
+    pub async fn look(&mut self, limit: usize) -> Result<(), Fault> {
+        if let Body::Stream(stream) = self
+            && let Some(whole) = stream.look(limit).await.map_err(stream_fault)?
+        {
+            *self = if whole.is_empty() {
+                Body::Empty
+            } else {
+                Body::Bytes(whole)
+            };
+        }
+        Ok(())
+    }
+
     /// The same body once more. A stream cannot be in two places and is empty in the copy: collect
     /// it first.
     pub(super) fn copy(&self) -> Body {

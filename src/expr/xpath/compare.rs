@@ -213,15 +213,15 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
 
 /// Smallest and largest number of a side, as only the extremes matter for an existential `<`;
 /// nothing when no number is there.
-#[derive(Clone, Copy)]
-struct Bounds(Option<(f64, f64)>);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds(Option<(f64, f64)>);
 
 impl Bounds {
-    fn of(number: f64) -> Bounds {
+    pub(super) fn of(number: f64) -> Bounds {
         Bounds((!number.is_nan()).then_some((number, number)))
     }
 
-    fn of_bool(value: bool) -> Bounds {
+    pub(super) fn of_bool(value: bool) -> Bounds {
         Bounds::of(f64::from(u8::from(value)))
     }
 
@@ -236,7 +236,7 @@ impl Bounds {
     }
 
     /// `>=` is that of Java's `Double.compareTo`, for which -0 is less than 0.
-    fn holds(self, relation: Relation, other: Bounds) -> bool {
+    pub(super) fn holds(self, relation: Relation, other: Bounds) -> bool {
         let (Some((min, max)), Some((other_min, other_max))) = (self.0, other.0) else {
             return false;
         };

@@ -279,6 +279,13 @@ fn append_only(node: Node<'_>, expression: &str, scope: &dyn Scope, out: &mut St
     append(node, as_xml, scope, out);
 }
 
+/// What a single element becomes for the text directly in it; `None` when it becomes XML.
+pub(super) fn element_text(own: &str) -> Option<String> {
+    let no_break_free = own.replace('\u{A0}', " ");
+    let trimmed = java_trim(&no_break_free);
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
+}
+
 fn append(node: Node<'_>, as_xml: bool, scope: &dyn Scope, out: &mut String) {
     let document = node.document;
     if node.attribute.is_some() {

@@ -4,6 +4,7 @@
 //! where an axis can have broken that.
 
 use super::axes::{self, Test, View};
+use super::peek::Found;
 use super::program::{Axis, Expr, Operator, Path, Predicate, Program, Start, Step, Variable};
 use super::{EvalError, Node, PropertyValue, Scope, convert};
 use crate::xml::Document;
@@ -104,6 +105,8 @@ pub(super) struct Evaluator<'p, 'a> {
     /// Per name slot: the document it was looked up in last, and the id there.
     names: Vec<Option<(&'a Document, Option<u32>)>>,
     budget: u64,
+    /// What a look into the body found.
+    found: &'p [Found],
 }
 
 impl<'p, 'a: 'p> Evaluator<'p, 'a> {
@@ -125,6 +128,30 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             view,
             names: Vec::new(),
             budget,
+            found: &[],
+        }
+    }
+
+    /// An evaluator of a program that asks for what was found in the body.
+    pub(super) fn after_look(
+        program: &'p Program,
+        scope: &'a dyn Scope,
+        budget: u64,
+        found: &'p [Found],
+    ) -> Evaluator<'p, 'a> {
+        Evaluator {
+            found,
+            ..Evaluator::new(program, scope, budget)
+        }
+    }
+
+    /// The answer of a probe. One that is not known yet is never asked for.
+    pub(super) fn found(&self, number: usize) -> Val<'p, 'a> {
+        match self.found.get(number) {
+            Some(Found::Bool(b)) => Val::Bool(*b),
+            Some(Found::Number(n)) => Val::Num(*n),
+            Some(Found::Text(text)) => Val::Str(Cow::Borrowed(text)),
+            Some(Found::Unknown) | None => Val::Null,
         }
     }
 
@@ -511,10 +538,9 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             }
             Axis::Descendant if plain => {
                 if let Test::Element(id) = test {
-                    for n in document.descendants(from.node) {
-                        self.tick()?;
-                        if document.element_name_id(n) == id && visit(self, Node::new(document, n))?
-                        {
+                    for (n, looked_at) in document.elements_named(from.node, id) {
+                        self.spend(looked_at)?;
+                        if visit(self, Node::new(document, n))? {
                             return Ok(true);
                         }
                     }
