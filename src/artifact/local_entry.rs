@@ -47,7 +47,6 @@ impl LocalEntryDef {
 
 /// Files are read once, when the artifact is read.
 fn from_source(reader: &mut Reader, element: Element<'_, '_>, src: &str) -> Option<LocalEntryDef> {
-    const MAX: u64 = 16 << 20;
     let place = reader.attribute_place(element, "src");
     let Some(path) = src.strip_prefix("file:") else {
         reader.unsupported(
@@ -57,19 +56,10 @@ fn from_source(reader: &mut Reader, element: Element<'_, '_>, src: &str) -> Opti
         );
         return None;
     };
-    let path = path.strip_prefix("//").unwrap_or(path);
-    let read = std::fs::metadata(path).and_then(|m| {
-        if m.len() > MAX {
-            return Err(std::io::Error::other(format!(
-                "the file is larger than {MAX} bytes"
-            )));
-        }
-        std::fs::read(path)
-    });
-    let bytes = match read {
-        Ok(bytes) => Bytes::from(bytes),
-        Err(e) => {
-            reader.error(codes::UNREADABLE, place, format!("cannot read {path}: {e}"));
+    let bytes = match read_file(path) {
+        Ok(bytes) => bytes,
+        Err(problem) => {
+            reader.error(codes::UNREADABLE, place, problem);
             return None;
         }
     };
@@ -84,4 +74,23 @@ fn from_source(reader: &mut Reader, element: Element<'_, '_>, src: &str) -> Opti
         value,
         endpoint: None,
     })
+}
+
+/// Reads the file that a `file:` address names, up to a limit.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(super) fn read_file(path: &str) -> Result<Bytes, String> {
+    const MAX: u64 = 16 << 20;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let read = std::fs::metadata(path).and_then(|m| {
+        if m.len() > MAX {
+            return Err(std::io::Error::other(format!(
+                "the file is larger than {MAX} bytes"
+            )));
+        }
+        std::fs::read(path)
+    });
+    read.map(Bytes::from)
+        .map_err(|e| format!("cannot read {path}: {e}"))
 }

@@ -3,14 +3,17 @@
 pub mod local_entry;
 pub mod proxy;
 pub mod template;
+pub mod wsdl;
 
 pub use local_entry::LocalEntryDef;
 pub use proxy::ProxyDef;
 pub use template::TemplateDef;
+pub use wsdl::WsdlDef;
 
 use crate::diag::{Diagnostic, Place, Source, codes, nearest};
 use crate::endpoint::{self, EndpointDef};
 use crate::mediator::SequenceDef;
+use crate::settings::Unsupported;
 use crate::syntax::{self, Element, Reader};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -116,7 +119,7 @@ const LATER: &[&str] = &[
 const IGNORED: &[&str] = &["registry", "taskManager"];
 
 /// Reads one file.
-pub fn parse_file(source: &Arc<Source>) -> FileContent {
+pub fn parse_file(source: &Arc<Source>, unsupported: Unsupported) -> FileContent {
     let mut out = FileContent::default();
     let whole = || Faulty {
         file: source.path().to_owned(),
@@ -141,11 +144,11 @@ pub fn parse_file(source: &Arc<Source>) -> FileContent {
         let children = reader.children(root);
         out.diagnostics.extend(reader.into_diagnostics());
         for child in children {
-            read(source, child, &mut out);
+            read(source, unsupported, child, &mut out);
         }
     } else {
         out.diagnostics.extend(reader.into_diagnostics());
-        read(source, root, &mut out);
+        read(source, unsupported, root, &mut out);
     }
     dedup_namespace_warnings(&mut out.diagnostics);
     out
@@ -157,8 +160,14 @@ fn dedup_namespace_warnings(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.retain(|d| d.code != codes::NO_NAMESPACE || !std::mem::replace(&mut seen, true));
 }
 
-fn read(source: &Arc<Source>, element: Element<'_, '_>, out: &mut FileContent) {
+fn read(
+    source: &Arc<Source>,
+    unsupported: Unsupported,
+    element: Element<'_, '_>,
+    out: &mut FileContent,
+) {
     let mut reader = Reader::new(source);
+    reader.unsupported_mediators = unsupported;
     let artifact = read_artifact(&mut reader, element);
     let failed = reader.errors() > 0;
     out.diagnostics.extend(reader.into_diagnostics());

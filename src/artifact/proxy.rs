@@ -1,5 +1,6 @@
 //! `<proxy>`: a proxy service (spec 01 §6.1).
 
+use super::WsdlDef;
 use crate::diag::{Diagnostic, Place, codes};
 use crate::endpoint::{self, EndpointDef};
 use crate::mediator::ListDef;
@@ -30,6 +31,8 @@ pub struct ProxyDef {
     pub endpoint: Option<Arc<EndpointDef>>,
     /// The key of the target's `endpoint` attribute.
     pub endpoint_key: Option<String>,
+    /// The description that it publishes.
+    pub wsdl: Option<WsdlDef>,
 }
 
 /// A sequence by key or inline.
@@ -103,24 +106,29 @@ impl ProxyDef {
             fault_sequence: None,
             endpoint: None,
             endpoint_key: None,
+            wsdl: None,
         };
         let mut target = None;
+        let mut use_original = false;
+        let mut modify = true;
         for child in reader.children(element) {
             match reader.name(child) {
                 Some("target") => target = Some(child),
                 Some("description" | "enableAddressing") => {}
                 Some("parameter") => {
                     reader.known_attributes(child, &["name", "locked"]);
-                    reader.required(child, "name");
+                    let value = child.text().unwrap_or_default().trim();
+                    match reader.required(child, "name") {
+                        Some("useOriginalwsdl") => {
+                            use_original = value.eq_ignore_ascii_case("true")
+                        }
+                        Some("modifyUserWSDLPortAddress") => {
+                            modify = !value.eq_ignore_ascii_case("false");
+                        }
+                        _ => {}
+                    }
                 }
-                Some("publishWSDL") => {
-                    let place = reader.place(child);
-                    reader.warning(
-                        codes::UNSUPPORTED,
-                        place,
-                        "<publishWSDL> is not served yet; the proxy service itself works",
-                    );
-                }
+                Some("publishWSDL") => out.wsdl = WsdlDef::parse(reader, child),
                 Some(name @ ("policy" | "enableSec")) => {
                     let place = reader.place(child);
                     reader.unsupported(
@@ -131,6 +139,9 @@ impl ProxyDef {
                 }
                 _ => reader.unknown_element(child, "proxy", CHILDREN),
             }
+        }
+        if let Some(wsdl) = &mut out.wsdl {
+            wsdl.keep_addresses = use_original && !modify;
         }
         let Some(target) = target else {
             let place = reader.place(element);

@@ -7,7 +7,7 @@ use crate::diag::{Diagnostic, Place, Source, codes};
 use crate::endpoint::Stores;
 use crate::engine::Engine;
 use crate::plan::{Counts, Plan, link};
-use crate::settings::Settings;
+use crate::settings::{Settings, Unsupported};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,7 +150,7 @@ impl Deployer {
             }
             return;
         }
-        let content = read_file(file);
+        let content = read_file(file, self.settings.deploy.unsupported_mediators);
         report
             .diagnostics
             .extend(content.diagnostics.iter().cloned());
@@ -230,11 +230,11 @@ fn take(loaded: &Loaded) -> Loaded {
 }
 
 /// Reads one file's text as artifacts.
-pub fn read_file(file: &SourceFile) -> FileContent {
+pub fn read_file(file: &SourceFile, unsupported: Unsupported) -> FileContent {
     match std::str::from_utf8(&file.text) {
         Ok(text) => {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            parse_file(&Source::new(&file.path, text))
+            parse_file(&Source::new(&file.path, text), unsupported)
         }
         Err(e) => {
             // Shown with the bytes that are text, so that the place can be seen.

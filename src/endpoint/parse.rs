@@ -18,7 +18,6 @@ use crate::message::SequenceId;
 use crate::message::addressing::Version;
 use crate::message::outgoing::{Format, addressing_version};
 use crate::syntax::{Element, Reader};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,7 +149,7 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         on_error: element
             .attribute("onError")
             .map(|n| (n.to_owned(), reader.attribute_place(element, "onError"))),
-        fingerprint: fingerprint(reader, element),
+        fingerprint: reader.fingerprint(element),
         place: reader.place(element),
     };
     let reference = if is_dynamic_key(element) {
@@ -281,17 +280,6 @@ pub fn reference(reader: &mut Reader, element: Element<'_, '_>, attribute: &str)
             place,
         }),
     }
-}
-
-fn fingerprint(reader: &Reader, element: Element<'_, '_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    reader
-        .source
-        .text()
-        .get(element.range())
-        .unwrap_or_default()
-        .hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Reads the children of a group: endpoints and members.

@@ -113,6 +113,17 @@ impl Stores {
         self.get(format!("sessions {path}"), 0)
     }
 
+    /// State of another kind, such as a mediator's: one value for each kind and path while the
+    /// fingerprint stays the same.
+    pub fn shared<T: Default + Send + Sync + 'static>(
+        &self,
+        kind: &str,
+        path: &str,
+        fingerprint: u64,
+    ) -> Arc<T> {
+        self.get(format!("{kind} {path}"), fingerprint)
+    }
+
     /// The OAuth tokens of an http endpoint.
     pub fn tokens(&self, path: &str, fingerprint: u64) -> Arc<Tokens> {
         self.get(format!("tokens {path}"), fingerprint)

@@ -77,6 +77,7 @@ mod tests {
                     in_sequence: Incoming::None,
                     endpoint: None,
                     missing_endpoint: None,
+                    wsdl: crate::plan::wsdl::Wsdl::default(),
                     route: Arc::new(Route {
                         label: Arc::from(""),
                         out: Out::Client,

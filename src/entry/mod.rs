@@ -1,6 +1,7 @@
 //! What starts a flow. For now: requests of the HTTP listeners, dispatched to proxy services and
 //! to the main sequence (spec 01 §6.4, §15).
 
+mod describe;
 mod dispatch;
 
 pub use dispatch::{Found, find_service};
@@ -82,7 +83,18 @@ fn begin(
             message.service_end = end;
             let postfix = message.uri.path().get(end..).unwrap_or_default();
             message.rest_postfix = postfix_of(postfix, message.uri.query());
+            let asked = match proxy.wsdl.is_remote() {
+                true => describe::asked(&services.settings, &exchange, &message, &proxy),
+                false => None,
+            };
             Box::pin(async move {
+                if let Some(asked) = asked
+                    && let Some(response) =
+                        Box::pin(remote(&services, &plan, &proxy, &shared, asked)).await
+                {
+                    shared.answer(response);
+                    return;
+                }
                 engine::run_proxy(&services, &plan, &proxy, &shared, &mut message).await;
             })
         }
@@ -98,6 +110,27 @@ fn begin(
         }
     };
     Ok((exchange, flow))
+}
+
+/// The description of a service that is kept elsewhere.
+async fn remote(
+    services: &Services,
+    plan: &Plan,
+    proxy: &Proxy,
+    exchange: &Exchange,
+    asked: describe::Asked,
+) -> Option<Response<BodyStream>> {
+    match proxy.wsdl.fetch(services, &plan.library.endpoints).await {
+        Ok(known) => describe::answer(&asked, proxy, known.as_ref()),
+        Err(problem) => {
+            let text = format!(
+                "The WSDL of the proxy service {} cannot be read: {problem}",
+                proxy.name
+            );
+            tracing::warn!(target: "ProxyService", "{text}");
+            Some(engine::refuse(exchange, false, text))
+        }
+    }
 }
 
 /// Makes the message and its exchange from a request.
@@ -168,7 +201,11 @@ fn check(
                 let text = format!("The service {} is inactive", proxy.name);
                 return Some(engine::refuse(exchange, json, text));
             }
-            None
+            if proxy.wsdl.is_remote() {
+                return None;
+            }
+            let asked = describe::asked(settings, exchange, message, proxy)?;
+            describe::answer(&asked, proxy, None)
         }
         None if plan.main_route.is_none() => Some(plain(StatusCode::SERVICE_UNAVAILABLE)),
         None if message.method == Method::GET => {

@@ -3,7 +3,7 @@
 use super::{ListDef, OnError, Sequence, TemplateId};
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Endpoint, EndpointDef, EndpointTemplate, Names, Stores};
-use crate::expr::Dynamic;
+use crate::expr::{Dynamic, LocalEntries};
 use crate::message::{EndpointId, SequenceId};
 use crate::settings::Settings;
 use std::collections::HashMap;
@@ -26,6 +26,8 @@ pub struct Linker<'a> {
     pub sequence_names: &'a HashMap<String, SequenceId>,
     /// Ids of named endpoints.
     pub endpoint_names: &'a HashMap<String, EndpointId>,
+    /// Local entries.
+    pub entries: &'a LocalEntries,
     /// Runtime state that survives reloads.
     pub stores: &'a Stores,
     /// Settings.
@@ -49,6 +51,7 @@ impl<'a> Linker<'a> {
     pub fn new(
         sequence_names: &'a HashMap<String, SequenceId>,
         endpoint_names: &'a HashMap<String, EndpointId>,
+        entries: &'a LocalEntries,
         stores: &'a Stores,
         settings: &'a Settings,
     ) -> Linker<'a> {
@@ -57,6 +60,7 @@ impl<'a> Linker<'a> {
         Linker {
             sequence_names,
             endpoint_names,
+            entries,
             stores,
             settings,
             templates: HashMap::new(),
@@ -84,6 +88,13 @@ impl<'a> Linker<'a> {
     /// The path of the artifact part that is being linked.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The path of the artifact that is being linked.
+    pub fn artifact_path(&self) -> &str {
+        let end = self.path.get(1..).and_then(|p| p.find('/'));
+        let end = end.map_or(self.path.len(), |at| at + 1);
+        self.path.get(..end).unwrap_or_default()
     }
 
     /// Links a named sequence: its references are remembered as its own.

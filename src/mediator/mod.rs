@@ -3,11 +3,14 @@
 
 mod aggregate;
 mod branch;
+mod builder;
+mod cache;
 mod call;
 mod callout;
 mod clone;
 mod condition;
 mod conditional_router;
+mod db;
 mod drop;
 mod filter;
 mod foreach;
@@ -21,11 +24,14 @@ mod list;
 mod log;
 mod loopback;
 mod makefault;
+mod outcome;
 mod payload;
 mod property;
+mod refused;
 mod respond;
 mod rest;
 mod scatter_gather;
+mod script;
 mod send;
 pub mod sequence;
 mod settle;
@@ -33,6 +39,7 @@ mod split;
 mod switch;
 mod target;
 mod template;
+mod throttle;
 mod throw_error;
 mod variable;
 
@@ -51,6 +58,7 @@ use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Boxed, SendContext, Services};
 use crate::expr::{Around, Expr, Need, Scope, Wanted};
 use crate::message::{Exchange, Fault, Message};
+use crate::settings::Unsupported;
 use crate::syntax::{Element, Reader};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -191,11 +199,15 @@ pub struct Spec {
 /// All mediators, by name.
 pub const TABLE: &[Spec] = &[
     aggregate::SPEC,
+    builder::SPEC,
+    cache::SPEC,
     call::SPEC,
     template::SPEC,
     callout::SPEC,
     clone::SPEC,
     conditional_router::SPEC,
+    db::LOOKUP,
+    db::REPORT,
     drop::SPEC,
     filter::SPEC,
     foreach::SPEC,
@@ -209,9 +221,11 @@ pub const TABLE: &[Spec] = &[
     property::SPEC,
     respond::SPEC,
     scatter_gather::SPEC,
+    script::SPEC,
     send::SPEC,
     sequence::SPEC,
     switch::SPEC,
+    throttle::SPEC,
     throw_error::SPEC,
     variable::SPEC,
 ];
@@ -226,15 +240,11 @@ const REFUSED: &[(&str, &str)] = &[
         "bean",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
-    ("builder", ""),
-    ("cache", ""),
     (
         "class",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
     ("datamapper", ""),
-    ("dblookup", ""),
-    ("dbreport", ""),
     (
         "ejb",
         "Java classes cannot run here; call a service instead",
@@ -251,14 +261,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("rewrite", ""),
     ("router", "it does not run on MI either; use <filter>"),
     ("rule", ""),
-    ("script", ""),
     ("smooks", ""),
     (
         "spring",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
     ("store", ""),
-    ("throttle", ""),
     (
         "transaction",
         "transactions over databases and queues do not run here; let the database or a service do what belongs together",
@@ -268,8 +276,28 @@ const REFUSED: &[(&str, &str)] = &[
     ("xslt", ""),
 ];
 
-/// Reads one mediator element.
+/// Reads one mediator element. With the setting `unsupported_mediators = "fault"` one that is not
+/// supported becomes one that faults.
 pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<ParsedMediator> {
+    let before = reader.findings();
+    let parsed = parse_strictly(reader, element);
+    if parsed.is_some() || reader.unsupported_mediators == Unsupported::Refuse {
+        return parsed;
+    }
+    let problem = reader.forgive_unsupported(before)?;
+    let name = element.tag_name().name();
+    let known = TABLE.iter().map(|s| s.name);
+    Some(ParsedMediator {
+        name: known
+            .chain(REFUSED.iter().map(|r| r.0))
+            .find(|n| *n == name)
+            .unwrap_or("mediator"),
+        place: reader.place(element),
+        definition: Arc::new(refused::Refused::new(problem)),
+    })
+}
+
+fn parse_strictly(reader: &mut Reader, element: Element<'_, '_>) -> Option<ParsedMediator> {
     let place = reader.place(element);
     let name = element.tag_name().name();
     let known = reader.is_synapse(element);

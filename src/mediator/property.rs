@@ -469,3 +469,41 @@ fn set_axis2(message: &mut Message, name: &str, value: Value) {
     }
     message.axis2.set(name, value);
 }
+
+/// Sets a property in a scope that a script names; `false` when there is no such scope.
+///
+/// # Errors
+/// When a transport header cannot have this value.
+pub(super) fn set_in(
+    cx: &Context<'_>,
+    message: &mut Message,
+    scope: &str,
+    name: &str,
+    value: Value,
+) -> Result<bool, Fault> {
+    match in_scope(scope) {
+        Some(property) => property.set(cx, message, name, Some(value)).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Removes a property from a scope that a script names; `false` when there is no such scope.
+pub(super) fn remove_in(cx: &Context<'_>, message: &mut Message, scope: &str, name: &str) -> bool {
+    let property = in_scope(scope);
+    if let Some(property) = &property {
+        property.unset(cx, message, name);
+    }
+    property.is_some()
+}
+
+fn in_scope(scope: &str) -> Option<Property> {
+    let (_, scope) = SCOPES.iter().find(|(word, _)| *word == scope)?;
+    Some(Property {
+        name: Dynamic::Static(String::new()),
+        scope: *scope,
+        remove: false,
+        kind: ValueType::String,
+        source: None,
+        pattern: None,
+    })
+}

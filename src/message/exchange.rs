@@ -2,6 +2,7 @@
 
 use crate::message::props::Props;
 use crate::message::stream::BodyStream;
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +47,7 @@ pub struct Exchange {
     slot: Mutex<Option<http::Response<BodyStream>>>,
     last_resort: Mutex<Option<http::Response<BodyStream>>>,
     operation: Mutex<Props>,
+    held: Mutex<Vec<(usize, Box<dyn Any + Send>)>>,
 }
 
 impl Exchange {
@@ -73,6 +75,7 @@ impl Exchange {
             slot: Mutex::new(None),
             last_resort: Mutex::new(None),
             operation: Mutex::new(Props::new()),
+            held: Mutex::new(Vec::new()),
         }
     }
 
@@ -162,6 +165,31 @@ impl Exchange {
             changed.as_mut().await;
             changed.set(self.changed.notified());
         }
+    }
+
+    /// Keeps something, such as a permit, until the exchange ends or [`Exchange::release`]. One
+    /// thing per owner: `false` when it already has one.
+    pub fn hold(&self, owner: usize, thing: Box<dyn Any + Send>) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.iter().any(|(o, _)| *o == owner) {
+            return false;
+        }
+        held.push((owner, thing));
+        true
+    }
+
+    /// Drops what an owner keeps.
+    pub fn release(&self, owner: usize) {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(o, _)| *o != owner);
+    }
+
+    /// Whether an owner keeps something.
+    pub fn holds(&self, owner: usize) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().any(|(o, _)| *o == owner)
     }
 
     /// A request went out to a back-end.

@@ -38,6 +38,7 @@ use crate::message::media::Media;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -129,6 +130,8 @@ pub struct Message {
     pub client_options: Props,
     /// Properties of scope `analytics`.
     pub analytics: Props,
+    /// What the `cache` mediator remembers between a request and its response.
+    pub cache: Option<Arc<dyn Any + Send + Sync>>,
     /// Fault handlers, innermost last.
     pub fault_stack: Vec<Handler>,
     /// A leaf endpoint has been tried since the last `send` or `call` began (spec 02 §13.1).
@@ -192,6 +195,7 @@ impl Message {
             axis2: Props::new(),
             client_options: Props::new(),
             analytics: Props::new(),
+            cache: None,
             fault_stack: Vec::new(),
             last_endpoint: false,
             attempts: 0,
@@ -298,6 +302,7 @@ impl Message {
             axis2: self.axis2.clone(),
             client_options: self.client_options.clone(),
             analytics: self.analytics.clone(),
+            cache: self.cache.clone(),
             fault_stack: self.fault_stack.clone(),
             last_endpoint: self.last_endpoint,
             attempts: self.attempts,
@@ -687,6 +692,31 @@ impl Message {
             Some(host) => format!("{scheme}://{host}{path}/"),
             None => format!("{scheme}://{}{path}/", exchange.local),
         }
+    }
+
+    /// Puts a text in place of the body, read as `content_type` says. What the message says about
+    /// its content type stays.
+    ///
+    /// # Errors
+    /// When the text is not of that type; the body stays then.
+    pub fn set_payload(
+        &mut self,
+        text: impl Into<Bytes>,
+        content_type: &str,
+        limits: &BodyLimits,
+    ) -> Result<(), Fault> {
+        let source = body::Source {
+            raw: text.into(),
+            content_type,
+            query: None,
+            rest: true,
+            version: self.version,
+        };
+        let mut built = Built::parse(source, limits)?;
+        built.set_conversion(&limits.conversion);
+        built.set_json_limits(limits.json);
+        self.body = Body::Built(Box::new(built));
+        Ok(())
     }
 
     /// The envelope of a built body.

@@ -4,6 +4,7 @@
 use crate::artifact::{Definition, parse_file};
 use crate::diag::Source;
 use crate::mediator::SequenceDef;
+use crate::settings::Unsupported;
 use std::sync::{Arc, LazyLock};
 
 const TEXT: &str = r#"<definitions xmlns="http://ws.apache.org/ns/synapse">
@@ -31,7 +32,7 @@ const TEXT: &str = r#"<definitions xmlns="http://ws.apache.org/ns/synapse">
 </definitions>"#;
 
 static SEQUENCES: LazyLock<Vec<Arc<crate::artifact::Artifact>>> =
-    LazyLock::new(|| parse_file(&Source::new("built-in.xml", TEXT)).artifacts);
+    LazyLock::new(|| parse_file(&Source::new("built-in.xml", TEXT), Unsupported::Refuse).artifacts);
 
 /// The built-in sequences.
 pub(super) fn sequences() -> impl Iterator<Item = &'static SequenceDef> {

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod cycles;
+pub mod wsdl;
 
 use crate::artifact::proxy::SequenceRef;
 use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDef, TemplateDef};
@@ -14,6 +15,7 @@ use crate::message::{EndpointId, SequenceId};
 use crate::settings::Settings;
 use std::collections::HashMap;
 use std::sync::Arc;
+use wsdl::Wsdl;
 
 /// Everything that runs, immutable. Messages finish on the plan they started with.
 #[derive(Debug, Default)]
@@ -77,6 +79,8 @@ pub struct Proxy {
     pub missing_endpoint: Option<String>,
     /// Out and fault path.
     pub route: Arc<Route>,
+    /// What it publishes about itself.
+    pub wsdl: Wsdl,
 }
 
 /// The in path of a proxy service.
@@ -165,8 +169,15 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         .map(|(index, (name, _))| (name.clone(), EndpointId(id(index))))
         .collect();
 
+    let entries: LocalEntries = artifacts
+        .iter()
+        .filter_map(|a| match &a.definition {
+            Definition::LocalEntry(def) => Some((a.name.clone(), def.value.clone())),
+            _ => None,
+        })
+        .collect();
     stores.begin();
-    let mut linker = Linker::new(&sequence_names, &endpoint_names, stores, settings);
+    let mut linker = Linker::new(&sequence_names, &endpoint_names, &entries, stores, settings);
     linker.templates = artifacts
         .iter()
         .filter_map(|a| match &a.definition {
@@ -218,13 +229,6 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
     diagnostics.extend(found);
     stores.sweep();
 
-    let entries: LocalEntries = artifacts
-        .iter()
-        .filter_map(|a| match &a.definition {
-            Definition::LocalEntry(def) => Some((a.name.clone(), def.value.clone())),
-            _ => None,
-        })
-        .collect();
     let counts = Counts {
         proxies: proxies.len(),
         sequences: artifacts
@@ -339,7 +343,9 @@ fn link_proxy(def: &ProxyDef, linker: &mut Linker<'_>, default_fault: Option<Seq
                 Some(linker.add_list("fault", list, on_error.as_ref()))
             }
         };
+        let wsdl = Wsdl::link(def.wsdl.as_ref(), linker);
         Proxy {
+            wsdl,
             name: def.name.clone(),
             http: def.http,
             https: def.https,

@@ -274,8 +274,13 @@ impl Server {
 
     /// Stops accepting, lets running exchanges finish within the shutdown timeout, and ends the
     /// workers. Returns how many exchanges were cut.
-    pub async fn stop(self) -> usize {
+    pub fn stop(self) -> impl Future<Output = usize> {
+        // At once, not when somebody waits: what is asked from now on sees it.
         self.shutdown.stop();
+        self.end()
+    }
+
+    async fn end(self) -> usize {
         let cut = self.shutdown.drained(self.timeout).await;
         let _ = self.finish.send(true);
         let workers = self.workers;

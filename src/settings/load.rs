@@ -12,8 +12,8 @@ use super::error::{MAX_FILE_BYTES, SettingsError, SettingsProblem, SettingsWarni
 use super::read::{Document, Finding, Reader, flatten};
 use super::units::Unit::{Milliseconds, Seconds};
 use super::{
-    AdminUser, HostnameVerifier, Properties, Protocols, ProxyProfile, ProxySettings, Settings,
-    VerifyClient,
+    AdminUser, DataSourceSettings, HostnameVerifier, Properties, Protocols, ProxyProfile,
+    ProxySettings, Settings, Unsupported, VerifyClient,
 };
 
 /// Reads `deployment.toml` with the environment of this process. `None` yields the defaults.
@@ -195,6 +195,8 @@ fn settings(r: &Reader<'_>, base: &Path, environment: &Environment) -> Settings 
     endpoint(r, &mut s);
     json(r, &mut s);
     limits(r, &mut s);
+    script(r, &mut s);
+    database(r, &mut s);
     s
 }
 
@@ -787,6 +789,58 @@ fn json(r: &Reader<'_>, s: &mut Settings) {
     set(&mut json.no_primitive_replacement, r.text(&[replacement]));
 }
 
+fn script(r: &Reader<'_>, s: &mut Settings) {
+    let script = &mut s.script;
+    set(
+        &mut script.timeout,
+        r.duration(&["myelin.script_timeout"], Milliseconds, AT_LEAST),
+    );
+    set(
+        &mut script.memory_bytes,
+        r.bytes(&["myelin.script_memory_bytes"], 2 << 20),
+    );
+    let stack = r.integer(&["myelin.script_stack_bytes"], 16 << 10..=2 << 20);
+    set(
+        &mut script.stack_bytes,
+        stack.and_then(|n| n.try_into().ok()),
+    );
+    let threads = r.integer(&["myelin.script_threads"], 0..=256);
+    set(&mut script.threads, threads.and_then(|n| n.try_into().ok()));
+    set(&mut script.queue, r.size(&["myelin.script_queue"], 1));
+}
+
+fn database(r: &Reader<'_>, s: &mut Settings) {
+    let database = &mut s.database;
+    set(
+        &mut database.timeout,
+        r.duration(&["myelin.database_timeout"], Milliseconds, AT_LEAST),
+    );
+    set(
+        &mut database.pool_wait,
+        r.duration(&["myelin.database_wait"], Milliseconds, AT_LEAST),
+    );
+    set(
+        &mut database.max_connections,
+        r.size(&["myelin.max_database_connections"], 1),
+    );
+    s.data_sources = r.tables("datasource", |r| {
+        r.use_all_below("pool_options");
+        r.use_all_below("jdbc");
+        // The address says which driver it is.
+        let _ = r.text(&["driver"]);
+        Some(DataSourceSettings {
+            id: r.text(&["id"])?,
+            url: r.text(&["url"])?,
+            username: r.optional_text(&["username"]),
+            password: r.secret(&["password"]),
+            max_active: r.size(
+                &["pool_options.maxActive", "jdbc.pool_options.maxActive"],
+                1,
+            ),
+        })
+    });
+}
+
 fn limits(r: &Reader<'_>, s: &mut Settings) {
     let limits = &mut s.limits;
     set(
@@ -864,6 +918,14 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
         &mut limits.max_xml_nodes,
         r.size(&["myelin.max_xml_nodes"], 1),
     );
+    set(
+        &mut limits.max_cache_entries,
+        r.size(&["myelin.max_cache_entries"], 1),
+    );
+    set(
+        &mut limits.max_cache_bytes,
+        r.bytes(&["myelin.max_cache_bytes"], 0),
+    );
 
     let deploy = &mut s.deploy;
     let debounce = ["myelin.reload_debounce_ms"];
@@ -881,5 +943,13 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
         &mut deploy.max_folder_depth,
         r.integer(&["myelin.max_folder_depth"], 1..=256)
             .and_then(|n| n.try_into().ok()),
+    );
+    let words = [
+        ("refuse", Unsupported::Refuse),
+        ("fault", Unsupported::Fault),
+    ];
+    set(
+        &mut deploy.unsupported_mediators,
+        r.word(&["myelin.unsupported_mediators"], &words),
     );
 }

@@ -40,6 +40,12 @@ pub struct Settings {
     pub json: JsonSettings,
     /// Upper bounds that keep one message, client or artifact from taking the server down.
     pub limits: LimitSettings,
+    /// The `script` mediator.
+    pub script: ScriptSettings,
+    /// The mediators `dblookup` and `dbreport`.
+    pub database: DatabaseSettings,
+    /// Data sources that artifacts refer to by name. Default empty. TOML `[[datasource]]`.
+    pub data_sources: Vec<DataSourceSettings>,
     /// Deployment directory: hot deployment, scanning, watching.
     pub deploy: DeploySettings,
     /// `[system.parameter]` of the file, overlaid with what the command line gave as `-Dname=value`.
@@ -592,6 +598,12 @@ pub struct LimitSettings {
     pub max_xml_nodes: usize,
     /// Deepest nesting of JSON. Default 512. TOML `myelin.max_json_depth`.
     pub max_json_depth: usize,
+    /// Most responses that all `cache` mediators together keep. Default 100000.
+    /// TOML `myelin.max_cache_entries`.
+    pub max_cache_entries: usize,
+    /// Most bytes that all `cache` mediators together keep. Default 67108864 (64 MiB).
+    /// TOML `myelin.max_cache_bytes`.
+    pub max_cache_bytes: u64,
     /// Most values of one JSON text. Default 10000000. TOML `myelin.max_json_nodes`.
     pub max_json_nodes: usize,
     /// Most parts of a multipart body. Default 1000. TOML `myelin.max_multipart_parts`.
@@ -620,11 +632,95 @@ impl Default for LimitSettings {
             max_xml_name_bytes: 4096,
             max_xml_nodes: 10_000_000,
             max_json_depth: 512,
+            max_cache_entries: 100_000,
+            max_cache_bytes: 64 * 1024 * 1024,
             max_json_nodes: 10_000_000,
             max_multipart_parts: 1000,
             max_part_header_bytes: 16 * 1024,
         }
     }
+}
+
+/// What scripts may use. All of it is ours: TOML section `[myelin]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptSettings {
+    /// Longest run of a script for one message. Default 5 s. TOML `myelin.script_timeout`
+    /// (number = milliseconds).
+    pub timeout: Duration,
+    /// Most memory that the scripts of one thread hold, in bytes. Default 33554432 (32 MiB).
+    /// TOML `myelin.script_memory_bytes`.
+    pub memory_bytes: u64,
+    /// Most stack of one script, in bytes. Default 262144 (256 KiB).
+    /// TOML `myelin.script_stack_bytes`.
+    pub stack_bytes: usize,
+    /// Threads that run scripts, 0 = one per core, at least two. Default 0.
+    /// TOML `myelin.script_threads`.
+    pub threads: usize,
+    /// Most messages that wait for such a thread; more fault. Default 1000.
+    /// TOML `myelin.script_queue`.
+    pub queue: usize,
+}
+
+impl ScriptSettings {
+    /// How many threads there may be.
+    pub fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
+            threads => threads,
+        }
+    }
+}
+
+impl Default for ScriptSettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            memory_bytes: 32 * 1024 * 1024,
+            stack_bytes: 256 * 1024,
+            threads: 0,
+            queue: 1000,
+        }
+    }
+}
+
+/// The mediators `dblookup` and `dbreport`. All of it is ours: TOML section `[myelin]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// Longest time that one statement may take, the wait for a connection included. Default 60 s.
+    /// TOML `myelin.database_timeout` (number = milliseconds).
+    pub timeout: Duration,
+    /// Longest wait for a connection where the pool says nothing (`maxwait`). Default 30 s.
+    /// TOML `myelin.database_wait` (number = milliseconds).
+    pub pool_wait: Duration,
+    /// Most connections of one pool, whatever its `maxactive` says. Default 100.
+    /// TOML `myelin.max_database_connections`.
+    pub max_connections: u32,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(60),
+            pool_wait: Duration::from_secs(30),
+            max_connections: 100,
+        }
+    }
+}
+
+/// A database: one `[[datasource]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataSourceSettings {
+    /// Its name, without `jdbc/`. No default. TOML `id`.
+    pub id: String,
+    /// JDBC address. No default. TOML `url`.
+    pub url: String,
+    /// User. Default `None`. TOML `username`.
+    pub username: Option<String>,
+    /// Password. Default `None`. TOML `password`.
+    pub password: Option<Secret>,
+    /// Most connections. Default `None`: 8. TOML `pool_options.maxActive` or
+    /// `jdbc.pool_options.maxActive`.
+    pub max_active: Option<u32>,
 }
 
 /// Deployment directory: hot deployment, scanning, watching.
@@ -641,6 +737,19 @@ pub struct DeploySettings {
     pub max_artifact_bytes: u64,
     /// Deepest sub-folder that is read. Default 32. TOML `myelin.max_folder_depth`.
     pub max_folder_depth: usize,
+    /// What becomes of mediators that are not supported. Default [`Unsupported::Refuse`].
+    /// TOML `myelin.unsupported_mediators` (`refuse`, `fault`).
+    pub unsupported_mediators: Unsupported,
+}
+
+/// What becomes of a mediator that is not supported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unsupported {
+    /// Its artifact is not deployed.
+    #[default]
+    Refuse,
+    /// Its artifact is deployed, with a warning; a message that reaches it faults.
+    Fault,
 }
 
 impl Default for DeploySettings {
@@ -650,6 +759,7 @@ impl Default for DeploySettings {
             reload_debounce: Duration::from_millis(100),
             max_artifact_bytes: 16 * 1024 * 1024,
             max_folder_depth: 32,
+            unsupported_mediators: Unsupported::Refuse,
         }
     }
 }

@@ -387,7 +387,7 @@ fn warnings() {
             "[server]\nhostnam = 'x'\nenable_mtom = false",
             "[transport.http]\nlistenr.port = 1\ncore_worker_pool_size = 400\nio_buffer_size = 1",
             "[keystore.primary]\nfile_name = 'a.jks'\npassword = '$secret{not_looked_at}'\n[truststore]\ntype = 'JKS'",
-            "[[datasource]]\nid = 'x'\npassword = '$env{NOT_LOOKED_AT}'",
+            "[[event_handler]]\nid = 'x'\npassword = '$env{NOT_LOOKED_AT}'",
             "[user_store]\ntype = 'database'\nclass = 'x'",
             "[synapse_properties]\n'synapse.sal.endpoints.session.timeout.default' = 1\n'my.own' = 'x'",
             "[mediation.synapse]\nglobal_timeout_interval = 5\n[synapse_properties]\n'synapse.global_timeout_interval' = 6",
@@ -405,7 +405,7 @@ fn warnings() {
             warning: deployment.toml:4:1: "transport.http.io_buffer_size" has no effect: buffers are sized by the server
             warning: deployment.toml:1:2: "keystore" has no effect: Java key stores are not read; convert to PEM (keytool -importkeystore -deststoretype PKCS12, then openssl pkcs12) and set certificate_file and private_key_file in [transport.http.listener]
             warning: deployment.toml:4:2: "truststore" has no effect: Java trust stores are not read; export the certificates as PEM and set ca_file in [transport.http.sender] (back-ends) or [transport.http.listener] (clients)
-            warning: deployment.toml:1:3: key "datasource" is not supported and ignored
+            warning: deployment.toml:1:3: key "event_handler" is not supported and ignored
             warning: deployment.toml:1:2: section "user_store" is not supported and ignored
             warning: deployment.toml:2:1: key "synapse_properties.synapse.sal.endpoints.session.timeout.default" is not supported and ignored; did you mean "synapse_properties.synapse.sal.endpoints.sesssion.timeout.default"?
             warning: deployment.toml:3:1: key "synapse_properties.my.own" is not supported and ignored
@@ -511,4 +511,46 @@ fn properties_are_not_printed() {
         !shown.contains("hunter2") && shown.contains("trustStorePassword"),
         "{shown}"
     );
+}
+
+#[test]
+fn what_scripts_databases_and_caches_may_use() {
+    let settings = settings(
+        r#"
+[myelin]
+script_timeout = 250
+script_memory_bytes = 8388608
+script_stack_bytes = 65536
+script_threads = 3
+script_queue = 7
+database_timeout = "5s"
+database_wait = 100
+max_database_connections = 9
+max_cache_entries = 11
+max_cache_bytes = 0
+unsupported_mediators = "fault"
+
+[[datasource]]
+id = "Shop"
+url = "jdbc:postgresql://db/shop"
+username = "u"
+password = "p"
+jdbc.pool_options.maxActive = 4
+"#,
+    );
+    assert_eq!(settings.script.timeout, Duration::from_millis(250));
+    assert_eq!(settings.script.memory_bytes, 8 << 20);
+    assert_eq!(settings.script.stack_bytes, 64 << 10);
+    assert_eq!((settings.script.threads(), settings.script.queue), (3, 7));
+    assert_eq!(settings.database.timeout, Duration::from_secs(5));
+    assert_eq!(settings.database.pool_wait, Duration::from_millis(100));
+    assert_eq!(settings.database.max_connections, 9);
+    assert_eq!(settings.limits.max_cache_entries, 11);
+    assert_eq!(settings.limits.max_cache_bytes, 0);
+    assert_eq!(settings.deploy.unsupported_mediators, Unsupported::Fault);
+    let [source] = &settings.data_sources[..] else {
+        panic!("{:?}", settings.data_sources);
+    };
+    assert_eq!((source.id.as_str(), source.max_active), ("Shop", Some(4)));
+    assert_eq!(source.password, Some(Secret::new("p")));
 }

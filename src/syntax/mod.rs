@@ -3,7 +3,9 @@
 
 use crate::diag::{Code, Diagnostic, Place, Severity, Source, codes, nearest};
 use crate::expr::{Dynamic, Expr, ExprError, Namespaces, Template};
+use crate::settings::Unsupported;
 use roxmltree::Node;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// The namespace of Synapse artifacts.
@@ -22,6 +24,8 @@ pub type Element<'a, 'i> = Node<'a, 'i>;
 pub struct Reader {
     /// The file.
     pub source: Arc<Source>,
+    /// What becomes of mediators that are not supported.
+    pub unsupported_mediators: Unsupported,
     diagnostics: Vec<Diagnostic>,
     unqualified: bool,
     depth: usize,
@@ -32,6 +36,7 @@ impl Reader {
     pub fn new(source: &Arc<Source>) -> Reader {
         Reader {
             source: source.clone(),
+            unsupported_mediators: Unsupported::Refuse,
             diagnostics: Vec::new(),
             unqualified: false,
             depth: 0,
@@ -46,6 +51,29 @@ impl Reader {
     /// How many errors were found so far.
     pub fn errors(&self) -> usize {
         self.diagnostics.iter().filter(|d| d.is_error()).count()
+    }
+
+    /// How many findings there are so far.
+    pub fn findings(&self) -> usize {
+        self.diagnostics.len()
+    }
+
+    /// Turns the errors after the first `from` findings into warnings, if all of them say that
+    /// something is not supported; what they say.
+    pub fn forgive_unsupported(&mut self, from: usize) -> Option<String> {
+        let new = self.diagnostics.get_mut(from..)?;
+        let errors = || new.iter().filter(|d| d.is_error());
+        if errors().any(|d| d.code != codes::UNSUPPORTED) {
+            return None;
+        }
+        let first = errors().next()?.message.clone();
+        for diagnostic in new.iter_mut().filter(|d| d.is_error()) {
+            diagnostic.severity = Severity::Warning;
+            diagnostic
+                .message
+                .push_str("; a message that reaches it faults");
+        }
+        Some(first)
     }
 
     /// Adds a finding.
@@ -71,6 +99,14 @@ impl Reader {
         let out = read(self);
         self.depth -= 1;
         out
+    }
+
+    /// Changes whenever the text of the element does.
+    pub fn fingerprint(&self, element: Element<'_, '_>) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let text = self.source.text().get(element.range());
+        text.unwrap_or_default().hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The start tag of an element.

@@ -1,0 +1,193 @@
+//! What makes two requests equal (spec 03 §21): method, address, headers and, unless the request
+//! is a plain GET, HEAD or DELETE, the body.
+
+use crate::json;
+use crate::message::{Body, Built, Message, PayloadKind};
+use crate::xml::{Document, NodeId, NodeKind};
+use http::Method;
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// Which headers count.
+#[derive(Debug)]
+pub(super) enum HashedHeaders {
+    /// All.
+    All,
+    /// All but these (lower case).
+    Without(Vec<String>),
+    /// These (lower case).
+    Only(Vec<String>),
+}
+
+/// The hash of a request. A collision would give one client the answer of another, so it is a hash
+/// that nobody can make collide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key([u8; 32]);
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The key of a built request.
+pub(super) fn key_of(message: &Message, headers: &HashedHeaders) -> Key {
+    let mut hash = Hash(Sha256::new());
+    let method = message.request_method();
+    hash.part(method.as_str());
+    hash.part(&message.to_address().unwrap_or_default());
+    let mut fields: Vec<(&str, &[u8])> = message
+        .headers
+        .iter()
+        .filter(|(name, _)| !super::never_hashed(name))
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .filter(|(name, _)| match headers {
+            HashedHeaders::All => true,
+            HashedHeaders::Without(names) => !names.iter().any(|n| n == name),
+            HashedHeaders::Only(names) => names.iter().any(|n| n == name),
+        })
+        .collect();
+    fields.sort_unstable();
+    for (name, value) in fields {
+        hash.part(name);
+        hash.bytes(value);
+    }
+    let plain = [Method::GET, Method::HEAD, Method::DELETE].contains(&method);
+    if !(plain && message.rest)
+        && let Body::Built(built) = &message.body
+    {
+        hash.body(built);
+    }
+    Key(hash.0.finalize().into())
+}
+
+struct Hash(Sha256);
+
+impl Hash {
+    fn part(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    /// With its length, so that parts cannot run into each other.
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    fn body(&mut self, built: &Built) {
+        // White space between JSON tokens says nothing.
+        if let Some(raw) = built.json()
+            && let Ok(value) = json::parse(raw, &json::Limits::default())
+        {
+            let mut text = Vec::with_capacity(raw.len());
+            json::write(&value, &mut text);
+            return self.bytes(&text);
+        }
+        match (built.kind, built.unchanged()) {
+            (PayloadKind::Text | PayloadKind::Binary | PayloadKind::Form, Some(raw)) => {
+                self.bytes(raw);
+            }
+            _ => {
+                if let Ok(envelope) = built.envelope() {
+                    self.tree(&envelope.document, envelope.body());
+                }
+            }
+        }
+    }
+
+    /// An element with everything in it; prefixes and the order of attributes do not count.
+    fn tree(&mut self, document: &Document, top: NodeId) {
+        let mut at = top;
+        loop {
+            self.open(document, at);
+            if let Some(child) = document.first_child(at) {
+                at = child;
+                continue;
+            }
+            loop {
+                self.part("/");
+                if at == top {
+                    return;
+                }
+                if let Some(next) = document.next_sibling(at) {
+                    at = next;
+                    break;
+                }
+                match document.parent(at) {
+                    Some(parent) => at = parent,
+                    None => return,
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, document: &Document, node: NodeId) {
+        match document.kind(node) {
+            NodeKind::Element => {
+                self.part(document.namespace(node));
+                self.part(document.local_name(node));
+                let mut attributes: Vec<(&str, &str, &str)> = document
+                    .attributes(node)
+                    .map(|a| (a.namespace, a.local, a.value))
+                    .collect();
+                attributes.sort_unstable();
+                for (namespace, local, value) in attributes {
+                    self.part("@");
+                    self.part(namespace);
+                    self.part(local);
+                    self.part(value);
+                }
+            }
+            NodeKind::Text => {
+                self.part("#");
+                self.part(document.text(node));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::BodyLimits;
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue, Uri};
+
+    async fn key(content_type: &'static str, body: &'static str) -> Key {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static(content_type));
+        let uri = Uri::from_static("/services/X?a=1");
+        let body = Body::Bytes(Bytes::from_static(body.as_bytes()));
+        let mut message = Message::request(Method::POST, uri, headers, body);
+        message.build(&BodyLimits::default()).await.unwrap();
+        key_of(&message, &HashedHeaders::Only(Vec::new()))
+    }
+
+    #[tokio::test]
+    async fn bodies_that_say_the_same_are_equal() {
+        let xml = "application/xml";
+        let one = key(xml, "<a x='1' y='2'><b xmlns='u'>t</b></a>").await;
+        assert_eq!(
+            one,
+            key(xml, "<a y=\"2\" x=\"1\"><p:b xmlns:p='u'>t</p:b></a>").await
+        );
+        for other in [
+            "<a x='1' y='2'><b>t</b></a>",
+            "<a x='1' y='2'><b xmlns='u'/>t</a>",
+            "<a x='1' y='3'><b xmlns='u'>t</b></a>",
+            "<a x='1'><b xmlns='u' y='2'>t</b></a>",
+        ] {
+            assert_ne!(one, key(xml, other).await, "{other}");
+        }
+        let json = "application/json";
+        assert_eq!(
+            key(json, "{\"a\":[1, 2]}").await,
+            key(json, "{ \"a\" : [1,2] }").await
+        );
+        assert_ne!(
+            key(json, "{\"a\":[1,2]}").await,
+            key(json, "{\"a\":[12]}").await
+        );
+    }
+}

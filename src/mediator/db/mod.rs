@@ -1,0 +1,382 @@
+//! `<dblookup>` and `<dbreport>`: SQL statements with values from the message (spec 04 §9.3).
+
+mod connection;
+mod pool;
+mod value;
+
+use self::connection::{ConnectionDef, Source};
+use self::pool::{Database, Pool, Session};
+use self::value::{Param, SqlType, TYPES};
+use super::list::build;
+use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
+use crate::diag::{Diagnostic, codes};
+use crate::expr::Expr;
+use crate::message::{Fault, Message};
+use crate::syntax::{Element, Reader};
+use std::sync::Arc;
+
+/// The row of `<dblookup>`.
+pub(super) const LOOKUP: Spec = Spec {
+    name: "dblookup",
+    summary: "Reads one row of a database into properties.",
+    parse: |reader, element| parse(reader, element, Work::Lookup),
+};
+
+/// The row of `<dbreport>`.
+pub(super) const REPORT: Spec = Spec {
+    name: "dbreport",
+    summary: "Writes to a database.",
+    parse: |reader, element| parse(reader, element, Work::Report),
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Lookup,
+    Report,
+}
+
+/// A statement as it is written.
+#[derive(Debug)]
+struct Statement {
+    sql: String,
+    parameters: Vec<Parameter>,
+    /// Property and column.
+    results: Vec<(String, Column)>,
+}
+
+#[derive(Debug)]
+struct Parameter {
+    kind: SqlType,
+    value: ParameterValue,
+}
+
+#[derive(Debug)]
+enum ParameterValue {
+    Literal(String),
+    Expr(Expr),
+}
+
+/// A column of a result.
+#[derive(Clone, Debug)]
+pub(super) enum Column {
+    /// By its number, from 1.
+    Number(usize),
+    /// By its name; case does not count.
+    Name(String),
+}
+
+#[derive(Debug)]
+struct DbDef {
+    work: Work,
+    connection: ConnectionDef,
+    statements: Arc<Vec<Statement>>,
+    /// All statements are one transaction.
+    together: bool,
+}
+
+fn parse(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Option<Arc<dyn Definition>> {
+    let known: &[&str] = match work {
+        Work::Lookup => &[],
+        Work::Report => &["useTransaction"],
+    };
+    reader.mediator_attributes(element, known);
+    let before = reader.errors();
+    let together = element
+        .attribute("useTransaction")
+        .is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let mut connection = None;
+    let mut statements = Vec::new();
+    let name = element.tag_name().name();
+    for child in reader.children(element) {
+        match reader.name(child) {
+            Some("connection") => connection = ConnectionDef::parse(reader, child),
+            Some("statement") => statements.extend(statement(reader, child, work)),
+            Some("description") => {}
+            _ => reader.unknown_element(child, name, &["connection", "statement"]),
+        }
+    }
+    if reader.errors() == before {
+        let missing = match (&connection, statements.is_empty()) {
+            (None, _) => Some("<connection> with a <pool>"),
+            (_, true) => Some("at least one <statement>"),
+            _ => None,
+        };
+        if let Some(missing) = missing {
+            let place = reader.place(element);
+            let text = format!("<{name}> needs {missing}");
+            reader.error(codes::MISSING_ELEMENT, place, text);
+        }
+    }
+    let connection = connection?;
+    (reader.errors() == before).then(|| {
+        Arc::new(DbDef {
+            work,
+            connection,
+            statements: Arc::new(statements),
+            together,
+        }) as Arc<dyn Definition>
+    })
+}
+
+fn statement(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Option<Statement> {
+    reader.known_attributes(element, &[]);
+    let mut sql = String::new();
+    let mut parameters = Vec::new();
+    let mut results = Vec::new();
+    for child in reader.children(element) {
+        match reader.name(child) {
+            Some("sql") => sql = child.text().unwrap_or_default().trim().to_owned(),
+            Some("parameter") => parameters.extend(parameter(reader, child)),
+            Some("result") => {
+                reader.known_attributes(child, &["name", "column"]);
+                let name = reader.required(child, "name").map(str::to_owned);
+                let column = reader.required(child, "column").map(str::trim);
+                if work == Work::Report {
+                    let place = reader.place(child);
+                    reader.warning(
+                        codes::CONFLICT,
+                        place,
+                        "<result> has no effect in <dbreport>; use <dblookup>",
+                    );
+                }
+                if let (Some(name), Some(column)) = (name, column) {
+                    let column = match column.parse::<usize>() {
+                        Ok(number) => Column::Number(number),
+                        Err(_) => Column::Name(column.to_owned()),
+                    };
+                    results.push((name, column));
+                }
+            }
+            _ => reader.unknown_element(child, "statement", &["sql", "parameter", "result"]),
+        }
+    }
+    if sql.is_empty() {
+        let place = reader.place(element);
+        reader.error(
+            codes::MISSING_ELEMENT,
+            place,
+            "<statement> needs <sql> with a statement",
+        );
+        return None;
+    }
+    Some(Statement {
+        sql,
+        parameters,
+        results,
+    })
+}
+
+fn parameter(reader: &mut Reader, element: Element<'_, '_>) -> Option<Parameter> {
+    reader.known_attributes(element, &["value", "expression", "type"]);
+    reader.required(element, "type");
+    let kind = reader.one_of(element, "type", TYPES);
+    let value = match (
+        element.attribute("value"),
+        element.has_attribute("expression"),
+    ) {
+        (Some(text), false) => Some(ParameterValue::Literal(text.to_owned())),
+        (None, true) => reader
+            .expression(element, "expression")
+            .map(ParameterValue::Expr),
+        _ => {
+            let place = reader.place(element);
+            reader.error(
+                codes::MISSING_ATTRIBUTE,
+                place,
+                "<parameter> needs one of \"value\" and \"expression\"",
+            );
+            None
+        }
+    };
+    let (kind, value) = (kind?, value?);
+    if let ParameterValue::Literal(text) = &value
+        && let Err(problem) = Param::read(kind, text)
+    {
+        let place = reader.attribute_place(element, "value");
+        reader.error(codes::INVALID_VALUE, place, problem);
+    }
+    Some(Parameter { kind, value })
+}
+
+impl Definition for DbDef {
+    fn link(&self, linker: &mut Linker<'_>) -> Run {
+        let (name, pool) = match self.connection.resolve(linker) {
+            Ok(Source { name, options }) => {
+                let numbered = options.numbered_placeholders();
+                let pool: Arc<Pool> = linker.stores.shared("pool", &options.identity(), 0);
+                pool.configure(
+                    options,
+                    linker.stores.shared::<Database>("databases", "", 0),
+                );
+                (name, Ok((pool, numbered)))
+            }
+            Err((place, problem)) => {
+                linker.diagnostics.push(Diagnostic::error(
+                    codes::INVALID_VALUE,
+                    place,
+                    problem.clone(),
+                ));
+                (String::new(), Err(problem))
+            }
+        };
+        let numbered = matches!(&pool, Ok((_, true)));
+        let sql = self
+            .statements
+            .iter()
+            .map(|s| {
+                if numbered {
+                    pool::number_placeholders(&s.sql).into()
+                } else {
+                    s.sql.as_str().into()
+                }
+            })
+            .collect();
+        Run::Wait(Box::new(Db {
+            work: self.work,
+            name,
+            pool: pool.map(|(pool, _)| pool),
+            sql,
+            statements: self.statements.clone(),
+            together: self.together,
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Db {
+    work: Work,
+    /// Of the data source, for messages.
+    name: String,
+    pool: Result<Arc<Pool>, String>,
+    /// The statements' texts in the database's own form.
+    sql: Vec<Arc<str>>,
+    statements: Arc<Vec<Statement>>,
+    together: bool,
+}
+
+impl MediateAsync for Db {
+    fn mediate<'a>(
+        &'a self,
+        cx: Context<'a>,
+        message: &'a mut Message,
+    ) -> Boxed<'a, Result<Flow, Fault>> {
+        Box::pin(async move {
+            if !message.is_built() {
+                build(cx, message).await?;
+            }
+            let pool = self
+                .pool
+                .as_ref()
+                .map_err(|problem| Fault::mediation(problem.clone()))?;
+            let limit = cx.services.settings.database.timeout;
+            let mut session = None;
+            for (statement, sql) in self.statements.iter().zip(&self.sql) {
+                let outcome = self
+                    .execute(cx, message, pool, &mut session, statement, sql)
+                    .await;
+                if let Err(problem) = outcome {
+                    // Dropping the session rolls back.
+                    return Err(self.fault(statement, problem));
+                }
+            }
+            if let (Some(session), Some(last)) = (session, self.statements.last()) {
+                pool.run(limit, session.commit())
+                    .await
+                    .map_err(|problem| self.fault(last, problem))?;
+            }
+            Ok(Flow::Continue)
+        })
+    }
+}
+
+impl Db {
+    async fn execute(
+        &self,
+        cx: Context<'_>,
+        message: &mut Message,
+        pool: &Arc<Pool>,
+        session: &mut Option<Session>,
+        statement: &Statement,
+        sql: &Arc<str>,
+    ) -> Result<(), String> {
+        let settings = &cx.services.settings.database;
+        let params = parameters(cx, message, statement)?;
+        let columns: Option<Vec<Column>> = (self.work == Work::Lookup)
+            .then(|| statement.results.iter().map(|(_, c)| c.clone()).collect());
+        let most = cx.services.limits.max_bytes;
+        let together = self.together;
+        let (pool_, sql) = (pool.clone(), sql.clone());
+        let held = session.take();
+        let wait = settings.pool_wait;
+        let most_connections = settings.max_connections;
+        let work = async move {
+            let mut held = match held {
+                Some(held) => held,
+                None => pool_.begin(together, wait, most_connections).await?,
+            };
+            let outcome = match columns {
+                Some(columns) => held.first_row(&sql, params, &columns, most).await?,
+                None => {
+                    let rows = held.execute(&sql, params).await?;
+                    tracing::debug!(target: "DBReportMediator", "{rows} rows were changed");
+                    None
+                }
+            };
+            if together {
+                return Ok((Some(held), outcome));
+            }
+            held.commit().await?;
+            Ok((None, outcome))
+        };
+        let (held, row) = pool.run(settings.timeout, work).await?;
+        *session = held;
+        let Some(row) = row else {
+            if self.work == Work::Lookup {
+                tracing::debug!(target: "DBLookupMediator", "Statement : {} returned 0 rows", statement.sql);
+            }
+            return Ok(());
+        };
+        for ((property, _), value) in statement.results.iter().zip(row) {
+            if let Some(value) = value {
+                message.properties.set(property, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&self, statement: &Statement, problem: String) -> Fault {
+        let what = match self.work {
+            Work::Lookup => "SQL Exception occurred while executing statement",
+            Work::Report => "SQL Error while executing insert statement",
+        };
+        let sql = statement.sql.split_whitespace().collect::<Vec<_>>();
+        let mut fault = Fault::mediation(format!(
+            "{what} : {} against DataSource : {}",
+            sql.join(" "),
+            self.name
+        ));
+        fault.detail = Some(problem);
+        fault
+    }
+}
+
+fn parameters(
+    cx: Context<'_>,
+    message: &Message,
+    statement: &Statement,
+) -> Result<Vec<Param>, String> {
+    statement
+        .parameters
+        .iter()
+        .map(|parameter| match &parameter.value {
+            ParameterValue::Literal(text) => Param::read(parameter.kind, text),
+            ParameterValue::Expr(expr) => {
+                let text = expr.string(&cx.scope(message)).map_err(|f| f.message)?;
+                match text {
+                    Some(text) => Param::read(parameter.kind, &text),
+                    None => Ok(Param::null(parameter.kind)),
+                }
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,196 @@
+//! `<throttle>`: lets requests through as a policy allows (spec 03 §22).
+
+mod policy;
+mod state;
+
+use self::policy::{Caller, Policy};
+use self::state::{Permit, ThrottleState};
+use super::outcome::{Outcome, OutcomeDef};
+use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
+use crate::diag::{Diagnostic, Place, codes};
+use crate::message::{Fault, Message, Value, header_text};
+use crate::syntax::{Element, Reader};
+use std::sync::Arc;
+
+/// The table row.
+pub(super) const SPEC: Spec = Spec {
+    name: "throttle",
+    summary: "Lets requests through as a policy allows.",
+    parse,
+};
+
+#[derive(Debug)]
+enum Source {
+    Inline(Arc<Policy>),
+    Key(String, Place),
+}
+
+#[derive(Debug)]
+struct ThrottleDef {
+    id: String,
+    source: Source,
+    accept: OutcomeDef,
+    reject: OutcomeDef,
+}
+
+fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
+    reader.mediator_attributes(element, &["id", "onAccept", "onReject"]);
+    let before = reader.errors();
+    let id = element.attribute("id").unwrap_or_default().trim();
+    if id.is_empty() {
+        let place = reader.place(element);
+        let text = "Idy attribute must have defined ";
+        reader.error(codes::MISSING_ATTRIBUTE, place, text);
+    }
+    let accept = OutcomeDef::parse(reader, element, "onAccept");
+    let reject = OutcomeDef::parse(reader, element, "onReject");
+    let mut source = None;
+    for child in reader.children(element) {
+        match reader.name(child) {
+            Some("policy") => source = parse_source(reader, child),
+            Some("onAccept" | "onReject" | "description") => {}
+            _ => reader.unknown_element(child, "throttle", &["policy", "onAccept", "onReject"]),
+        }
+    }
+    if source.is_none() && reader.errors() == before {
+        let place = reader.place(element);
+        let text = "<throttle> needs <policy> with \"key\" or a wsp:Policy inside";
+        reader.error(codes::MISSING_ELEMENT, place, text);
+    }
+    let source = source?;
+    (reader.errors() == before).then(|| {
+        Arc::new(ThrottleDef {
+            id: id.to_owned(),
+            source,
+            accept,
+            reject,
+        }) as Arc<dyn Definition>
+    })
+}
+
+fn parse_source(reader: &mut Reader, element: Element<'_, '_>) -> Option<Source> {
+    reader.known_attributes(element, &["key"]);
+    if let Some(key) = element.attribute("key") {
+        return Some(Source::Key(
+            key.to_owned(),
+            reader.attribute_place(element, "key"),
+        ));
+    }
+    let policy = element.first_element_child()?;
+    let place = reader.place(policy);
+    let document = super::property::import(reader, policy)?;
+    match Policy::read(&document, document.root_element()?) {
+        Ok(policy) => Some(Source::Inline(Arc::new(policy))),
+        Err(problem) => {
+            reader.error(codes::INVALID_VALUE, place, problem);
+            None
+        }
+    }
+}
+
+impl Definition for ThrottleDef {
+    fn link(&self, linker: &mut Linker<'_>) -> Run {
+        let policy = match &self.source {
+            Source::Inline(policy) => Ok(policy.clone()),
+            Source::Key(key, place) => by_key(linker, key).inspect_err(|problem| {
+                let found = Diagnostic::error(codes::INVALID_VALUE, place.clone(), problem);
+                linker.diagnostics.push(found);
+            }),
+        };
+        // Counters belong to the id within one artifact, so that several mediators can share them.
+        let path = format!("{}#{}", linker.artifact_path(), self.id);
+        Run::Wait(Box::new(Throttle {
+            policy,
+            state: linker.stores.shared("throttle", &path, 0),
+            accept: self.accept.link(linker, "onAccept"),
+            reject: self.reject.link(linker, "onReject"),
+        }))
+    }
+}
+
+fn by_key(linker: &Linker<'_>, key: &str) -> Result<Arc<Policy>, String> {
+    match linker.entries.get(key) {
+        None => Err(format!("Cannot find throttling policy using key : {key}")),
+        Some(Value::Xml(xml)) => Policy::read(&xml.document, xml.node).map(Arc::new),
+        Some(_) => Err(format!(
+            "Policy returned from key : {key} is not an OMElement"
+        )),
+    }
+}
+
+#[derive(Debug)]
+struct Throttle {
+    policy: Result<Arc<Policy>, String>,
+    state: Arc<ThrottleState>,
+    accept: Outcome,
+    reject: Outcome,
+}
+
+impl MediateAsync for Throttle {
+    fn mediate<'a>(
+        &'a self,
+        cx: Context<'a>,
+        message: &'a mut Message,
+    ) -> Boxed<'a, Result<Flow, Fault>> {
+        Box::pin(async move {
+            let owner = Arc::as_ptr(&self.state) as usize;
+            if message.is_response() {
+                cx.exchange.release(owner);
+                return Ok(Flow::Continue);
+            }
+            let policy = self
+                .policy
+                .as_ref()
+                .map_err(|problem| Fault::mediation(problem.clone()))?;
+            if self.allows(cx, message, policy, owner) {
+                let flow = self.accept.run(cx, message, "onAccept").await?;
+                Ok(flow.unwrap_or(Flow::Continue))
+            } else {
+                let flow = self.reject.run(cx, message, "onReject").await?;
+                Ok(flow.unwrap_or(Flow::Stop))
+            }
+        })
+    }
+}
+
+impl Throttle {
+    /// Concurrency, then domain, then address (spec 03 §22).
+    fn allows(&self, cx: Context<'_>, message: &Message, policy: &Policy, owner: usize) -> bool {
+        let mut permit = None;
+        // A flow that comes here again goes on with the permit it has.
+        if let Some(most) = policy.concurrent
+            && !cx.exchange.holds(owner)
+        {
+            permit = Permit::take(&self.state, most);
+            if permit.is_none() {
+                tracing::debug!(
+                    target: "ThrottleMediator", "{}more than {most} concurrent accesses", cx.route.label
+                );
+                return false;
+            }
+        }
+        let now = cx.services.clock.now();
+        let remote = cx.exchange.remote.ip().to_canonical().to_string();
+        for (caller, header) in [
+            (Caller::Domain, "x-forwarded-host"),
+            (Caller::Ip, "x-forwarded-for"),
+        ] {
+            let forwarded = message.headers.get(header).map(header_text);
+            let forwarded = forwarded.and_then(|f| f.split(',').next()).map(str::trim);
+            let name = forwarded.filter(|f| !f.is_empty()).unwrap_or(&remote);
+            let Some(entry) = policy.entry(caller, name) else {
+                continue;
+            };
+            if let Err(reason) = self.state.count(entry, now) {
+                tracing::info!(
+                    target: "ThrottleMediator", "{}{reason} (caller {name})", cx.route.label
+                );
+                return false;
+            }
+        }
+        if let Some(permit) = permit {
+            cx.exchange.hold(owner, Box::new(permit));
+        }
+        true
+    }
+}
