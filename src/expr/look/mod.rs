@@ -35,7 +35,6 @@ pub struct Around<'a> {
 impl Around<'_> {
     fn scope<'m>(&'m self, message: &'m Message) -> Scope<'m> {
         Scope {
-            deferred: 0,
             message,
             exchange: self.exchange,
             entries: self.entries,
