@@ -2,6 +2,7 @@
 //! (spec 02). One kind, one file: description, parse, link, send, tests.
 
 pub mod address;
+pub mod bindings;
 pub mod default;
 pub mod failover;
 pub mod http;
@@ -59,6 +60,8 @@ pub struct Services {
     pub rules: HeaderRules,
     /// Settings.
     pub settings: Arc<Settings>,
+    /// Sessions that several runtimes share.
+    pub sessions: Option<Arc<dyn bindings::SessionStore>>,
     /// Copies of the lines that `log` mediators wrote, for those who run flows under test.
     pub lines: Option<Arc<Mutex<Vec<String>>>>,
 }

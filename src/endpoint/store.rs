@@ -1,10 +1,10 @@
 //! Runtime state of endpoints that survives a reload, keyed by where the artifact is and by a
 //! fingerprint of its definition (design §1.3).
 
+use super::bindings::Sessions;
 use super::http::Tokens;
 use super::member::Members;
 use super::recipients::AddressStates;
-use super::session::Sessions;
 use super::state::State;
 use super::weighted::Turn;
 use super::wsdl::Fetched;

@@ -3,6 +3,7 @@
 
 use crate::clock::Clock;
 use crate::endpoint::Services;
+use crate::endpoint::bindings::{RedisSessions, SessionStore};
 use crate::engine::Engine;
 use crate::entry::HttpEntry;
 use crate::message::body::BodyLimits;
@@ -55,6 +56,7 @@ async fn run(plan: WorkerPlan) {
         limits: limits(&settings),
         rules: HeaderRules::of(&settings.http),
         settings: settings.clone(),
+        sessions: shared_sessions(&settings),
         lines: plan.lines,
     });
     let entry = HttpEntry::new(plan.engine, services);
@@ -76,6 +78,16 @@ async fn run(plan: WorkerPlan) {
     }
     let mut finish = plan.finish;
     let _ = finish.wait_for(|done| *done).await;
+}
+
+fn shared_sessions(settings: &Settings) -> Option<Arc<dyn SessionStore>> {
+    match RedisSessions::new(settings.sessions.as_ref()?) {
+        Ok(store) => Some(Arc::new(store)),
+        Err(error) => {
+            tracing::error!(target: "Server", "[myelin.sessions] redis_url cannot be used: {error}; sessions are kept in this process");
+            None
+        }
+    }
 }
 
 fn some(duration: Duration) -> Option<Duration> {

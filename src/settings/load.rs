@@ -12,8 +12,8 @@ use super::error::{MAX_FILE_BYTES, SettingsError, SettingsProblem, SettingsWarni
 use super::read::{Document, Finding, Reader, flatten};
 use super::units::Unit::{Milliseconds, Seconds};
 use super::{
-    AdminUser, HostnameVerifier, Properties, Protocols, ProxyProfile, ProxySettings, Settings,
-    VerifyClient,
+    AdminUser, HostnameVerifier, Properties, Protocols, ProxyProfile, ProxySettings, RedisSettings,
+    Secret, Settings, VerifyClient,
 };
 
 /// Reads `deployment.toml` with the environment of this process. `None` yields the defaults.
@@ -193,6 +193,7 @@ fn settings(r: &Reader<'_>, base: &Path, environment: &Environment) -> Settings 
     admin(r, &mut s);
     port_conflicts(r, &s);
     endpoint(r, &mut s);
+    sessions(r, &mut s);
     json(r, &mut s);
     limits(r, &mut s);
     s
@@ -682,6 +683,37 @@ fn endpoint(r: &Reader<'_>, s: &mut Settings) {
             Duration::ZERO,
         ),
     );
+}
+
+fn sessions(r: &Reader<'_>, s: &mut Settings) {
+    let url = r.secret(&["myelin.sessions.redis_url"]);
+    let known = ["redis://", "redis+unix://", "unix://"];
+    if let Some(url) = &url
+        && !known.iter().any(|scheme| url.expose().starts_with(scheme))
+    {
+        r.error(
+            "myelin.sessions.redis_url",
+            "is not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported",
+        );
+    }
+    let mut redis = RedisSettings::new(url.as_ref().map_or("", Secret::expose));
+    set(
+        &mut redis.key_prefix,
+        r.text(&["myelin.sessions.key_prefix"]),
+    );
+    for (field, key) in [
+        (
+            &mut redis.connect_timeout,
+            "myelin.sessions.connect_timeout",
+        ),
+        (
+            &mut redis.command_timeout,
+            "myelin.sessions.command_timeout",
+        ),
+    ] {
+        set(field, r.duration(&[key], Milliseconds, AT_LEAST));
+    }
+    s.sessions = url.is_some().then_some(redis);
 }
 
 fn json(r: &Reader<'_>, s: &mut Settings) {

@@ -16,6 +16,8 @@ mod limits;
 mod oracle;
 /// The real program: logs, exit codes, signals, the sample.
 mod process;
+/// Several runtimes that share their sessions.
+mod sessions;
 /// Reloading under load.
 mod soak;
 /// What the cases are made of: their format, scripted back-ends, an HTTP client, the runner.
