@@ -80,7 +80,7 @@ async fn ask(address: SocketAddr, id: &str) -> (u16, String) {
         .expect("a written request");
     let head = wire.head().await.expect("an answer");
     let status = head.first.split(' ').nth(1).and_then(|s| s.parse().ok());
-    let (body, complete) = wire.body(head.framing(Framing::Close)).await;
+    let (body, complete) = wire.body(head.framing(Framing::Length(0))).await;
     assert!(complete, "{id}: the answer is incomplete");
     (
         status.expect("a status"),
