@@ -5,7 +5,7 @@ use super::parse::Head;
 use super::property::{self, EndpointProperty};
 use super::state::{Caps, Change, FailureConfig, Phase};
 use super::store::LeafState;
-use super::{Boxed, Described, Names, Parent, SendContext, Sent, count_attempt, own_fault};
+use super::{Boxed, Counts, Described, Names, Parent, SendContext, Sent, count_attempt, own_fault};
 use crate::clock::iso;
 use crate::expr::Expr;
 use crate::message::addressing::Version;
@@ -90,6 +90,8 @@ pub struct Leaf {
     pub properties: Arc<Vec<EndpointProperty>>,
     /// State that survives reloads.
     pub state: Arc<LeafState>,
+    /// Where it is.
+    pub path: Arc<str>,
 }
 
 /// A request that is ready to go.
@@ -170,6 +172,7 @@ impl Leaf {
             on_error,
             properties: properties.clone(),
             state,
+            path: path.into(),
         }
     }
 }
@@ -225,6 +228,7 @@ impl Leaf {
             on_error: None,
             properties: Arc::default(),
             state: names.stores().leaf(path, fingerprint),
+            path: path.into(),
         }
     }
 }
@@ -286,6 +290,27 @@ impl Leaf {
             state: Some(state.phase.word()),
             retry_in_ms: matches!(state.phase, Phase::Timeout | Phase::Suspended)
                 .then(|| state.next_retry.saturating_sub(now)),
+            path: self.path.to_string(),
+            counts: Some(self.counts()),
+            sessions: None,
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let counts = &self.state.counts;
+        Counts {
+            attempts: counts.attempts.get(),
+            failures: counts
+                .failures
+                .counts()
+                .map(|(code, n)| (code.map_or_else(|| "other".into(), |c| c.to_string()), n))
+                .collect(),
+            state_changes: Phase::ALL
+                .iter()
+                .zip(&counts.changes)
+                .map(|(phase, n)| (phase.word(), n.get()))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
         }
     }
 
@@ -355,6 +380,7 @@ impl Leaf {
     ) -> Result<Sent, Fault> {
         count_attempt(&cx, message)?;
         message.last_endpoint = true;
+        self.state.counts.attempts.add();
         // What cannot be put on the wire says nothing about the back-end: no state change, no other
         // child. (The reference suspends the endpoint; see differences.md.)
         let mut ready = self
@@ -394,6 +420,7 @@ impl Leaf {
             }
             Err(mut fault) => {
                 message.report(&fault);
+                self.state.counts.failures.failed(fault.code);
                 let forgotten = fault.code == codes::SEND_TIMEOUT
                     && self.def.timeout_action == TimeoutAction::None;
                 // A response that is too large says nothing about the next one, and a token server
@@ -648,8 +675,15 @@ impl Leaf {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Change::Active { from } = state.on_success() {
+            self.state.counts.changed(Phase::Active);
             tracing::info!(
                 target: "EndpointContext",
+                endpoint = self.label(),
+                address = %destination.target(),
+                from = from.word(),
+                to = Phase::Active.word(),
+                code = 0,
+                retry_in_ms = 0,
                 "Endpoint : {}{}currently {} will now be marked active since it processed its last message",
                 self.label(), address_text(destination.target()), from.word()
             );
@@ -673,6 +707,7 @@ impl Leaf {
             .state
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let from = state.phase.word();
         let change = state.on_failure(
             &self.failure,
             &self.caps,
@@ -682,12 +717,18 @@ impl Leaf {
         );
         self.state.troubled.store(true, Ordering::Release);
         let next = iso(clock.wall(state.next_retry));
+        let (to, retry_in_ms) = (state.phase, state.next_retry.saturating_sub(now));
         drop(state);
+        if !matches!(change, Change::None) {
+            self.state.counts.changed(to);
+        }
         let (name, address) = (self.label(), address_text(destination.target()));
+        let (target, to) = (destination.target(), to.word());
         match change {
             Change::None | Change::Active { .. } => {}
             Change::Timeout { remaining } => tracing::warn!(
                 target: "EndpointContext",
+                endpoint = name, address = %target, from, to, code, retry_in_ms,
                 "Endpoint : {name}{address}is marked as TIMEOUT and will be retried : {remaining} more time/s after : {next} until its marked SUSPENDED for failure"
             ),
             Change::Suspended {
@@ -703,13 +744,15 @@ impl Leaf {
                 }
                 match last {
                     None => tracing::warn!(
-                        target: "EndpointContext",
-                        "Suspending endpoint : {name}{address}- current suspend duration is : {duration}ms - Next retry after : {next}"
-                    ),
+                            target: "EndpointContext",
+                    endpoint = name, address = %target, from, to, code, retry_in_ms,
+                            "Suspending endpoint : {name}{address}- current suspend duration is : {duration}ms - Next retry after : {next}"
+                        ),
                     Some(last) => tracing::warn!(
-                        target: "EndpointContext",
-                        "Suspending endpoint : {name}{address}- last suspend duration was : {last}ms and current suspend duration is : {duration}ms - Next retry after : {next}"
-                    ),
+                            target: "EndpointContext",
+                    endpoint = name, address = %target, from, to, code, retry_in_ms,
+                            "Suspending endpoint : {name}{address}- last suspend duration was : {last}ms and current suspend duration is : {duration}ms - Next retry after : {next}"
+                        ),
                 }
             }
         }

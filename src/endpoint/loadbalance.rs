@@ -392,9 +392,7 @@ pub(super) fn describe_group(
     out.push(Described {
         name: name.unwrap_or(ANONYMOUS).to_owned(),
         kind,
-        address: None,
-        state: None,
-        retry_in_ms: None,
+        ..Described::default()
     });
     for child in children {
         child.kind.describe(now, out);

@@ -303,7 +303,8 @@ impl Kind for MemberGroup {
                         .or(member.https)
                         .map(|port| format!("{}:{port}", member.host)),
                     state: Some(state),
-                    retry_in_ms: None,
+                    path: format!("{}/{}", self.leaf.path, member.host),
+                    ..Described::default()
                 });
             }
         });

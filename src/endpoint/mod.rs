@@ -36,7 +36,7 @@ use crate::message::{EndpointId, Exchange, Fault, Message, SequenceId};
 use crate::settings::Settings;
 use crate::transport::http::Client;
 use crate::transport::outside::Outside;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -198,7 +198,7 @@ pub trait Kind: Send + Sync + Debug {
 }
 
 /// One line of the endpoint list.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Described {
     /// Name, or `AnonymousEndpoint`.
     pub name: String,
@@ -210,6 +210,25 @@ pub struct Described {
     pub state: Option<&'static str>,
     /// Milliseconds until it may be tried again.
     pub retry_in_ms: Option<u64>,
+    /// Where it is; two endpoints are never at one place.
+    pub path: String,
+    /// What happened to a leaf since it was deployed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// Sessions that live at a session group of this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<usize>,
+}
+
+/// What happened to a leaf since it was deployed.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Counts {
+    /// Requests that were to go out.
+    pub attempts: u64,
+    /// Attempts without an answer, by code.
+    pub failures: BTreeMap<String, u64>,
+    /// Changes of state, by the state after them.
+    pub state_changes: BTreeMap<&'static str, u64>,
 }
 
 /// An endpoint as it runs.

@@ -440,6 +440,11 @@ impl Kind for SessionGroup {
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
+        let row = out.len();
         describe_group("session", self.name.as_deref(), &self.children, now, out);
+        if let Some(row) = out.get_mut(row) {
+            row.path.clone_from(&self.bindings.group);
+            row.sessions = Some(self.bindings.local.live_count(now));
+        }
     }
 }

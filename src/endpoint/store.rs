@@ -5,9 +5,10 @@ use super::bindings::Sessions;
 use super::http::Tokens;
 use super::member::Members;
 use super::recipients::AddressStates;
-use super::state::State;
+use super::state::{Phase, State};
 use super::weighted::Turn;
 use super::wsdl::Fetched;
+use crate::metrics::{Counter, Failures, Requests};
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -20,6 +21,28 @@ pub struct LeafState {
     pub troubled: AtomicBool,
     /// The state.
     pub state: Mutex<State>,
+    /// What happened to it.
+    pub counts: LeafCounts,
+}
+
+/// What happened to a leaf since it was deployed.
+#[derive(Debug, Default)]
+pub struct LeafCounts {
+    /// Requests that were to go out.
+    pub attempts: Counter,
+    /// Attempts without an answer.
+    pub failures: Failures,
+    /// Changes to ACTIVE, TIMEOUT, SUSPENDED and MAINTNENCE.
+    pub changes: [Counter; 4],
+}
+
+impl LeafCounts {
+    /// Counts a change of state.
+    pub fn changed(&self, to: Phase) {
+        if let Some(counter) = self.changes.get(to as usize) {
+            counter.add();
+        }
+    }
 }
 
 /// State of one group.
@@ -95,6 +118,11 @@ impl Stores {
     /// is gone is an unknown session.
     pub fn sessions(&self, path: &str) -> Arc<Sessions> {
         self.get(format!("sessions {path}"), 0)
+    }
+
+    /// The counts of a service's requests.
+    pub fn requests(&self, path: &str) -> Arc<Requests> {
+        self.get(format!("requests {path}"), 0)
     }
 
     /// The OAuth tokens of an http endpoint.

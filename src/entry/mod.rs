@@ -14,7 +14,7 @@ use crate::message::stream::BodyStream;
 use crate::message::{
     ACTIVITY_ID, Body, ClientFormat, Exchange, Message, SoapVersion, header_text,
 };
-use crate::plan::Plan;
+use crate::plan::{Plan, Proxy};
 use crate::transport::http::{Handler, Peer, uncancelled};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_NONE_MATCH, SERVER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -48,13 +48,22 @@ impl Handler for HttpEntry {
         let services = self.services.clone();
         async move {
             let (exchange, message) = receive(&services, request, peer);
-            if let Some(refusal) = check(&services, &plan, &exchange, &message) {
+            let service = service_of(&services, &plan, &message);
+            let counts = match &service {
+                Some((proxy, _)) => proxy.requests.clone(),
+                None => plan.main_requests.clone(),
+            };
+            let refusal = check(&services, &plan, service.as_ref(), &exchange, &message);
+            if let Some(refusal) = refusal {
+                counts.answered(refusal.status().as_u16());
                 return refusal;
             }
             let exchange = Arc::new(exchange);
-            let flow = mediate(plan, services, exchange.clone(), message);
+            let flow = mediate(plan, services, service, exchange.clone(), message);
             // The client's going away does not end a flow that has begun.
-            answer_of(&exchange, uncancelled(flow)).await
+            let answer = answer_of(&exchange, uncancelled(flow)).await;
+            counts.answered(answer.status().as_u16());
+            answer
         }
     }
 }
@@ -92,10 +101,20 @@ fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exch
     (exchange, message)
 }
 
+/// The service that claims a message, and where the rest of the path begins.
+type Service = (Arc<Proxy>, usize);
+
+fn service_of(services: &Services, plan: &Plan, message: &Message) -> Option<Service> {
+    let path = message.uri.path();
+    let found = find_service(&plan.proxies, path, &services.settings.server.service_path)?;
+    Some((found.proxy.clone(), path.len() - found.postfix.len()))
+}
+
 /// Answers that need no mediation (spec 01 §15.1).
 fn check(
     services: &Services,
     plan: &Plan,
+    service: Option<&Service>,
     exchange: &Exchange,
     message: &Message,
 ) -> Option<Response<BodyStream>> {
@@ -109,9 +128,8 @@ fn check(
         return Some(plain(StatusCode::NOT_IMPLEMENTED));
     }
     let path = message.uri.path();
-    let found = find_service(&plan.proxies, path, &settings.server.service_path);
-    match found {
-        Some(Found { proxy, .. }) => {
+    match service {
+        Some((proxy, _)) => {
             let exposed = if exchange.secure {
                 proxy.https
             } else {
@@ -145,19 +163,16 @@ fn check(
 async fn mediate(
     plan: Arc<Plan>,
     services: Arc<Services>,
+    service: Option<Service>,
     exchange: Arc<Exchange>,
     mut message: Message,
 ) {
-    let uri = message.uri.clone();
-    match find_service(
-        &plan.proxies,
-        uri.path(),
-        &services.settings.server.service_path,
-    ) {
-        Some(Found { proxy, postfix }) => {
-            message.service_end = uri.path().len() - postfix.len();
+    match service {
+        Some((proxy, end)) => {
+            message.service_end = end;
+            let postfix = message.uri.path().get(end..).unwrap_or_default();
             message.rest_postfix = postfix_of(postfix, message.uri.query());
-            engine::run_proxy(&services, &plan, proxy, &exchange, &mut message).await;
+            engine::run_proxy(&services, &plan, &proxy, &exchange, &mut message).await;
         }
         None => {
             let Some(route) = plan.main_route.as_ref() else {

@@ -10,6 +10,7 @@ use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
 use crate::mediator::{Library, Linker, Out, Route, SequenceDef};
 use crate::message::{EndpointId, SequenceId};
+use crate::metrics::Requests;
 use crate::settings::Settings;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Plan {
     pub inline_endpoints: Vec<Arc<Endpoint>>,
     /// The route of messages that no service claims.
     pub main_route: Option<Arc<Route>>,
+    /// The answers to messages that no service claims.
+    pub main_requests: Arc<Requests>,
     /// Counts of what is deployed.
     pub counts: Counts,
 }
@@ -74,6 +77,8 @@ pub struct Proxy {
     pub missing_endpoint: Option<String>,
     /// Out and fault path.
     pub route: Arc<Route>,
+    /// Its answers so far.
+    pub requests: Arc<Requests>,
 }
 
 /// The in path of a proxy service.
@@ -199,6 +204,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
     diagnostics.extend(cycles::find(&sequences, linker.references()));
     let (linked_sequences, found) = linker.into_parts();
     diagnostics.extend(found);
+    let main_requests = stores.requests("main");
     stores.sweep();
 
     let entries: LocalEntries = artifacts
@@ -221,6 +227,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
     let plan = Plan {
         proxies,
         inline_endpoints,
+        main_requests,
         main_route: Some(Arc::new(Route {
             label: Arc::from(""),
             out: Out::Main,
@@ -321,6 +328,7 @@ fn link_proxy(def: &ProxyDef, linker: &mut Linker<'_>, default_fault: Option<Seq
         };
         Proxy {
             name: def.name.clone(),
+            requests: linker.stores.requests(&format!("proxy:{}", def.name)),
             http: def.http,
             https: def.https,
             started: def.started,

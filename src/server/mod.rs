@@ -17,6 +17,7 @@ use crate::transport::tls::{
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -104,6 +105,7 @@ pub struct Server {
     pub certificate: Option<String>,
     engine: Arc<Engine>,
     shutdown: Shutdown,
+    backend_connections: Arc<AtomicUsize>,
     finish: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     timeout: Duration,
@@ -187,6 +189,7 @@ impl Server {
         let mut http = http.into_iter();
         let mut https = https.into_iter();
         let mut workers = Vec::new();
+        let backend_connections = Arc::new(AtomicUsize::new(0));
         for index in 0..workers_wanted {
             workers.push(
                 worker::start(WorkerPlan {
@@ -200,6 +203,7 @@ impl Server {
                         (https.next(), https_settings.clone()),
                     ],
                     client_tls: client_tls.clone(),
+                    backend_connections: backend_connections.clone(),
                     shutdown: shutdown.clone(),
                     finish: finish.subscribe(),
                 })
@@ -211,6 +215,7 @@ impl Server {
             clock: clock.clone(),
             status: status.clone(),
             shutdown: shutdown.clone(),
+            backend_connections: backend_connections.clone(),
         };
         for (listener, at, pages) in [
             (internal, internal_address, admin::internal(state.clone())),
@@ -250,6 +255,7 @@ impl Server {
             certificate,
             engine,
             shutdown,
+            backend_connections,
             finish,
             workers,
             timeout: settings.server.shutdown_timeout,
@@ -270,6 +276,11 @@ impl Server {
             self.shutdown.requests(),
             self.shutdown.flows(),
         )
+    }
+
+    /// Open connections to back-ends, in use or not.
+    pub fn backend_connections(&self) -> usize {
+        self.backend_connections.load(Ordering::Relaxed)
     }
 
     /// Stops accepting, lets running exchanges finish within the shutdown timeout, and ends the

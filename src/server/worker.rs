@@ -14,6 +14,7 @@ use crate::transport::http::{Client, ClientSettings, ListenerSettings, Shutdown,
 use crate::transport::outside::Outside;
 use crate::{json, xml};
 use std::net::TcpListener;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub(super) struct WorkerPlan {
     pub(super) lines: Option<Arc<Mutex<Vec<String>>>>,
     pub(super) listeners: [(Option<TcpListener>, Arc<ListenerSettings>); 2],
     pub(super) client_tls: Arc<rustls::ClientConfig>,
+    /// Open connections to back-ends, of all workers.
+    pub(super) backend_connections: Arc<AtomicUsize>,
     pub(super) shutdown: Shutdown,
     pub(super) finish: watch::Receiver<bool>,
 }
@@ -51,7 +54,11 @@ async fn run(plan: WorkerPlan) {
     let outside = Outside::new(plan.client_tls.clone(), settings.http.connection_timeout);
     let services = Arc::new(Services {
         outside: outside.into(),
-        client: Client::new(client_settings(&settings, plan.client_tls)).into(),
+        client: Client::new(ClientSettings {
+            total_open: plan.backend_connections,
+            ..client_settings(&settings, plan.client_tls)
+        })
+        .into(),
         clock: plan.clock,
         limits: limits(&settings),
         rules: HeaderRules::of(&settings.http),

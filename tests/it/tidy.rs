@@ -23,6 +23,7 @@ const LAYERS: &[&str] = &[
     "json",
     "xml",
     "settings",
+    "metrics",
     "clock",
     "diag",
 ];
