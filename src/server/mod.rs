@@ -19,10 +19,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use worker::WorkerPlan;
+use worker::{Worker, WorkerPlan};
 
 /// Connections of the internal and of the management port at one time.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -107,7 +106,7 @@ pub struct Server {
     shutdown: Shutdown,
     backend_connections: Arc<AtomicUsize>,
     finish: watch::Sender<bool>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<Worker>,
     timeout: Duration,
     _watch: Option<Watch>,
 }
@@ -283,6 +282,12 @@ impl Server {
         self.backend_connections.load(Ordering::Relaxed)
     }
 
+    /// Tasks of all workers: listeners, connections, flows beside their requests, timers.
+    pub fn tasks(&self) -> usize {
+        let tasks = |w: &Worker| w.runtime.metrics().num_alive_tasks();
+        self.workers.iter().map(tasks).sum()
+    }
+
     /// Stops accepting, lets running exchanges finish within the shutdown timeout, and ends the
     /// workers. Returns how many exchanges were cut.
     pub async fn stop(self) -> usize {
@@ -292,7 +297,7 @@ impl Server {
         let workers = self.workers;
         let _ = tokio::task::spawn_blocking(move || {
             for worker in workers {
-                let _ = worker.join();
+                let _ = worker.thread.join();
             }
         })
         .await;

@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// What a worker is made from.
@@ -38,15 +39,26 @@ pub(super) struct WorkerPlan {
 /// Flows nest as deep as sequences call each other; the stack is reserved, not used, memory.
 const STACK: usize = 16 << 20;
 
+/// A running worker.
+pub(super) struct Worker {
+    pub(super) thread: JoinHandle<()>,
+    pub(super) runtime: Handle,
+}
+
 /// Starts the thread.
-pub(super) fn start(plan: WorkerPlan) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn start(plan: WorkerPlan) -> std::io::Result<Worker> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    std::thread::Builder::new()
+    let handle = runtime.handle().clone();
+    let thread = std::thread::Builder::new()
         .name(format!("worker-{}", plan.index))
         .stack_size(STACK)
-        .spawn(move || runtime.block_on(run(plan)))
+        .spawn(move || runtime.block_on(run(plan)))?;
+    Ok(Worker {
+        thread,
+        runtime: handle,
+    })
 }
 
 async fn run(plan: WorkerPlan) {

@@ -8,6 +8,8 @@
 
 /// Runs every folder of `tests/cases` against a server in this process.
 mod cases;
+/// Failing back-ends under load.
+mod chaos;
 /// Snapshots of what the command line prints.
 mod help;
 /// Bad input and hostile clients: everything is answered or closed, within bounds.
