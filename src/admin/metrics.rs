@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::atomic::Ordering;
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-const STATES: [&str; 4] = ["ACTIVE", "TIMEOUT", "SUSPENDED", "MAINTNENCE"];
+const STATES: [&str; 5] = ["ACTIVE", "TIMEOUT", "SUSPENDED", "MAINTNENCE", "UNHEALTHY"];
 
 /// The page.
 pub(super) async fn page(extract::State(state): extract::State<State>) -> Response {
@@ -134,6 +134,18 @@ fn endpoints(rows: &[Described], out: &mut Text) {
             out.sample(CHANGES, &[a, b, c, ("to", to)], *count);
         }
     }
+    const HEALTH: &str = "myelin_endpoint_health_changes_total";
+    out.family(
+        HEALTH,
+        Kind::Counter,
+        "Changes of what health checks say of an endpoint.",
+    );
+    for (row, counts) in &leaves {
+        if let Some(changes) = counts.health_changes {
+            out.sample(HEALTH, &labels(row), changes);
+        }
+    }
+    groups(rows, out);
     const SESSIONS: &str = "myelin_sessions";
     out.family(SESSIONS, Kind::Gauge, "Sessions that live in this process.");
     for row in rows {
@@ -141,5 +153,31 @@ fn endpoints(rows: &[Described], out: &mut Text) {
             let sessions = u64::try_from(sessions).unwrap_or(u64::MAX);
             out.sample(SESSIONS, &labels(row)[..2], sessions);
         }
+    }
+}
+
+/// Groups with a policy of their own.
+fn groups(rows: &[Described], out: &mut Text) {
+    const EJECTIONS: &str = "myelin_endpoint_ejections_total";
+    const REFUSED: &str = "myelin_endpoint_retries_refused_total";
+    let groups: Vec<_> = rows
+        .iter()
+        .filter_map(|row| Some((row, row.balance.as_ref()?)))
+        .collect();
+    out.family(
+        EJECTIONS,
+        Kind::Counter,
+        "Children of a group that outlier detection ejected.",
+    );
+    for (row, balance) in &groups {
+        out.sample(EJECTIONS, &labels(row), balance.ejections);
+    }
+    out.family(
+        REFUSED,
+        Kind::Counter,
+        "Attempts of a group that its retry budget did not allow.",
+    );
+    for (row, balance) in &groups {
+        out.sample(REFUSED, &labels(row), balance.retries_refused);
     }
 }

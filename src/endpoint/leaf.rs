@@ -1,12 +1,17 @@
 //! What `address`, `http` and `default` endpoints share: quality-of-service block, state, sending
 //! one request, mapping its failures (spec 02 §3, §7, §8).
 
-use super::parse::Head;
+use super::breaker::Breaker;
+use super::health::Check;
+use super::parse::{EndpointDef, Head};
 use super::property::{self, EndpointProperty};
 use super::state::{Caps, Change, FailureConfig, Phase};
 use super::store::LeafState;
-use super::{Boxed, Counts, Described, Names, Parent, SendContext, Sent, count_attempt, own_fault};
+use super::{
+    Boxed, Counts, Described, Load, Names, Parent, SendContext, Sent, count_attempt, own_fault,
+};
 use crate::clock::iso;
+use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::expr::Expr;
 use crate::message::addressing::Version;
 use crate::message::fault::{Origin, codes};
@@ -20,9 +25,12 @@ use crate::transport::http::{SendError, Target, beside};
 use http::header::{AUTHORIZATION, LOCATION};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+/// The state word of an endpoint whose health checks fail.
+pub const UNHEALTHY: &str = "UNHEALTHY";
 
 /// `timeout/responseAction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +100,8 @@ pub struct Leaf {
     pub state: Arc<LeafState>,
     /// Where it is.
     pub path: Arc<str>,
+    /// Its health check.
+    pub check: Option<Arc<Check>>,
 }
 
 /// A request that is ready to go.
@@ -146,6 +156,41 @@ impl Leaf {
     /// Makes the leaf of a definition.
     pub fn link(
         def: &Arc<LeafDef>,
+        endpoint: &EndpointDef,
+        target: Option<&Target>,
+        names: &mut dyn Names,
+        path: &str,
+    ) -> Leaf {
+        let policy = endpoint.policy.link(names);
+        let mut leaf = Leaf::with(def, &endpoint.head, &endpoint.properties, names, path);
+        leaf.state.breaker.get_or_init(|| Breaker::of(&policy));
+        let Some(health_path) = &policy.health_path else {
+            return leaf;
+        };
+        match target.and_then(|t| t.at_path(health_path).ok()) {
+            Some(target) => {
+                leaf.check = Some(Arc::new(Check {
+                    label: leaf.label().to_owned(),
+                    target,
+                    policy,
+                    state: leaf.state.clone(),
+                }));
+            }
+            None => {
+                if let Some(place) = &endpoint.policy.health_place {
+                    names.report(Diagnostic::error(
+                        diag_codes::CONFLICT,
+                        place.clone(),
+                        "a health check needs an endpoint whose address does not depend on the message",
+                    ));
+                }
+            }
+        }
+        leaf
+    }
+
+    fn with(
+        def: &Arc<LeafDef>,
         head: &Head,
         properties: &Arc<Vec<EndpointProperty>>,
         names: &mut dyn Names,
@@ -173,6 +218,7 @@ impl Leaf {
             properties: properties.clone(),
             state,
             path: path.into(),
+            check: None,
         }
     }
 }
@@ -205,7 +251,7 @@ impl Leaf {
             place: crate::diag::Place::new(&crate::diag::Source::new("", ""), 0..0),
         };
         let def = Arc::new(LeafDef::plain("Address"));
-        Leaf::link(&def, &head, &Arc::default(), names, path)
+        Leaf::with(&def, &head, &Arc::default(), names, path)
     }
 
     /// A leaf whose state never changes.
@@ -229,6 +275,7 @@ impl Leaf {
             properties: Arc::default(),
             state: names.stores().leaf(path, fingerprint),
             path: path.into(),
+            check: None,
         }
     }
 }
@@ -257,43 +304,48 @@ impl Leaf {
         self.def.format.is_some()
     }
 
-    /// Whether a message may be sent now.
+    /// Whether a group may choose it: one whose limits are used up only refuses.
     pub fn is_ready(&self, now: u64) -> bool {
-        !self.state.troubled.load(Ordering::Acquire)
-            || self
-                .state
-                .state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_ready(now)
+        self.is_in_use(now) && self.breaker().is_none_or(|b| !b.is_full())
     }
 
-    fn phase(&self) -> Phase {
-        self.state
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .phase
+    /// Whether its state lets a message through.
+    fn is_in_use(&self, now: u64) -> bool {
+        !self.state.troubled.load(Ordering::Acquire)
+            || (!self.state.is_unhealthy() && self.state.lock().is_ready(now))
+    }
+
+    /// The state word; health checks have the last one.
+    fn word(&self) -> &'static str {
+        if self.state.is_unhealthy() {
+            return UNHEALTHY;
+        }
+        self.state.lock().phase.word()
     }
 
     /// The row of the endpoint list.
     pub fn described(&self, kind: &'static str, address: Option<String>, now: u64) -> Described {
-        let state = self
-            .state
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let word = self.word();
+        let state = self.state.lock();
         Described {
             name: self.label().to_owned(),
             kind,
             address,
-            state: Some(state.phase.word()),
+            state: Some(word),
             retry_in_ms: matches!(state.phase, Phase::Timeout | Phase::Suspended)
                 .then(|| state.next_retry.saturating_sub(now)),
             path: self.path.to_string(),
             counts: Some(self.counts()),
-            sessions: None,
+            load: self.breaker().map(|breaker| {
+                let (requests, pending) = breaker.load();
+                Load { requests, pending }
+            }),
+            ..Described::default()
         }
+    }
+
+    fn breaker(&self) -> Option<&Breaker> {
+        self.state.breaker.get()?.as_ref()
     }
 
     fn counts(&self) -> Counts {
@@ -311,6 +363,7 @@ impl Leaf {
                 .map(|(phase, n)| (phase.word(), n.get()))
                 .filter(|(_, n)| *n > 0)
                 .collect(),
+            health_changes: self.check.as_ref().map(|_| counts.health_changes.get()),
         }
     }
 
@@ -324,7 +377,7 @@ impl Leaf {
         message: &mut Message,
         parent: Parent,
     ) -> Result<(), Fault> {
-        if parent != Parent::Root || self.is_ready(cx.services.clock.now()) {
+        if parent != Parent::Root || self.is_in_use(cx.services.clock.now()) {
             return Ok(());
         }
         let comma = if self.def.word == "HTTP" { "," } else { " ," };
@@ -332,7 +385,7 @@ impl Leaf {
             "Currently{comma} {} endpoint : [ Name : {} ] [ State : {} ]",
             self.def.word,
             self.label(),
-            self.phase().word()
+            self.word()
         );
         let fault = own_fault(message, codes::NOT_READY, text);
         Err(self.escalate(fault))
@@ -425,7 +478,9 @@ impl Leaf {
                     && self.def.timeout_action == TimeoutAction::None;
                 // A response that is too large says nothing about the next one, and a token server
                 // nothing about the back-end.
+                let overflow = fault.code == codes::OVERFLOW;
                 let counts = !forgotten
+                    && !overflow
                     && !attempt.keep_state
                     && !matches!(
                         fault.code,
@@ -434,7 +489,7 @@ impl Leaf {
                 if counts {
                     self.failed(&cx, &destination, parent, fault.code);
                 }
-                fault.retry = counts && !fault.discard;
+                fault.retry = (counts || overflow) && !fault.discard;
                 Err(self.escalate(fault))
             }
         }
@@ -584,6 +639,18 @@ impl Leaf {
         request: http::Request<BodyStream>,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let wait = self.wait(cx, message);
+        let place = match self.breaker() {
+            None => None,
+            // Boxed: its state would make every future of a flow larger.
+            Some(breaker) => match Box::pin(breaker.enter(wait)).await {
+                Ok(place) => Some(place),
+                Err(overflow) => {
+                    give_back(message, request);
+                    let text = breaker.text(self.label(), overflow);
+                    return Err(Fault::endpoint(codes::OVERFLOW, text));
+                }
+            },
+        };
         cx.exchange.mark_sent();
         // Only a socket timeout that comes first needs a timer of its own.
         let services = cx.services;
@@ -591,7 +658,10 @@ impl Leaf {
         let silence = (!socket.is_zero() && socket < wait).then_some(socket);
         let sending = services.client.send_unless_silent(target, request, silence);
         match tokio::time::timeout(wait, sending).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => Ok(match place {
+                None => response,
+                Some(place) => response.map(|body| body.with_guard(Box::new(place))),
+            }),
             Ok(Err(error)) => Err(send_fault(message, error)),
             Err(_) => Err(self.timed_out(message, wait, target)),
         }
@@ -669,11 +739,7 @@ impl Leaf {
         if !self.state.troubled.load(Ordering::Acquire) {
             return;
         }
-        let mut state = self
-            .state
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if let Change::Active { from } = state.on_success() {
             self.state.counts.changed(Phase::Active);
             tracing::info!(
@@ -688,9 +754,7 @@ impl Leaf {
                 self.label(), address_text(destination.target()), from.word()
             );
         }
-        self.state
-            .troubled
-            .store(state.phase != Phase::Active, Ordering::Release);
+        self.state.mark(&state);
     }
 
     fn failed(
@@ -702,11 +766,7 @@ impl Leaf {
     ) {
         let clock = &cx.services.clock;
         let now = clock.now();
-        let mut state = self
-            .state
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let from = state.phase.word();
         let change = state.on_failure(
             &self.failure,
@@ -839,15 +899,20 @@ fn rewrite_location(exchange: &Exchange, message: &mut Message) {
     };
 }
 
-/// The fault of a failed send. The unsent request gives its body back.
-fn send_fault(message: &mut Message, error: SendError) -> Fault {
-    if let Some(request) = error.unsent
-        && matches!(message.body, Body::Empty)
-    {
+/// The body of a request that was not sent goes back to the message.
+fn give_back(message: &mut Message, request: http::Request<BodyStream>) {
+    if matches!(message.body, Body::Empty) {
         let body: BodyStream = request.into_body();
         if !body.is_known_empty() {
             message.body = Body::Stream(body);
         }
+    }
+}
+
+/// The fault of a failed send. The unsent request gives its body back.
+fn send_fault(message: &mut Message, error: SendError) -> Fault {
+    if let Some(request) = error.unsent {
+        give_back(message, request);
     }
     if let crate::transport::http::SendErrorKind::BodyFailed(cause) = error.kind {
         return crate::message::body::stream_fault(cause);

@@ -2,15 +2,19 @@
 //! (spec 02). One kind, one file: description, parse, link, send, tests.
 
 pub mod address;
+pub mod balance;
 pub mod bindings;
+pub mod breaker;
 pub mod default;
 pub mod failover;
+pub mod health;
 pub mod http;
 pub mod indirect;
 pub mod leaf;
 pub mod loadbalance;
 pub mod member;
 pub mod parse;
+pub mod policy;
 pub mod property;
 pub mod recipients;
 pub mod session;
@@ -23,7 +27,7 @@ pub mod wsdl;
 
 pub use leaf::Leaf;
 pub use parse::{EndpointDef, parse};
-pub use store::Stores;
+pub use store::{GroupState, Stores};
 pub use template::EndpointTemplate;
 
 use crate::clock::Clock;
@@ -193,6 +197,9 @@ pub trait Kind: Send + Sync + Debug {
         false
     }
 
+    /// The health checks that are to run while it is deployed.
+    fn checks(&self, _out: &mut Vec<Arc<health::Check>>) {}
+
     /// Its runtime state, as the internal port lists it.
     fn describe(&self, now: u64, out: &mut Vec<Described>);
 }
@@ -218,6 +225,21 @@ pub struct Described {
     /// Sessions that live at a session group of this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sessions: Option<usize>,
+    /// Requests under way at a leaf with limits, and those that wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// A group with a policy of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<balance::Balanced>,
+}
+
+/// What a leaf with limits has to do.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Load {
+    /// Requests under way.
+    pub requests: u32,
+    /// Requests that wait for one of them to end.
+    pub pending: u32,
 }
 
 /// What happened to a leaf since it was deployed.
@@ -229,6 +251,9 @@ pub struct Counts {
     pub failures: BTreeMap<String, u64>,
     /// Changes of state, by the state after them.
     pub state_changes: BTreeMap<&'static str, u64>,
+    /// Changes of what its health checks say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_changes: Option<u64>,
 }
 
 /// An endpoint as it runs.

@@ -1,6 +1,8 @@
 //! `<session>` with `<loadbalance>`: session affinity (spec 02 §11).
 
+use super::balance::Balance;
 use super::bindings::Bindings;
+use super::health::Check;
 use super::loadbalance::{Failed, LoadBalanceDef, Resend, cannot_resend, describe_group};
 use super::parse::{EndpointDef, number};
 use super::property::{EndpointProperty, apply_all};
@@ -100,6 +102,11 @@ impl SessionDef {
         })
     }
 
+    /// Whether its group goes by weights.
+    pub fn is_weighted(&self) -> bool {
+        self.group.is_weighted()
+    }
+
     /// Makes the endpoint.
     pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
         let settings = names.settings();
@@ -109,6 +116,7 @@ impl SessionDef {
         let max_sessions = settings.limits.max_sessions;
         Box::new(SessionGroup {
             algorithm: self.group.algorithm(),
+            balance: Balance::link(&def.policy, names, path, def.head.fingerprint),
             properties: def.properties.clone(),
             children: EndpointDef::link_children(&self.group.children, names, path),
             name: def.head.name.clone(),
@@ -129,6 +137,7 @@ struct SessionGroup {
     name: Option<String>,
     kind: SessionType,
     algorithm: Algorithm,
+    balance: Option<Box<Balance>>,
     properties: Arc<Vec<EndpointProperty>>,
     children: Vec<Arc<Endpoint>>,
     state: Arc<GroupState>,
@@ -372,9 +381,17 @@ impl Kind for SessionGroup {
                 SessionType::Soap if id.is_some() => strip_group(&cx, message).await?,
                 SessionType::Soap => {}
             }
+            let mut underway = match &self.balance {
+                Some(balance) => Some(Box::new(balance.begin(&cx, message).await?)),
+                None => None,
+            };
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let outcome = loop {
-                let Some(mut child) = self.algorithm.pick(&self.children, &self.state, &cx) else {
+                let picked = match &underway {
+                    Some(way) => way.pick(&self.children, &self.algorithm, &self.state, &cx),
+                    None => self.algorithm.pick(&self.children, &self.state, &cx),
+                };
+                let Some(mut child) = picked else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -392,8 +409,13 @@ impl Kind for SessionGroup {
                 }
                 let before = message.attempts;
                 let busy = self.algorithm.busy(&self.children, child);
-                let sent = child.kind.send(cx, message, Parent::Group).await;
+                let at = underway.as_ref().and_then(|u| u.at(&self.children, child));
+                let mut sent = child.kind.send(cx, message, Parent::Group).await;
                 drop(busy);
+                if let Some(underway) = &mut underway {
+                    let done = underway.done(&cx, &self.children, at, message, &mut sent);
+                    Box::pin(done).await;
+                }
                 match sent {
                     Ok(sent) => {
                         let id = match self.kind {
@@ -439,11 +461,20 @@ impl Kind for SessionGroup {
         self.children.iter().any(|c| c.kind.reshapes(cx))
     }
 
+    fn checks(&self, out: &mut Vec<Arc<Check>>) {
+        for child in &self.children {
+            child.kind.checks(out);
+        }
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         let row = out.len();
         describe_group("session", self.name.as_deref(), &self.children, now, out);
         if let Some(row) = out.get_mut(row) {
             row.path.clone_from(&self.bindings.group);
+            if let Some(balance) = &self.balance {
+                row.balance = Some(balance.describe(&self.children, now));
+            }
             row.sessions = Some(self.bindings.local.live_count(now));
         }
     }

@@ -1,7 +1,9 @@
 //! Runtime state of endpoints that survives a reload, keyed by where the artifact is and by a
 //! fingerprint of its definition (design §1.3).
 
+use super::balance::BalanceState;
 use super::bindings::Sessions;
+use super::breaker::Breaker;
 use super::http::Tokens;
 use super::member::Members;
 use super::recipients::AddressStates;
@@ -11,8 +13,8 @@ use super::wsdl::Fetched;
 use crate::metrics::{Counter, Failures, Requests};
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// State of one leaf. The flag lets the message path skip the lock while all is well.
 #[derive(Debug, Default)]
@@ -21,8 +23,25 @@ pub struct LeafState {
     pub troubled: AtomicBool,
     /// The state.
     pub state: Mutex<State>,
+    /// Its health checks fail.
+    pub unhealthy: AtomicBool,
+    /// Limits of requests under way; `None` inside when there are none.
+    pub breaker: OnceLock<Option<Breaker>>,
     /// What happened to it.
     pub counts: LeafCounts,
+}
+
+impl LeafState {
+    /// The state.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the flag of trouble from a state that was changed.
+    pub fn mark(&self, state: &State) {
+        let troubled = state.phase != Phase::Active || self.unhealthy.load(Ordering::Acquire);
+        self.troubled.store(troubled, Ordering::Release);
+    }
 }
 
 /// What happened to a leaf since it was deployed.
@@ -34,6 +53,8 @@ pub struct LeafCounts {
     pub failures: Failures,
     /// Changes to ACTIVE, TIMEOUT, SUSPENDED and MAINTNENCE.
     pub changes: [Counter; 4],
+    /// Changes of what its health checks say.
+    pub health_changes: Counter,
 }
 
 impl LeafCounts {
@@ -102,6 +123,11 @@ impl Stores {
     /// The state of a group.
     pub fn group(&self, path: &str, fingerprint: u64) -> Arc<GroupState> {
         self.get(format!("group {path}"), fingerprint)
+    }
+
+    /// What the policy of a group knows of its children.
+    pub fn balance(&self, path: &str, fingerprint: u64) -> Arc<BalanceState> {
+        self.get(format!("balance {path}"), fingerprint)
     }
 
     /// The members of a load-balance group.

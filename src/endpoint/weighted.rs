@@ -251,12 +251,22 @@ impl Algorithm {
         state: &GroupState,
         cx: &SendContext<'_>,
     ) -> Option<&'e Arc<Endpoint>> {
-        let Some(weights) = &self.weights else {
+        if !self.is_weighted() {
             return round_robin(children, state, cx);
-        };
+        }
+        children.get(self.pick_index(state)?)
+    }
+
+    /// Whether it goes by weights.
+    pub fn is_weighted(&self) -> bool {
+        self.weights.is_some()
+    }
+
+    /// The index of the child whose turn it is, by weights.
+    pub fn pick_index(&self, state: &GroupState) -> Option<usize> {
+        let weights = self.weights.as_ref()?;
         let mut turn = state.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = self.next(&mut turn, weights)?;
-        children.get(index)
+        self.next(&mut turn, weights)
     }
 
     /// Counts a request under way at a child.

@@ -6,6 +6,7 @@ mod cycles;
 use crate::artifact::proxy::SequenceRef;
 use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDef, TemplateDef};
 use crate::diag::{Diagnostic, codes};
+use crate::endpoint::health::Check;
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
 use crate::mediator::{Library, Linker, Out, Route, SequenceDef};
@@ -93,6 +94,16 @@ pub enum Incoming {
 }
 
 impl Plan {
+    /// The health checks of all endpoints.
+    pub fn checks(&self) -> Vec<Arc<Check>> {
+        let mut out = Vec::new();
+        let named = &self.library.endpoints.list;
+        for endpoint in named.iter().chain(&self.inline_endpoints) {
+            endpoint.kind.checks(&mut out);
+        }
+        out
+    }
+
     /// The states of all endpoints.
     pub fn describe_endpoints(&self, now: u64) -> Vec<Described> {
         let mut out = Vec::new();

@@ -1,6 +1,7 @@
 //! A running instance: workers with their listeners, the deployer, the internal and management
 //! ports, and the graceful stop.
 
+mod health;
 mod worker;
 
 use crate::admin;

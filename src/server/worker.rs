@@ -1,6 +1,7 @@
 //! One worker: a thread with its own runtime, listening sockets and HTTP client, so that a message
 //! never changes threads (design §6).
 
+use super::health;
 use crate::clock::Clock;
 use crate::endpoint::Services;
 use crate::endpoint::bindings::{RedisSessions, SessionStore};
@@ -78,6 +79,12 @@ async fn run(plan: WorkerPlan) {
         sessions: shared_sessions(&settings),
         lines: plan.lines,
     });
+    let checks = (plan.index == 0).then(|| {
+        tokio::spawn(health::supervise(
+            plan.engine.clone(),
+            services.client.clone(),
+        ))
+    });
     let entry = HttpEntry::new(plan.engine, services);
     for (listener, listener_settings) in plan.listeners {
         let Some(listener) = listener else { continue };
@@ -97,6 +104,9 @@ async fn run(plan: WorkerPlan) {
     }
     let mut finish = plan.finish;
     let _ = finish.wait_for(|done| *done).await;
+    if let Some(checks) = checks {
+        checks.abort();
+    }
 }
 
 fn shared_sessions(settings: &Settings) -> Option<Arc<dyn SessionStore>> {

@@ -12,8 +12,8 @@ use super::error::{MAX_FILE_BYTES, SettingsError, SettingsProblem, SettingsWarni
 use super::read::{Document, Finding, Reader, flatten};
 use super::units::Unit::{Milliseconds, Seconds};
 use super::{
-    AdminUser, HostnameVerifier, Properties, Protocols, ProxyProfile, ProxySettings, RedisSettings,
-    Secret, Settings, VerifyClient,
+    AdminUser, EndpointPolicy, HostnameVerifier, Properties, Protocols, ProxyProfile,
+    ProxySettings, RedisSettings, Secret, Settings, VerifyClient,
 };
 
 /// Reads `deployment.toml` with the environment of this process. `None` yields the defaults.
@@ -194,6 +194,7 @@ fn settings(r: &Reader<'_>, base: &Path, environment: &Environment) -> Settings 
     port_conflicts(r, &s);
     endpoint(r, &mut s);
     sessions(r, &mut s);
+    endpoint_policy(r, &mut s);
     json(r, &mut s);
     limits(r, &mut s);
     s
@@ -683,6 +684,17 @@ fn endpoint(r: &Reader<'_>, s: &mut Settings) {
             Duration::ZERO,
         ),
     );
+}
+
+fn endpoint_policy(r: &Reader<'_>, s: &mut Settings) {
+    for name in EndpointPolicy::names() {
+        let key = format!("myelin.endpoint.{name}");
+        if let Some(text) = r.scalar(&key)
+            && let Err(why) = s.endpoint_policy.set(name, &text)
+        {
+            r.error(&key, format!("\"{text}\" {why}"));
+        }
+    }
 }
 
 fn sessions(r: &Reader<'_>, s: &mut Settings) {

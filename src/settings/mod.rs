@@ -9,6 +9,7 @@ mod error;
 mod inject;
 mod keys;
 mod load;
+mod policy;
 mod properties;
 mod read;
 mod secret;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use environment::Environment;
 pub use error::{SettingsError, SettingsProblem, SettingsWarning, WarningKind};
 pub use load::{load, load_with, parse};
+pub use policy::{EndpointPolicy, LbPolicy, PolicyLevel};
 pub use properties::Properties;
 pub use secret::Secret;
 
@@ -36,6 +38,9 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// Defaults of endpoints, groups and sessions.
     pub endpoint: EndpointSettings,
+    /// What endpoints have beyond the reference unless they say otherwise. Default: nothing is on.
+    /// TOML section `[myelin.endpoint]`.
+    pub endpoint_policy: EndpointPolicy,
     /// A Redis that holds sessions for several runtimes, `None` = in this process. Default `None`.
     /// TOML section `[myelin.sessions]`, on when it has a `redis_url`.
     pub sessions: Option<RedisSettings>,

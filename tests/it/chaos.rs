@@ -501,7 +501,13 @@ async fn no_request_is_lost_among_failing_back_ends() {
     let folder = deployment(&backends);
     let server = start(folder.path()).await;
     let address = server.http.expect("the HTTP listener");
-    let tasks = server.tasks();
+    // Two listeners with their timers per worker, and what looks after health checks.
+    let tasks = 9;
+    assert!(
+        until(|| server.tasks() == tasks).await,
+        "tasks: {}",
+        server.tasks()
+    );
 
     let world = Arc::new(World::default());
     *lock(&world.good_since) = [Some(Instant::now()); NAMES.len()];

@@ -18,6 +18,8 @@ mod limits;
 mod oracle;
 /// The real program: logs, exit codes, signals, the sample.
 mod process;
+/// Health checks, metrics and events of endpoints.
+mod resilience;
 /// Several runtimes that share their sessions.
 mod sessions;
 /// Reloading under load.
