@@ -306,7 +306,7 @@ impl Leaf {
 
     /// Whether a group may choose it: one whose limits are used up only refuses.
     pub fn is_ready(&self, now: u64) -> bool {
-        self.is_in_use(now) && self.breaker().is_none_or(|b| !b.is_full())
+        self.is_in_use(now) && self.state.breaker().is_none_or(|b| !b.is_full())
     }
 
     /// Whether its state lets a message through.
@@ -336,16 +336,12 @@ impl Leaf {
                 .then(|| state.next_retry.saturating_sub(now)),
             path: self.path.to_string(),
             counts: Some(self.counts()),
-            load: self.breaker().map(|breaker| {
+            load: self.state.breaker().map(|breaker| {
                 let (requests, pending) = breaker.load();
                 Load { requests, pending }
             }),
             ..Described::default()
         }
-    }
-
-    fn breaker(&self) -> Option<&Breaker> {
-        self.state.breaker.get()?.as_ref()
     }
 
     fn counts(&self) -> Counts {
@@ -569,7 +565,19 @@ impl Leaf {
         let wait = self.wait(cx, message);
         let client = cx.services.client.clone();
         let target = destination.target().clone();
+        let (state, label) = (self.state.clone(), self.label().to_owned());
         beside.spawn(async move {
+            let _place = match state.breaker() {
+                None => None,
+                Some(breaker) => match breaker.enter(wait).await {
+                    Ok(place) => Some(place),
+                    Err(overflow) => {
+                        let text = breaker.text(&label, overflow);
+                        tracing::warn!(target: "Endpoint", "OUT_ONLY message was not sent: {text}");
+                        return;
+                    }
+                },
+            };
             match tokio::time::timeout(wait, client.send(&target, request)).await {
                 Ok(Ok(response)) => {
                     if let Err(error) = response.into_body().collect(MOST).await {
@@ -639,7 +647,7 @@ impl Leaf {
         request: http::Request<BodyStream>,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let wait = self.wait(cx, message);
-        let place = match self.breaker() {
+        let place = match self.state.breaker() {
             None => None,
             // Boxed: its state would make every future of a flow larger.
             Some(breaker) => match Box::pin(breaker.enter(wait)).await {

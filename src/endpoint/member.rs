@@ -23,6 +23,25 @@ pub(super) struct Member {
     https: Option<u16>,
 }
 
+impl Member {
+    /// Its first port.
+    fn address(&self) -> String {
+        match self.http.or(self.https) {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// The event of a change.
+    fn report(&self, from: &str, to: &str, code: u32) {
+        tracing::warn!(
+            target: "EndpointContext",
+            endpoint = self.host, address = self.address(), from, to, code, retry_in_ms = 0,
+            "Member {} of a load-balance endpoint goes from {from} to {to}", self.host
+        );
+    }
+}
+
 /// The members of a group as they are written.
 #[derive(Debug)]
 pub struct MembersDef(Vec<Member>);
@@ -136,10 +155,11 @@ impl Members {
     }
 
     /// Takes a member out of use and makes sure that somebody looks after it.
-    fn deactivate(self: &Arc<Members>, member: &Member) {
+    fn deactivate(self: &Arc<Members>, member: &Member, code: u32) {
         let start = self.lists(|lists| {
             if let Some(at) = lists.active.iter().position(|m| m == member) {
                 let member = lists.active.remove(at);
+                member.report("ACTIVE", "SUSPENDED", code);
                 lists.inactive.push(member);
                 if at < lists.cursor {
                     lists.cursor -= 1;
@@ -182,6 +202,7 @@ async fn probe(members: Weak<Members>) {
                 state.lists(|lists| {
                     if let Some(at) = lists.inactive.iter().position(|m| *m == member) {
                         let member = lists.inactive.remove(at);
+                        member.report("SUSPENDED", "ACTIVE", 0);
                         lists.active.push(member);
                     }
                 });
@@ -272,7 +293,7 @@ impl Kind for MemberGroup {
                         if !fault.retry {
                             break Err(fault);
                         }
-                        self.state.deactivate(&member);
+                        self.state.deactivate(&member, fault.code);
                         if !self.failover {
                             break Err(fault);
                         }

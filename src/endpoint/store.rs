@@ -32,6 +32,11 @@ pub struct LeafState {
 }
 
 impl LeafState {
+    /// Its limits.
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.breaker.get()?.as_ref()
+    }
+
     /// The state.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -192,5 +197,37 @@ impl Stores {
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::{Caps, Change, FailureConfig};
+    use super::*;
+
+    #[test]
+    fn failures_at_one_time_are_each_judged_once() {
+        let config = FailureConfig {
+            mark_codes: vec![101_504],
+            retries: 1000,
+            ..FailureConfig::default()
+        };
+        let leaf = LeafState::default();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let mut state = leaf.lock();
+                        state.on_failure(&config, &Caps::default(), false, 101_504, 0);
+                        leaf.mark(&state);
+                    }
+                });
+            }
+        });
+        let change = leaf
+            .lock()
+            .on_failure(&config, &Caps::default(), false, 101_504, 0);
+        assert_eq!(change, Change::Timeout { remaining: 199 });
+        assert!(leaf.troubled.load(Ordering::Acquire));
     }
 }
