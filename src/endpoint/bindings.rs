@@ -261,7 +261,9 @@ impl Bindings {
                 owner = child;
             }
         }
-        self.keep(cx, id, owner, self.timeout_ms);
+        if owner == child {
+            self.keep(cx, id, child, self.timeout_ms);
+        }
         owner
     }
 

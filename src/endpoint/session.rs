@@ -412,6 +412,8 @@ impl Kind for SessionGroup {
                 let at = underway.as_ref().and_then(|u| u.at(&self.children, child));
                 let mut sent = child.kind.send(cx, message, Parent::Group).await;
                 drop(busy);
+                let unbinds = |f: &Fault| f.retry && child.kind.retryable(f.code);
+                let unbind = sent.as_ref().is_err_and(unbinds);
                 if let Some(underway) = &mut underway {
                     let done = underway.done(&cx, &self.children, at, message, &mut sent);
                     Box::pin(done).await;
@@ -430,10 +432,7 @@ impl Kind for SessionGroup {
                         return Ok(sent);
                     }
                     Err(fault) => {
-                        if let Some(id) = &id
-                            && fault.retry
-                            && child.kind.retryable(fault.code)
-                        {
+                        if let (Some(id), true) = (&id, unbind) {
                             self.bindings.forget(&cx, id, child.fingerprint).await;
                         }
                         let next = Failed {

@@ -692,7 +692,7 @@ fn endpoint_policy(r: &Reader<'_>, s: &mut Settings) {
         if let Some(text) = r.scalar(&key)
             && let Err(why) = s.endpoint_policy.set(name, &text)
         {
-            r.error(&key, format!("\"{text}\" {why}"));
+            r.error(&key, format!("{key}: \"{text}\" {why}"));
         }
     }
 }
@@ -705,7 +705,7 @@ fn sessions(r: &Reader<'_>, s: &mut Settings) {
     {
         r.error(
             "myelin.sessions.redis_url",
-            "is not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported",
+            "myelin.sessions.redis_url: not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported",
         );
     }
     let mut redis = RedisSettings::new(url.as_ref().map_or("", Secret::expose));

@@ -552,10 +552,10 @@ fn errors_of_shared_sessions_and_endpoint_policies() {
             "[myelin.endpoint]\nretry_budget.percent = 20",
         ],
         expect![[r#"
-            deployment.toml:2:13: is not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported
-            deployment.toml:2:13: is not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported
             deployment.toml:2:1: unknown key "myelin.sessions.redis_uri"; did you mean "myelin.sessions.redis_url"?
-            deployment.toml:2:13: "RANDOM" is not one of ROUND_ROBIN, LEAST_REQUEST, RING_HASH
+            deployment.toml:2:13: myelin.endpoint.lb_policy: "RANDOM" is not one of ROUND_ROBIN, LEAST_REQUEST, RING_HASH
             deployment.toml:2:21: myelin.endpoint.health_check.path: is not a single value
             deployment.toml:2:14: unknown key "myelin.endpoint.retry_budget.percent"
         "#]],

@@ -204,8 +204,23 @@ fn deployment(backends: &[Backend]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let children: String = backends.iter().map(child).collect();
     let session = SESSION.as_millis();
+    let policy: String = [
+        ("lb_policy", "LEAST_REQUEST"),
+        ("outlier_detection.consecutive_5xx", "3"),
+        ("outlier_detection.base_ejection_time", "200ms"),
+        ("outlier_detection.max_ejection_time", "300ms"),
+        ("outlier_detection.max_ejection_percent", "80"),
+        ("retry_back_off.base_interval", "2ms"),
+        ("slow_start.slow_start_window", "500ms"),
+    ]
+    .map(|(name, value)| format!("<property name=\"myelin.{name}\" value=\"{value}\"/>"))
+    .concat();
     for (name, group) in [
         ("Plain", format!("<loadbalance>{children}</loadbalance>")),
+        (
+            "Careful",
+            format!("<loadbalance>{children}</loadbalance>{policy}"),
+        ),
         ("Order", format!("<failover>{children}</failover>")),
         (
             "Sticky",
@@ -403,9 +418,10 @@ async fn client(number: u64, address: SocketAddr, world: Arc<World>, mut random:
         count += 1;
         let nonce = format!("{number}-{count}");
         session = session.filter(|s| s.began.elapsed() < SESSION);
-        let (service, body, first) = match random.u8(..4) {
+        let (service, body, first) = match random.u8(..6) {
             0 => ("Order", format!("<n>{nonce}</n>"), false),
             1 => ("Plain", format!("<n>{nonce}</n>"), false),
+            2 | 3 => ("Careful", format!("<n>{nonce}</n>"), false),
             _ => {
                 let id = session.as_ref().map_or(&nonce, |s| &s.id);
                 ("Sticky", envelope(id, &nonce), session.is_none())
@@ -455,7 +471,7 @@ async fn client(number: u64, address: SocketAddr, world: Arc<World>, mut random:
             ));
         }
         // The failover group takes the first ready child: those that hang can keep it from the last.
-        let must = service == "Plain" || first;
+        let must = matches!(service, "Plain" | "Careful") || first;
         if must
             && let Some(reliable) = reliable
             && world.held(reliable)
@@ -570,5 +586,11 @@ async fn no_request_is_lost_among_failing_back_ends() {
         .describe_endpoints(server.clock.now());
     let sessions: Vec<usize> = rows.iter().filter_map(|row| row.sessions).collect();
     assert_eq!(sessions, [0]);
+    let balanced: Vec<_> = rows.iter().filter_map(|row| row.balance.as_ref()).collect();
+    assert_eq!(balanced.len(), 1);
+    assert_eq!(balanced[0].children.len(), NAMES.len());
+    for child in &balanced[0].children {
+        assert_eq!(child.active_requests, 0, "{}", child.name);
+    }
     assert_eq!(server.stop().await, 0, "exchanges that were cut");
 }
