@@ -10,14 +10,17 @@ use myelin::settings::{Environment, parse};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 const NAMESPACE: &str = "xmlns=\"http://ws.apache.org/ns/synapse\"";
 
 async fn server(deployment: &Path, redis: &str, prefix: &str) -> Server {
-    let toml = format!("[myelin.sessions]\nredis_url = \"{redis}\"\nkey_prefix = \"{prefix}\"\n");
+    let toml = format!(
+        "[myelin.sessions]\nredis_url = \"{redis}\"\nkey_prefix = \"{prefix}\"\nconnect_timeout = 100\n"
+    );
     let (mut settings, _) = parse(
         Path::new("deployment.toml"),
         &toml,
@@ -192,4 +195,92 @@ async fn a_redis_that_is_gone_fails_no_request() {
     }
     assert!(until(|| server.load() == (0, 0, 0)).await);
     assert_eq!(server.stop().await, 0);
+}
+
+/// Accepts, and answers nothing.
+async fn mute(listener: TcpListener) {
+    let mut held = Vec::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        held.push(stream);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_hangs_fails_no_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("redis://{}/", listener.local_addr().expect("an address"));
+    let hanging = tokio::spawn(mute(listener));
+    let backends = backends(&["A", "B"]);
+    let folder = deployment(&backends, 60_000);
+    let server = server(folder.path(), &url, "x:").await;
+    let address = server.http.expect("the HTTP listener");
+    for n in 0..6 {
+        let id = format!("s{n}");
+        let first = ask(address, &id).await;
+        assert_eq!(first.0, 200);
+        assert_eq!(ask(address, &id).await, first, "{id}");
+    }
+    hanging.abort();
+    assert_eq!(server.stop().await, 0);
+}
+
+/// Passes connections on to a Redis, or cuts them.
+async fn gate(listener: TcpListener, redis: String, open: Arc<AtomicBool>) {
+    while let Ok((mut near, _)) = listener.accept().await {
+        let (redis, open) = (redis.clone(), open.clone());
+        tokio::spawn(async move {
+            let shut = async {
+                while open.load(Ordering::Acquire) {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            let pass = async {
+                let mut far = TcpStream::connect(redis).await.ok()?;
+                tokio::io::copy_bidirectional(&mut near, &mut far)
+                    .await
+                    .ok()
+            };
+            tokio::select! {
+                () = shut => {}
+                _ = pass => {}
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_outlive_a_redis_that_goes_and_comes_back() {
+    let Some((url, prefix)) = redis() else { return };
+    let client = redis::Client::open(url.as_str()).expect("an address");
+    let far = client.get_connection_info().addr().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let near = format!("redis://{}/", listener.local_addr().expect("an address"));
+    let open = Arc::new(AtomicBool::new(true));
+    let gate = tokio::spawn(gate(listener, far, open.clone()));
+    let backends = backends(&["A", "B", "C"]);
+    let folder = deployment(&backends, 60_000);
+    let one = server(folder.path(), &near, &prefix).await;
+    let two = server(folder.path(), &url, &prefix).await;
+    let [at_one, at_two] = [&one, &two].map(|s| s.http.expect("the HTTP listener"));
+
+    // Known to all, then to this process alone.
+    let before = ask(at_one, "before").await;
+    open.store(false, Ordering::Release);
+    assert_eq!(ask(at_one, "before").await, before);
+    let during = ask(at_one, "during").await;
+    assert_eq!((before.0, during.0), (200, 200));
+    assert_eq!(ask(at_one, "during").await, during);
+    assert_eq!(keys(&url, &prefix).await.len(), 1);
+    // When Redis is back it learns of what began meanwhile.
+    open.store(true, Ordering::Release);
+    let started = tokio::time::Instant::now();
+    while keys(&url, &prefix).await.len() < 2 {
+        assert!(started.elapsed() < Duration::from_secs(10), "not told");
+        assert_eq!(ask(at_one, "during").await, during);
+    }
+    assert_eq!(ask(at_two, "before").await, before);
+    assert_eq!(ask(at_two, "during").await, during);
+    assert_eq!(one.stop().await, 0);
+    assert_eq!(two.stop().await, 0);
+    gate.abort();
 }
