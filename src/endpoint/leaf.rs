@@ -28,6 +28,7 @@ use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The state word of an endpoint whose health checks fail.
 pub const UNHEALTHY: &str = "UNHEALTHY";
@@ -646,18 +647,23 @@ impl Leaf {
         target: &Target,
         request: http::Request<BodyStream>,
     ) -> Result<http::Response<BodyStream>, Fault> {
-        let wait = self.wait(cx, message);
+        let mut wait = self.wait(cx, message);
         let place = match self.state.breaker() {
             None => None,
-            // Boxed: its state would make every future of a flow larger.
-            Some(breaker) => match Box::pin(breaker.enter(wait)).await {
-                Ok(place) => Some(place),
-                Err(overflow) => {
-                    give_back(message, request);
-                    let text = breaker.text(self.label(), overflow);
-                    return Err(Fault::endpoint(codes::OVERFLOW, text));
+            Some(breaker) => {
+                let started = Instant::now();
+                // Boxed: its state would make every future of a flow larger.
+                let entered = Box::pin(breaker.enter(wait)).await;
+                wait = wait.saturating_sub(started.elapsed());
+                match entered {
+                    Ok(place) => Some(place),
+                    Err(overflow) => {
+                        give_back(message, request);
+                        let text = breaker.text(self.label(), overflow);
+                        return Err(Fault::endpoint(codes::OVERFLOW, text));
+                    }
                 }
-            },
+            }
         };
         cx.exchange.mark_sent();
         // Only a socket timeout that comes first needs a timer of its own.

@@ -14,6 +14,7 @@ use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// One host with its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +130,16 @@ struct MemberLists {
     inactive: Vec<Member>,
     cursor: usize,
     probing: bool,
+    probe: Option<AbortHandle>,
+}
+
+/// Nobody looks after members that are no longer deployed.
+impl Drop for Members {
+    fn drop(&mut self) {
+        if let Some(probe) = self.lists(|lists| lists.probe.take()) {
+            probe.abort();
+        }
+    }
 }
 
 impl Members {
@@ -168,7 +179,8 @@ impl Members {
             !std::mem::replace(&mut lists.probing, true)
         });
         if start {
-            tokio::spawn(probe(Arc::downgrade(self)));
+            let probe = tokio::spawn(probe(Arc::downgrade(self))).abort_handle();
+            self.lists(|lists| lists.probe = Some(probe));
         }
     }
 }
@@ -329,5 +341,31 @@ impl Kind for MemberGroup {
                 });
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_ends_with_its_members() {
+        let member = Member {
+            host: "127.0.0.1".into(),
+            http: Some(1),
+            https: None,
+        };
+        let members = Arc::new(Members::default());
+        members.fill(std::slice::from_ref(&member));
+        members.deactivate(&member, 101_503);
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        assert_eq!(tasks(), 1);
+        drop(members);
+        tokio::task::yield_now().await;
+        assert_eq!(tasks(), 0);
     }
 }

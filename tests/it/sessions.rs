@@ -156,7 +156,7 @@ async fn two_servers_share_their_sessions() {
 async fn shared_sessions_end_at_an_absolute_time() {
     let Some((url, prefix)) = redis() else { return };
     let backends = backends(&["A", "B"]);
-    let folder = deployment(&backends, 400);
+    let folder = deployment(&backends, 2000);
     let server = server(folder.path(), &url, &prefix).await;
     let address = server.http.expect("the HTTP listener");
     let first = ask(address, "x").await;
