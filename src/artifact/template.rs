@@ -2,6 +2,7 @@
 
 use crate::diag::codes;
 use crate::endpoint::EndpointTemplate;
+use crate::mediator::SequenceTemplateDef;
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use std::sync::Arc;
 pub enum TemplateDef {
     /// Endpoints are made from it when the plan is linked.
     Endpoint(Arc<EndpointTemplate>),
+    /// Mediators with parameters.
+    Sequence(SequenceTemplateDef),
 }
 
 impl TemplateDef {
@@ -19,19 +22,22 @@ impl TemplateDef {
             element,
             &["name", "onError", "description", "trace", "statistics"],
         );
-        reader.required(element, "name")?;
+        if !element.has_attribute("name") {
+            let place = reader.place(element);
+            reader.error(
+                codes::MISSING_ATTRIBUTE,
+                place,
+                "A EIP template should be a named mediator .",
+            );
+            return None;
+        }
         if let Some(endpoint) = reader.child(element, "endpoint") {
             let template = EndpointTemplate::parse(reader, element, endpoint)?;
             return Some(TemplateDef::Endpoint(Arc::new(template)));
         }
         if let Some(sequence) = reader.child(element, "sequence") {
-            let place = reader.place(sequence);
-            reader.unsupported(
-                place,
-                "sequence templates are not supported yet",
-                Some("use a named sequence and properties"),
-            );
-            return None;
+            return SequenceTemplateDef::parse(reader, element, sequence)
+                .map(TemplateDef::Sequence);
         }
         let place = reader.place(element);
         reader.error(

@@ -116,6 +116,7 @@ impl<'a> SendContext<'a> {
     /// What expressions see.
     pub fn scope(&self, message: &'a Message) -> Scope<'a> {
         Scope {
+            deferred: 0,
             message,
             exchange: self.exchange,
             entries: self.entries,

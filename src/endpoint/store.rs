@@ -1,4 +1,4 @@
-//! Runtime state of endpoints that survives a reload, keyed by where the artifact is and by a
+//! Runtime state of endpoints and mediators that survives a reload, keyed by where the artifact is and by a
 //! fingerprint of its definition (design §1.3).
 
 use super::http::Tokens;
@@ -42,15 +42,26 @@ struct Kept {
     used: bool,
 }
 
-/// All runtime state of endpoints. A link asks for what it needs; what the new plan did not ask
+/// What waiting groups of messages hold in memory, over all mediators.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Groups that wait for further messages.
+    pub groups: AtomicUsize,
+    /// Their size in bytes, counted roughly.
+    pub bytes: AtomicUsize,
+}
+
+/// All runtime state of endpoints and mediators. A link asks for what it needs; what the new plan did not ask
 /// for is dropped by [`Stores::sweep`].
 #[derive(Debug, Default)]
 pub struct Stores {
     kept: Mutex<HashMap<String, Kept>>,
+    held: Arc<Held>,
 }
 
 impl Stores {
-    fn get<T: Default + Send + Sync + 'static>(&self, key: String, fingerprint: u64) -> Arc<T> {
+    /// The state of a key, as it was when the fingerprint is the same, else a new one.
+    pub fn get<T: Default + Send + Sync + 'static>(&self, key: String, fingerprint: u64) -> Arc<T> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = kept.get_mut(&key)
             && entry.fingerprint == fingerprint
@@ -69,6 +80,11 @@ impl Stores {
             },
         );
         value
+    }
+
+    /// What waiting groups hold.
+    pub fn held(&self) -> &Arc<Held> {
+        &self.held
     }
 
     /// The state of a leaf.

@@ -1,7 +1,7 @@
 //! Runs flows on the current plan and routes their faults (spec 01 §5, §6, §9).
 
 use crate::endpoint::{Kind, Services};
-use crate::mediator::{Context, Flow, Route, run_sequence, settle};
+use crate::mediator::{Context, Flow, Rest, Route, run_sequence, settle};
 use crate::message::outgoing::{self, fault_response};
 use crate::message::stream::BodyStream;
 use crate::message::{Exchange, Fault, Message, Value};
@@ -67,7 +67,7 @@ async fn proxy_flow(cx: Context<'_>, proxy: &Proxy, message: &mut Message) -> Re
     // A flow that waited for a call has been on its second pass: nothing is forwarded then
     // (spec 01 §8.3).
     if flow == Flow::Continue
-        && message.status.is_none()
+        && !message.resumed
         && let Some(endpoint) = &proxy.endpoint
     {
         if let Some(key) = &proxy.missing_endpoint {
@@ -121,6 +121,7 @@ fn context<'a>(
         library: &plan.library,
         exchange,
         route,
+        rest: Rest::Nothing,
     }
 }
 

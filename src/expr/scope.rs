@@ -1,15 +1,20 @@
 //! What a message shows to an expression (spec 05 §3.3–§3.4; spec 01 §1.3).
 
+use super::Expr;
 use super::synapse::{Parameter, Surroundings};
 use super::xpath::{self, PropertyScope, PropertyValue};
 use crate::clock::Clock;
 use crate::json;
 use crate::message::media::Media;
-use crate::message::{Body, Envelope, Exchange, Message, Value, header_text};
+use crate::message::{self, Body, Envelope, Exchange, Message, Value, header_text};
 use crate::settings::Settings;
 use crate::xml::{Document, NodeId};
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::HashMap;
+
+/// Most deferred template parameters that are evaluated inside each other.
+const MAX_DEFERRED: u8 = 8;
 
 /// Local entries by key.
 pub type LocalEntries = HashMap<String, Value>;
@@ -17,6 +22,8 @@ pub type LocalEntries = HashMap<String, Value>;
 /// One message with what surrounds it, for one evaluation.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
+    /// How many deferred template parameters are being evaluated inside each other; 0 outside.
+    pub deferred: u8,
     /// The message.
     pub message: &'a Message,
     /// Its exchange.
@@ -67,6 +74,27 @@ fn owned(value: Option<Value>) -> PropertyValue<'static> {
 }
 
 impl<'a> Scope<'a> {
+    /// A parameter of the innermost template.
+    fn template_parameter(&self, name: &str) -> Option<&'a message::Parameter> {
+        let call = self.message.templates.last()?;
+        let found = call.parameters.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value)
+    }
+
+    /// The text of a parameter that is an expression, evaluated here and now. One that asks for
+    /// another such parameter, perhaps for itself, gets an answer only so many times.
+    fn deferred(&self, expr: &(dyn Any + Send + Sync)) -> Option<String> {
+        let expr = expr.downcast_ref::<Expr>()?;
+        let inner = Scope {
+            deferred: self.deferred + 1,
+            ..*self
+        };
+        match inner.deferred <= MAX_DEFERRED {
+            true => expr.string(&inner).ok().flatten(),
+            false => None,
+        }
+    }
+
     fn view(&self) -> Option<&'a Envelope> {
         self.message.envelope()
     }
@@ -114,11 +142,7 @@ impl<'a> Scope<'a> {
             "ClientApiNonBlocking" if message.status.is_none() => PropertyValue::Boolean(false),
             "synapse.isresponse" if message.status.is_some() => PropertyValue::Boolean(true),
             "synapse.internal.rest.contentType" if message.rest && message.status.is_none() => {
-                borrowed(
-                    message
-                        .content_type()
-                        .map(crate::message::media::media_type),
-                )
+                borrowed(message.content_type().map(message::media::media_type))
             }
             "TRANSPORT_HEADERS" => message
                 .headers_text(false)
@@ -186,7 +210,14 @@ impl xpath::Scope for Scope<'_> {
                 .variables
                 .get(name)
                 .map_or(PropertyValue::Null, show),
-            PropertyScope::Axis2Client | PropertyScope::Func => PropertyValue::Null,
+            PropertyScope::Func => match self.template_parameter(name) {
+                Some(message::Parameter::Value(value)) => show(value),
+                Some(message::Parameter::Deferred(expr)) => {
+                    self.deferred(&**expr).map_or(PropertyValue::Null, text)
+                }
+                Some(message::Parameter::Null) | None => PropertyValue::Null,
+            },
+            PropertyScope::Axis2Client => PropertyValue::Null,
         }
     }
 
@@ -221,9 +252,9 @@ impl xpath::Scope for Scope<'_> {
 
     fn to(&self) -> Option<&str> {
         match &self.message.to {
-            crate::message::To::RequestUri => self.message.uri.path_and_query().map(|p| p.as_str()),
-            crate::message::To::Address(a) | crate::message::To::Header(a) => Some(a),
-            crate::message::To::Client => None,
+            message::To::RequestUri => self.message.uri.path_and_query().map(|p| p.as_str()),
+            message::To::Address(a) | message::To::Header(a) => Some(a),
+            message::To::Client => None,
         }
     }
 
@@ -276,8 +307,16 @@ impl Surroundings for Scope<'_> {
             .map(Cow::Borrowed)
     }
 
-    fn parameter(&self, _: &str) -> Parameter<'_> {
-        Parameter::NoTemplate
+    fn parameter(&self, name: &str) -> Parameter<'_> {
+        if self.message.templates.is_empty() {
+            return Parameter::NoTemplate;
+        }
+        let text = match self.template_parameter(name) {
+            Some(message::Parameter::Value(value)) => Some(value.text()),
+            Some(message::Parameter::Deferred(expr)) => self.deferred(&**expr).map(Cow::Owned),
+            Some(message::Parameter::Null) | None => None,
+        };
+        text.map_or(Parameter::Missing, Parameter::Text)
     }
 
     fn resource(&self, _: &str, _: Option<&str>) -> Option<Cow<'_, str>> {
@@ -295,8 +334,8 @@ fn message_format(message: &Message) -> &'static str {
     match message.content_type().map(Media::of) {
         Some(Media::SoapXml) => "soap12",
         _ => match message.version {
-            crate::message::SoapVersion::V11 => "soap11",
-            crate::message::SoapVersion::V12 => "soap12",
+            message::SoapVersion::V11 => "soap11",
+            message::SoapVersion::V12 => "soap12",
         },
     }
 }

@@ -1,5 +1,6 @@
 //! Branches: parts of a flow that run beside it, as the copies of `clone` and `iterate` do.
 
+use super::rest::{Kept, Rest};
 use super::{Boxed, Context, Library, Route, settle};
 use crate::endpoint::Services;
 use crate::message::exchange::Branch;
@@ -14,7 +15,8 @@ pub struct Detached {
     library: Arc<Library>,
     exchange: Arc<Exchange>,
     route: Arc<Route>,
-    branch: Branch,
+    rest: Vec<Kept>,
+    branch: Option<Branch>,
     beside: Beside,
 }
 
@@ -29,6 +31,18 @@ impl Context<'_> {
         let branch = self.exchange.branch(limit).ok_or_else(|| {
             Fault::mediation(format!("One message has more than {limit} parts at work"))
         })?;
+        self.detach_with(Some(branch))
+    }
+
+    /// As [`Context::detach`], but the client does not wait for it.
+    ///
+    /// # Errors
+    /// When the server has as many detached flows as it may have.
+    pub fn detach_unheard(self) -> Result<Detached, Fault> {
+        self.detach_with(None)
+    }
+
+    fn detach_with(self, branch: Option<Branch>) -> Result<Detached, Fault> {
         let beside = beside().ok_or_else(|| {
             Fault::mediation("Too many flows run beside their requests; try again later")
         })?;
@@ -37,6 +51,7 @@ impl Context<'_> {
             library: self.library.clone(),
             exchange: self.exchange.clone(),
             route: self.route.clone(),
+            rest: self.rest.keep(),
             branch,
             beside,
         })
@@ -52,11 +67,25 @@ impl Detached {
             + Send
             + 'static,
     {
+        self.spawn_work(move |cx| {
+            Box::pin(async move {
+                let outcome = work(cx, &mut message).await;
+                settle(cx, &mut message, outcome).await;
+            })
+        });
+    }
+
+    /// Runs `work` in a task of its own. It settles its messages itself.
+    pub fn spawn_work<F>(self, work: F)
+    where
+        F: for<'a> FnOnce(Context<'a>) -> Boxed<'a, ()> + Send + 'static,
+    {
         let Detached {
             services,
             library,
             exchange,
             route,
+            rest,
             branch,
             beside,
         } = self;
@@ -66,9 +95,9 @@ impl Detached {
                 library: &library,
                 exchange: &exchange,
                 route: &route,
+                rest: Rest::Kept(&rest),
             };
-            let outcome = work(cx, &mut message).await;
-            settle(cx, &mut message, outcome).await;
+            work(cx).await;
             drop(branch);
         });
     }

@@ -1,6 +1,7 @@
 //! `<call>`: sends, waits, and goes on with the response as the message (spec 01 §7.2).
 //! Blocking calls are treated alike.
 
+use super::rest::resume;
 use super::send::parse_endpoint;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, settle};
 use crate::endpoint::default::DefaultEndpoint;
@@ -35,12 +36,17 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         }
     }
     let endpoint = parse_endpoint(reader, element, &["endpoint"]);
-    (reader.errors() == before).then(|| Arc::new(CallDef { endpoint }) as Arc<dyn Definition>)
+    let blocking = element
+        .attribute("blocking")
+        .is_some_and(|v| v.trim().eq_ignore_ascii_case("true"));
+    (reader.errors() == before)
+        .then(|| Arc::new(CallDef { endpoint, blocking }) as Arc<dyn Definition>)
 }
 
 #[derive(Debug)]
 struct CallDef {
     endpoint: Option<Arc<EndpointDef>>,
+    blocking: bool,
 }
 
 impl Definition for CallDef {
@@ -48,6 +54,7 @@ impl Definition for CallDef {
         Run::Wait(Box::new(Call {
             endpoint: self.endpoint.as_ref().map(|e| linker.endpoint(e)),
             implicit: DefaultEndpoint::implicit(linker),
+            blocking: self.blocking,
         }))
     }
 }
@@ -56,6 +63,7 @@ impl Definition for CallDef {
 struct Call {
     endpoint: Option<Arc<Endpoint>>,
     implicit: DefaultEndpoint,
+    blocking: bool,
 }
 
 impl MediateAsync for Call {
@@ -82,8 +90,13 @@ impl MediateAsync for Call {
                 .await
                 .map_err(thrown)?
             {
-                Sent::Response | Sent::OneWay => Ok(Flow::Continue),
-                Sent::Delivered => answers.go_on(cx, message).await,
+                Sent::Response => {
+                    // A blocking call keeps its place in the reference; others come back to it.
+                    message.resumed |= !self.blocking;
+                    Ok(Flow::Continue)
+                }
+                Sent::OneWay => Ok(Flow::Continue),
+                Sent::Delivered => answers.go_on(cx).await,
             }
         })
     }
@@ -104,31 +117,28 @@ impl Deliver for Answers {
 }
 
 impl Answers {
-    /// The flow goes on with every answer: the first one is the message now, the others follow it.
-    /// The fault handlers of recipients that failed run here.
-    async fn go_on(self, cx: Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
+    /// The flow goes on with every answer, one after the other; the fault handlers of recipients that
+    /// failed run in their turn.
+    async fn go_on(self, cx: Context<'_>) -> Result<Flow, Fault> {
         let outcomes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut answers = Vec::new();
-        let mut faulted = false;
-        for (mut copy, outcome) in outcomes {
-            match outcome {
-                Ok(Sent::Response) => answers.push(copy),
-                Ok(Sent::OneWay | Sent::Delivered) => {}
-                Err(fault) => {
-                    faulted = true;
-                    settle(cx, &mut copy, Err(fault)).await;
+        let mut came = false;
+        for (mut answer, outcome) in outcomes {
+            let outcome = match outcome {
+                Ok(Sent::OneWay | Sent::Delivered) => continue,
+                Ok(Sent::Response) => {
+                    answer.resumed = true;
+                    resume(cx, &mut answer).await.map(|_| ())
                 }
-            }
+                Err(fault) => Err(fault),
+            };
+            came = true;
+            settle(cx, &mut answer, outcome).await;
         }
-        let mut answers = answers.into_iter();
-        match answers.next() {
-            Some(first) => *message = first,
-            // Nothing was asked for, and nothing came.
-            None if !faulted => return Ok(Flow::Continue),
-            None => return Ok(Flow::Stop),
-        }
-        message.forks.extend(answers);
-        Ok(Flow::Continue)
+        // When nothing was asked for, the message itself goes on.
+        Ok(match came {
+            true => Flow::Stop,
+            false => Flow::Continue,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a flow can refer to, and running sequences with their fault handlers.
 
-use super::{Context, Flow, List, OnError, Sequence};
+use super::rest::Leave;
+use super::{Context, Flow, OnError, Sequence, SequenceTemplate, TemplateId};
 use crate::endpoint::Endpoints;
 use crate::expr::LocalEntries;
 use crate::message::{Fault, Message, SequenceId};
@@ -14,6 +15,10 @@ pub struct Library {
     pub sequences: Vec<Sequence>,
     /// Ids of named sequences.
     pub by_name: HashMap<String, SequenceId>,
+    /// Sequence templates.
+    pub templates: Vec<SequenceTemplate>,
+    /// Their ids.
+    pub template_names: HashMap<String, TemplateId>,
     /// Named endpoints.
     pub endpoints: Endpoints,
     /// Local entries.
@@ -30,6 +35,11 @@ impl Library {
     /// The sequence of an id.
     pub fn sequence(&self, id: SequenceId) -> Option<&Sequence> {
         self.sequences.get(id.0 as usize)
+    }
+
+    /// The sequence template of an id.
+    pub fn template(&self, id: TemplateId) -> Option<&SequenceTemplate> {
+        self.templates.get(id.0 as usize)
     }
 
     /// The sequence of a name.
@@ -77,30 +87,49 @@ pub async fn run_sequence(
     let Some(sequence) = cx.library.sequence(id) else {
         return Err(Fault::mediation("the sequence is not part of this plan"));
     };
+    deeper(cx, message, sequence.label(), async |cx, message| {
+        let pushed = push_handler(message, &sequence.on_error, sequence.label());
+        let leave = match pushed {
+            true => Leave::Handler,
+            false => Leave::Nothing,
+        };
+        let flow = sequence.list.run_from(cx, message, 0, leave).await?;
+        if flow == Flow::Continue {
+            leave.apply(message);
+        }
+        Ok(flow)
+    })
+    .await
+}
+
+/// Runs something one level deeper in the nesting of sequences and templates.
+///
+/// # Errors
+/// Its fault, or the nesting limit.
+pub(super) async fn deeper(
+    cx: Context<'_>,
+    message: &mut Message,
+    label: &str,
+    run: impl AsyncFnOnce(Context<'_>, &mut Message) -> Result<Flow, Fault>,
+) -> Result<Flow, Fault> {
     let limit = cx.services.settings.limits.max_sequence_depth;
+    let before = message.depth;
     message.depth += 1;
     let outcome = if message.depth as usize > limit {
         Err(Fault::mediation(format!(
-            "Sequences call each other more than {limit} levels deep (at {})",
-            sequence.label()
+            "Sequences call each other more than {limit} levels deep (at {label})"
         )))
     } else {
-        run_here(cx, message, sequence, &sequence.list).await
+        run(cx, message).await
     };
-    message.depth -= 1;
-    for fork in &mut message.forks {
-        fork.depth = fork.depth.saturating_sub(1);
-    }
+    message.depth = before;
     outcome
 }
 
-async fn run_here(
-    cx: Context<'_>,
-    message: &mut Message,
-    sequence: &Sequence,
-    list: &List,
-) -> Result<Flow, Fault> {
-    let pushed = match &sequence.on_error {
+/// Puts an `onError` handler on the stack; whether there is one. One that is not defined leaves the
+/// enclosing handler in charge.
+pub(super) fn push_handler(message: &mut Message, on_error: &OnError, label: &str) -> bool {
+    match on_error {
         OnError::None => false,
         OnError::Sequence(handler) => {
             message.fault_stack.push(*handler);
@@ -109,19 +138,9 @@ async fn run_here(
         OnError::Missing(name) => {
             tracing::warn!(
                 target: "SequenceMediator",
-                "onError handler : {name} for sequence : {} cannot be found", sequence.label()
+                "onError handler : {name} for sequence : {label} cannot be found"
             );
             false
         }
-    };
-    let flow = list.run(cx, message).await;
-    if pushed {
-        for fork in &mut message.forks {
-            fork.fault_stack.pop();
-        }
-        if let Ok(Flow::Continue) = flow {
-            message.fault_stack.pop();
-        }
     }
-    flow
 }

@@ -1,6 +1,6 @@
 //! Linking: names become ids, inline sequences and endpoints become part of the library.
 
-use super::{ListDef, OnError, Sequence};
+use super::{ListDef, OnError, Sequence, TemplateId};
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Endpoint, EndpointDef, EndpointTemplate, Names, Stores};
 use crate::expr::{Dynamic, LocalEntries};
@@ -34,6 +34,8 @@ pub struct Linker<'a> {
     pub settings: &'a Settings,
     /// Endpoint templates by name.
     pub templates: HashMap<String, Arc<EndpointTemplate>>,
+    /// Ids of sequence templates.
+    pub sequence_templates: HashMap<String, TemplateId>,
     /// Findings.
     pub diagnostics: Vec<Diagnostic>,
     sequences: Vec<Option<Sequence>>,
@@ -62,6 +64,7 @@ impl<'a> Linker<'a> {
             stores,
             settings,
             templates: HashMap::new(),
+            sequence_templates: HashMap::new(),
             template_depth: 0,
             diagnostics: Vec::new(),
             sequences,
@@ -209,6 +212,25 @@ impl<'a> Linker<'a> {
         if let Dynamic::Static(name) = key {
             self.sequence(name, place);
         }
+    }
+
+    /// A reference to a sequence template. One that is not defined is an error here and a fault when
+    /// it is called.
+    pub fn sequence_template(&mut self, name: &str, place: &Place) -> Option<TemplateId> {
+        let id = self.sequence_templates.get(name).copied();
+        if id.is_none() {
+            let hint = nearest(name, self.sequence_templates.keys().map(String::as_str))
+                .map(|n| format!("did you mean \"{n}\"?"));
+            self.diagnostics.push(
+                Diagnostic::error(
+                    codes::UNDEFINED_TEMPLATE,
+                    place.clone(),
+                    format!("the sequence template \"{name}\" is not defined"),
+                )
+                .maybe_help(hint),
+            );
+        }
+        id
     }
 
     fn sequence_hint(&self, name: &str) -> Option<String> {

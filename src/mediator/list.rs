@@ -1,5 +1,6 @@
 //! A list of mediators: the body of every sequence and branch (spec 01 §2.1, §3).
 
+use super::rest::{Frame, Leave, Rest};
 use super::{Context, Flow, Linker, ParsedMediator, Run};
 use crate::diag::{Place, codes};
 use crate::expr::{Effects, Expr, Need, Wanted};
@@ -45,6 +46,16 @@ impl ListDef {
         self.0.is_empty()
     }
 
+    /// Whether nothing that stands behind the list can run.
+    pub fn ends_flow(&self) -> bool {
+        self.0.last().is_some_and(|m| m.definition.ends_flow())
+    }
+
+    /// The mediators with one of these names that stand directly in the list.
+    pub fn named<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = &'a ParsedMediator> + 'a {
+        self.0.iter().filter(|m| names.contains(&m.name))
+    }
+
     /// Links every mediator.
     pub fn link(&self, linker: &mut Linker<'_>) -> List {
         List(
@@ -56,6 +67,7 @@ impl ListDef {
                         mediator.definition.link(l)
                     }),
                     place: mediator.place.clone(),
+                    sends: matches!(mediator.name, "call" | "send" | "callout"),
                 })
                 .collect(),
         )
@@ -66,30 +78,33 @@ impl ListDef {
 struct Step {
     run: Run,
     place: Place,
+    /// It sends to an endpoint.
+    sends: bool,
 }
 
-/// A linked list.
-#[derive(Debug, Default)]
-pub struct List(Vec<Step>);
+/// A linked list. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct List(Arc<[Step]>);
 
 impl List {
     /// Runs the steps in order until one stops or faults.
     ///
     /// # Errors
     /// The fault of a step, with its place.
-    pub fn run(
-        &self,
-        cx: Context<'_>,
-        message: &mut Message,
-    ) -> impl Future<Output = Result<Flow, Fault>> + Send {
-        self.run_from(cx, message, 0)
+    pub async fn run(&self, cx: Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
+        self.run_from(cx, message, 0, Leave::Nothing).await
     }
 
-    async fn run_from(
+    /// Runs the steps from `start` on. `leave` is what whoever runs the list does when it has ended.
+    ///
+    /// # Errors
+    /// As [`List::run`].
+    pub(super) async fn run_from(
         &self,
         cx: Context<'_>,
         message: &mut Message,
         start: usize,
+        leave: Leave,
     ) -> Result<Flow, Fault> {
         for (index, step) in self.0.iter().enumerate().skip(start) {
             let flow = match &step.run {
@@ -106,12 +121,21 @@ impl List {
                     message.answers.clear();
                     flow
                 }
-                Run::Wait(mediator) => mediator.mediate(cx, message).await,
+                Run::Wait(mediator) => {
+                    let frame = Frame {
+                        list: self,
+                        next: index + 1,
+                        leave,
+                        up: cx.rest,
+                    };
+                    let cx = Context {
+                        rest: Rest::Within(&frame),
+                        ..cx
+                    };
+                    mediator.mediate(cx, message).await
+                }
             };
             let flow = flow.map_err(|fault| fault.at(&step.place));
-            if !message.forks.is_empty() {
-                return Box::pin(self.run_forks(cx, message, index + 1, flow)).await;
-            }
             match flow {
                 Ok(Flow::Continue) => {}
                 other => return other,
@@ -120,37 +144,14 @@ impl List {
         Ok(Flow::Continue)
     }
 
-    /// The step before `next` made further messages: the rest of the list runs for each of them.
-    /// Those that reach its end go on behind whatever holds the list.
-    async fn run_forks(
-        &self,
-        cx: Context<'_>,
-        message: &mut Message,
-        next: usize,
-        flow: Result<Flow, Fault>,
-    ) -> Result<Flow, Fault> {
-        let forks = std::mem::take(&mut message.forks);
-        let outcome = match flow {
-            Ok(Flow::Continue) => Box::pin(self.run_from(cx, message, next)).await,
-            other => other,
-        };
-        let mut ended = std::mem::take(&mut message.forks);
-        for mut fork in forks {
-            let flow = Box::pin(self.run_from(cx, &mut fork, next)).await;
-            ended.append(&mut fork.forks);
-            match flow {
-                Ok(Flow::Continue) => ended.push(fork),
-                Ok(Flow::Stop) => {}
-                Err(fault) => super::settle(cx, &mut fork, Err(fault)).await,
-            }
-        }
-        message.forks = ended;
-        outcome
-    }
-
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether a mediator that stands directly in it sends to an endpoint.
+    pub(super) fn sends(&self) -> bool {
+        self.0.iter().any(|step| step.sends)
     }
 }
 

@@ -1,15 +1,23 @@
 //! Mediators: the steps of a flow. One mediator, one file: description, parse, link, run, tests.
 //! A new one is a copy of a neighbour and a row in [`TABLE`].
 
+mod aggregate;
 mod branch;
 mod builder;
 mod cache;
 mod call;
+mod callout;
+mod clone;
+mod condition;
+mod conditional_router;
 mod db;
 mod drop;
 mod filter;
+mod foreach;
+mod gather;
 mod header;
 mod in_out;
+mod iterate;
 mod library;
 mod link;
 mod list;
@@ -17,14 +25,22 @@ mod log;
 mod loopback;
 mod makefault;
 mod outcome;
+mod payload;
 mod property;
 mod refused;
 mod respond;
+mod rest;
+mod scatter_gather;
 mod script;
 mod send;
 pub mod sequence;
 mod settle;
+mod split;
+mod switch;
+mod target;
+mod template;
 mod throttle;
+mod throw_error;
 mod variable;
 
 pub use branch::Detached;
@@ -32,9 +48,11 @@ pub use library::{Library, Out, Route, run_sequence};
 pub use link::{Linker, Reference};
 pub use list::{List, ListDef};
 pub use property::import as inline_xml;
+pub use rest::Rest;
 pub use send::send_to_target;
 pub use sequence::{OnError, Sequence, SequenceDef};
 pub use settle::settle;
+pub use template::{SequenceTemplate, SequenceTemplateDef, TemplateId};
 
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Boxed, SendContext, Services};
@@ -65,12 +83,24 @@ pub struct Context<'a> {
     pub exchange: &'a Arc<Exchange>,
     /// Where responses and faults of this flow go.
     pub route: &'a Arc<Route>,
+    /// What stands behind the mediator that runs.
+    pub rest: Rest<'a>,
 }
 
 impl<'a> Context<'a> {
+    /// The same for a part of the flow behind which nothing stands.
+    #[must_use]
+    pub fn apart(self) -> Context<'a> {
+        Context {
+            rest: Rest::Nothing,
+            ..self
+        }
+    }
+
     /// What expressions see.
     pub fn scope(&self, message: &'a Message) -> Scope<'a> {
         Scope {
+            deferred: 0,
             message,
             exchange: self.exchange,
             entries: &self.library.entries,
@@ -168,31 +198,40 @@ pub struct Spec {
 
 /// All mediators, by name.
 pub const TABLE: &[Spec] = &[
+    aggregate::SPEC,
     builder::SPEC,
     cache::SPEC,
     call::SPEC,
+    template::SPEC,
+    callout::SPEC,
+    clone::SPEC,
+    conditional_router::SPEC,
     db::LOOKUP,
     db::REPORT,
     drop::SPEC,
     filter::SPEC,
+    foreach::SPEC,
     header::SPEC,
     in_out::IN,
+    iterate::SPEC,
     log::SPEC,
     loopback::SPEC,
     makefault::SPEC,
     in_out::OUT,
     property::SPEC,
     respond::SPEC,
+    scatter_gather::SPEC,
     script::SPEC,
     send::SPEC,
     sequence::SPEC,
+    switch::SPEC,
     throttle::SPEC,
+    throw_error::SPEC,
     variable::SPEC,
 ];
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    ("aggregate", ""),
     (
         "annotatedCommand",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
@@ -201,14 +240,10 @@ const REFUSED: &[(&str, &str)] = &[
         "bean",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
-    ("call-template", ""),
-    ("callout", "use <call blocking=\"true\">"),
     (
         "class",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
-    ("clone", ""),
-    ("conditionalRouter", "use <filter>"),
     ("datamapper", ""),
     (
         "ejb",
@@ -216,8 +251,6 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("enrich", ""),
     ("fastXSLT", ""),
-    ("foreach", ""),
-    ("iterate", ""),
     ("jsontransform", ""),
     ("payloadFactory", ""),
     (
@@ -228,16 +261,16 @@ const REFUSED: &[(&str, &str)] = &[
     ("rewrite", ""),
     ("router", "it does not run on MI either; use <filter>"),
     ("rule", ""),
-    ("scatter-gather", ""),
     ("smooks", ""),
     (
         "spring",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
     ("store", ""),
-    ("switch", "use <filter source=\"…\" regex=\"…\">"),
-    ("throwError", ""),
-    ("transaction", ""),
+    (
+        "transaction",
+        "transactions over databases and queues do not run here; let the database or a service do what belongs together",
+    ),
     ("validate", ""),
     ("xquery", ""),
     ("xslt", ""),

@@ -239,6 +239,7 @@ pub(super) async fn out_path(
     message: &mut Message,
     receive: Option<Receive>,
 ) -> Result<(), Fault> {
+    let cx = cx.apart();
     if let Some(id) = cx.library.pre_mediate
         && run_sequence(cx, message, id).await? == Flow::Stop
     {
@@ -266,10 +267,8 @@ pub(super) async fn out_path(
             None => return Ok(()),
         },
     };
-    let outcome = run_sequence(cx, message, id).await;
-    // Nothing goes on behind the out path.
-    message.forks.clear();
-    outcome.map(|_| ())
+    run_sequence(cx, message, id).await?;
+    Ok(())
 }
 
 /// Forwards a message to a proxy's target endpoint, as `send` does.

@@ -16,6 +16,7 @@ pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), 
         }
         return;
     };
+    let cx = cx.apart();
     let json = message.effective_message_type().map(Media::of) == Some(Media::Json);
     let form = message.client_form(cx.exchange);
     // An exception while a response is mediated: 500 before the handlers run (spec 01 §9.2). The

@@ -259,6 +259,13 @@ impl Built {
         }
     }
 
+    /// A body that consists of JSON text made here.
+    pub fn from_json(raw: Bytes, conversion: &Arc<json::Options>) -> Built {
+        let mut built = Built::new(PayloadKind::Json, Some(raw));
+        built.set_conversion(conversion);
+        built
+    }
+
     /// The fields of a query as a body (spec 01 §15.3).
     pub(super) fn query_fields(query: &str, version: SoapVersion) -> Built {
         let mut envelope = Envelope::empty(version);

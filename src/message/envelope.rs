@@ -142,6 +142,32 @@ impl Envelope {
         })
     }
 
+    /// A copy that holds what is in the tree and nothing that was taken out of it.
+    pub fn compact(&self) -> Envelope {
+        let mut document = Document::new();
+        let root = document.import(&self.document, self.root);
+        let top = document.document_node();
+        document.append_child(top, root);
+        let body = document
+            .child_element(root, self.version.namespace(), "Body")
+            .unwrap_or(root);
+        Envelope {
+            document,
+            root,
+            version: self.version,
+            synthetic: self.synthetic,
+            body,
+        }
+    }
+
+    /// Takes everything out of the body.
+    pub fn clear_body(&mut self) {
+        let old: Vec<NodeId> = self.document.children(self.body).collect();
+        for child in old {
+            self.document.detach(child);
+        }
+    }
+
     /// The same content in the other SOAP version (spec 01 §18.3).
     pub fn convert(&self, version: SoapVersion) -> Envelope {
         if self.version == version {
@@ -173,10 +199,7 @@ impl Envelope {
 
     /// Replaces the body's content by a fault (spec 01 §11); header blocks stay.
     pub fn set_fault(&mut self, parts: &FaultParts) {
-        let old: Vec<NodeId> = self.document.children(self.body).collect();
-        for child in old {
-            self.document.detach(child);
-        }
+        self.clear_body();
         parts.write(self);
     }
 

@@ -154,6 +154,10 @@ pub mod codes {
     pub const CALL_FAILED: u32 = 401_003;
     /// A SOAP fault is treated as an error on request.
     pub const FORCED_SOAP_FAULT: u32 = 500_000;
+    /// A mandatory parameter of a template has no value.
+    pub const MISSING_PARAMETER: u32 = 500_101;
+    /// A callout failed.
+    pub const CALLOUT_FAILED: u32 = 401_000;
     /// A body cannot be parsed.
     pub const MALFORMED_BODY: u32 = 601_000;
 }

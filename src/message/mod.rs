@@ -18,7 +18,9 @@ pub mod media;
 pub mod multipart;
 pub mod outgoing;
 pub mod props;
+pub mod split;
 pub mod stream;
+pub mod template;
 pub mod value;
 
 pub use answers::{Answer, Answers};
@@ -28,6 +30,8 @@ pub use exchange::{ClientFormat, Exchange};
 pub use fault::Fault;
 pub use handler::{EndpointId, Handler, SequenceId};
 pub use props::Props;
+pub use split::{Split, SplitMark};
+pub use template::{Parameter, TemplateCall};
 pub use value::{Value, ValueType};
 
 use crate::message::media::Media;
@@ -141,10 +145,15 @@ pub struct Message {
     pub answers: Answers,
     /// How many sequences are running inside each other.
     pub depth: u32,
+    /// It has waited for a response since its part of the flow began: what stands behind that part
+    /// runs for it too (spec 01 §8.3).
+    pub resumed: bool,
+    /// The splits that it is a copy of, outermost first.
+    pub splits: Vec<SplitMark>,
+    /// Parameters of the templates that are running, innermost last.
+    pub templates: Vec<Arc<TemplateCall>>,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
     pub addressing_read: bool,
-    /// Further messages that go on behind the step that made them: answers of a recipient list.
-    pub forks: Vec<Message>,
 }
 
 impl Message {
@@ -193,8 +202,10 @@ impl Message {
             looked: None,
             answers: Answers::default(),
             depth: 0,
+            resumed: false,
+            splits: Vec::new(),
+            templates: Vec::new(),
             addressing_read: false,
-            forks: Vec::new(),
         }
     }
 
@@ -242,7 +253,23 @@ impl Message {
     /// When the body cannot be read to its end.
     pub async fn copy(&mut self, limits: &BodyLimits) -> Result<Message, Fault> {
         self.body.collect(limits.max_bytes).await?;
-        Ok(Message {
+        Ok(self.duplicate())
+    }
+
+    /// As [`Message::copy`] for a body that is in memory; one that is still on its way is empty in
+    /// the copy.
+    pub fn duplicate(&self) -> Message {
+        self.with_body(self.body.copy())
+    }
+
+    /// A copy that takes the body along: this message has none then.
+    pub fn hand_over(&mut self) -> Message {
+        let body = std::mem::take(&mut self.body);
+        self.with_body(body)
+    }
+
+    fn with_body(&self, body: Body) -> Message {
+        Message {
             direction: self.direction,
             method: self.method.clone(),
             service_end: self.service_end,
@@ -258,7 +285,7 @@ impl Message {
             message_id: self.message_id.clone(),
             action: self.action.clone(),
             headers: self.headers.clone(),
-            body: self.body.copy(),
+            body,
             content_type: self.content_type.clone(),
             message_type: self.message_type.clone(),
             status: self.status,
@@ -277,9 +304,11 @@ impl Message {
             depth: self.depth,
             looked: self.looked,
             answers: Answers::default(),
+            resumed: self.resumed,
+            splits: self.splits.clone(),
+            templates: self.templates.clone(),
             addressing_read: self.addressing_read,
-            forks: Vec::new(),
-        })
+        }
     }
 
     /// Whether it counts as a response: the string property `RESPONSE` wins (spec 01 §1.1).

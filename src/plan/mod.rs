@@ -7,9 +7,10 @@ pub mod wsdl;
 use crate::artifact::proxy::SequenceRef;
 use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDef, TemplateDef};
 use crate::diag::{Diagnostic, codes};
+use crate::endpoint::store::Held;
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
-use crate::mediator::{Library, Linker, Out, Route, SequenceDef};
+use crate::mediator::{Library, Linker, Out, Route, SequenceDef, TemplateId};
 use crate::message::{EndpointId, SequenceId};
 use crate::settings::Settings;
 use std::collections::HashMap;
@@ -25,6 +26,8 @@ pub struct Plan {
     pub proxies: HashMap<String, Arc<Proxy>>,
     /// Inline endpoints, for the endpoint list.
     pub inline_endpoints: Vec<Arc<Endpoint>>,
+    /// What groups of messages that wait for others hold.
+    pub held: Arc<Held>,
     /// The route of messages that no service claims.
     pub main_route: Option<Arc<Route>>,
     /// Counts of what is deployed.
@@ -182,6 +185,18 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
             _ => None,
         })
         .collect();
+    let templates: Vec<_> = artifacts
+        .iter()
+        .filter_map(|a| match &a.definition {
+            Definition::Template(TemplateDef::Sequence(t)) => Some((&a.name, t)),
+            _ => None,
+        })
+        .collect();
+    linker.sequence_templates = templates
+        .iter()
+        .enumerate()
+        .map(|(index, (name, _))| ((*name).clone(), TemplateId(id(index))))
+        .collect();
     let list = endpoints
         .iter()
         .map(|(name, def)| linker.named_endpoint(name, def))
@@ -190,6 +205,8 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         let sequence = def.link(&mut linker);
         linker.define(SequenceId(id(index)), sequence);
     }
+    let linked_templates = templates.iter().map(|(_, t)| t.link(&mut linker)).collect();
+    let template_names = linker.sequence_templates.clone();
     let default_fault = sequence_names.get("fault").copied();
     let mut proxies = HashMap::new();
     for artifact in &artifacts {
@@ -225,6 +242,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
     let plan = Plan {
         proxies,
         inline_endpoints,
+        held: stores.held().clone(),
         main_route: Some(Arc::new(Route {
             label: Arc::from(""),
             out: Out::Main,
@@ -240,6 +258,8 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
             pre_mediate: named("pre-mediate"),
             sequences: linked_sequences,
             by_name: sequence_names.clone(),
+            templates: linked_templates,
+            template_names,
             endpoints: Endpoints {
                 list,
                 by_name: endpoint_names.clone(),

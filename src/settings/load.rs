@@ -879,6 +879,18 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
         r.size(&["myelin.max_split_parts"], 1),
     );
     set(
+        &mut limits.max_parallel_parts,
+        r.size(&["myelin.max_parallel_parts"], 1),
+    );
+    set(
+        &mut limits.max_aggregate_groups,
+        r.size(&["myelin.max_aggregate_groups"], 1),
+    );
+    set(
+        &mut limits.max_aggregate_bytes,
+        r.bytes(&["myelin.max_aggregate_bytes"], 1024),
+    );
+    set(
         &mut limits.max_xml_attributes,
         r.size(&["myelin.max_xml_attributes"], 1),
     );

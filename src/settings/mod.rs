@@ -575,6 +575,15 @@ pub struct LimitSettings {
     /// Most parts a message may be split into by `iterate`, `foreach` or `clone`. Default 100000.
     /// TOML `myelin.max_split_parts`.
     pub max_split_parts: usize,
+    /// Most parts of one split that are at work at the same time; the others wait in line. Default
+    /// 100, the size of the reference's pool. TOML `myelin.max_parallel_parts`.
+    pub max_parallel_parts: usize,
+    /// Most groups of `aggregate` that wait for further messages. Default 100000.
+    /// TOML `myelin.max_aggregate_groups`.
+    pub max_aggregate_groups: usize,
+    /// Most bytes that all waiting groups of `aggregate` hold together, counted roughly. Default
+    /// 268435456 (256 MiB). TOML `myelin.max_aggregate_bytes`.
+    pub max_aggregate_bytes: u64,
     /// Deepest nesting of XML elements. Default 512. TOML `myelin.max_xml_depth`.
     pub max_xml_depth: usize,
     /// Most attributes of one XML element. Default 1000. TOML `myelin.max_xml_attributes`.
@@ -614,6 +623,9 @@ impl Default for LimitSettings {
             max_sequence_depth: 128,
             max_attempts_per_request: 100,
             max_split_parts: 100_000,
+            max_parallel_parts: 100,
+            max_aggregate_groups: 100_000,
+            max_aggregate_bytes: 256 * 1024 * 1024,
             max_xml_depth: 512,
             max_xml_attributes: 1000,
             max_xml_namespaces: 256,

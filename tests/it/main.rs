@@ -20,6 +20,8 @@ mod oracle;
 mod process;
 /// Reloading under load.
 mod soak;
+/// Splitting and aggregating under load.
+mod split;
 /// What the cases are made of: their format, scripted back-ends, an HTTP client, the runner.
 mod support;
 /// Rules about the source text that no compiler checks.

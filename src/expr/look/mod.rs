@@ -40,6 +40,7 @@ impl Around<'_> {
             entries: self.entries,
             clock: self.clock,
             settings: self.settings,
+            deferred: 0,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::endpoint::Services;
 use crate::expr::xpath::{PropertyScope, PropertyValue, Scope as _};
 use crate::expr::{Expr, Namespaces};
 use crate::mediator::property::{remove_in, set_in};
-use crate::mediator::{Context, Library, Route};
+use crate::mediator::{Context, Library, Rest, Route};
 use crate::message::envelope::{Envelope, NotSoap};
 use crate::message::{
     Body, Built, Direction, Exchange, Fault, Message, PayloadKind, SoapVersion, To, Value,
@@ -12,7 +12,7 @@ use crate::message::{
 use crate::xml::{self, Document, NodeId, NodeKind};
 use crate::{json, message};
 use bytes::Bytes;
-use rquickjs::function::Rest;
+use rquickjs::function::Rest as Arguments;
 use rquickjs::{Ctx, Exception, IntoJs};
 use std::cell::RefCell;
 use std::sync::{Arc, PoisonError};
@@ -91,7 +91,7 @@ impl From<Option<String>> for Answer {
 pub(super) fn call<'js>(
     ctx: Ctx<'js>,
     name: String,
-    arguments: Rest<rquickjs::Value<'js>>,
+    arguments: Arguments<rquickjs::Value<'js>>,
 ) -> rquickjs::Result<rquickjs::Value<'js>> {
     let mut list = Vec::with_capacity(arguments.0.len());
     for value in arguments.0 {
@@ -220,6 +220,7 @@ impl Host {
                 library: &self.library,
                 exchange: &self.exchange,
                 route: &self.route,
+                rest: Rest::Nothing,
             },
             &mut self.message,
         )

@@ -1,0 +1,145 @@
+//! `<switch>`: runs the first case that matches (spec 03 §3).
+
+use super::filter::whole_match;
+use super::list::build;
+use super::{Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsync, Run, Spec};
+use crate::diag::codes;
+use crate::expr::Expr;
+use crate::message::{Fault, Message};
+use crate::syntax::{Element, Reader};
+use regex::Regex;
+use std::sync::Arc;
+
+/// The table row.
+pub(super) const SPEC: Spec = Spec {
+    name: "switch",
+    summary: "Runs the first case whose regular expression matches a text, or the default.",
+    parse,
+};
+
+fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
+    reader.mediator_attributes(element, &["source"]);
+    let before = reader.errors();
+    if !element.has_attribute("source") {
+        let place = reader.place(element);
+        reader.error(
+            codes::MISSING_ATTRIBUTE,
+            place,
+            "A 'source' XPath attribute is required for a switch mediator",
+        );
+    }
+    let source = reader.expression(element, "source");
+    let mut cases = Vec::new();
+    let mut default = None;
+    for child in reader.children(element) {
+        match reader.name(child) {
+            Some("case") => cases.extend(parse_case(reader, child)),
+            Some("default") => {
+                reader.mediator_attributes(child, &[]);
+                let list = ListDef::parse(reader, child, &[]);
+                if default.is_some() {
+                    let place = reader.place(child);
+                    reader.warning(
+                        codes::UNREACHABLE,
+                        place,
+                        "only the first <default> of a <switch> runs",
+                    );
+                } else {
+                    default = Some(list);
+                }
+            }
+            Some("description") => {}
+            // The reference ignores it; here a typo is told.
+            _ => reader.unknown_element(child, "switch", &["case", "default"]),
+        }
+    }
+    let source = source?;
+    (reader.errors() == before).then(|| {
+        Arc::new(SwitchDef {
+            rules: Arc::new(Rules {
+                source,
+                cases: cases.iter().map(|c| c.0.clone()).collect(),
+            }),
+            lists: cases.into_iter().map(|c| c.1).collect(),
+            default,
+        }) as Arc<dyn Definition>
+    })
+}
+
+fn parse_case(reader: &mut Reader, element: Element<'_, '_>) -> Option<(Regex, ListDef)> {
+    reader.mediator_attributes(element, &["regex"]);
+    if !element.has_attribute("regex") {
+        let place = reader.place(element);
+        reader.error(
+            codes::MISSING_ATTRIBUTE,
+            place,
+            "The 'regex' attribute is required for a switch case definition",
+        );
+    }
+    let regex = whole_match(reader, element, "regex");
+    let list = ListDef::parse(reader, element, &[]);
+    Some((regex?, list))
+}
+
+#[derive(Debug)]
+struct Rules {
+    source: Expr,
+    cases: Vec<Regex>,
+}
+
+#[derive(Debug)]
+struct SwitchDef {
+    rules: Arc<Rules>,
+    lists: Vec<ListDef>,
+    default: Option<ListDef>,
+}
+
+impl Definition for SwitchDef {
+    fn link(&self, linker: &mut Linker<'_>) -> Run {
+        Run::Wait(Box::new(Switch {
+            rules: self.rules.clone(),
+            lists: self
+                .lists
+                .iter()
+                .enumerate()
+                .map(|(index, list)| linker.within(&format!("case{index}"), |l| list.link(l)))
+                .collect(),
+            default: self
+                .default
+                .as_ref()
+                .map(|list| linker.within("default", |l| list.link(l))),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Switch {
+    rules: Arc<Rules>,
+    lists: Vec<List>,
+    default: Option<List>,
+}
+
+impl MediateAsync for Switch {
+    fn mediate<'a>(
+        &'a self,
+        cx: Context<'a>,
+        message: &'a mut Message,
+    ) -> Boxed<'a, Result<Flow, Fault>> {
+        Box::pin(async move {
+            let Rules { source, cases } = &*self.rules;
+            if source.needs_body() && !message.is_built() {
+                build(cx, message).await?;
+            }
+            let text = source.string(&cx.scope(message))?;
+            let hit = text.and_then(|text| cases.iter().position(|regex| regex.is_match(&text)));
+            let list = match hit {
+                Some(index) => self.lists.get(index),
+                None => self.default.as_ref(),
+            };
+            match list {
+                Some(list) => list.run(cx, message).await,
+                None => Ok(Flow::Continue),
+            }
+        })
+    }
+}
