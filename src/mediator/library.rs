@@ -16,8 +16,8 @@ pub struct Library {
     pub by_name: HashMap<String, SequenceId>,
     /// Named endpoints.
     pub endpoints: Endpoints,
-    /// Local entries.
-    pub entries: LocalEntries,
+    /// Local entries and registry resources.
+    pub entries: Arc<LocalEntries>,
     /// The sequence `main`.
     pub main: Option<SequenceId>,
     /// The sequence `fault`.

@@ -3,8 +3,8 @@
 use super::{ListDef, OnError, Sequence};
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Endpoint, EndpointDef, EndpointTemplate, Names, Stores};
-use crate::expr::Dynamic;
-use crate::message::{EndpointId, SequenceId};
+use crate::expr::{Dynamic, LocalEntries, entries};
+use crate::message::{EndpointId, SequenceId, Value};
 use crate::settings::Settings;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub struct Linker<'a> {
     pub settings: &'a Settings,
     /// Endpoint templates by name.
     pub templates: HashMap<String, Arc<EndpointTemplate>>,
+    /// Local entries and registry resources.
+    pub entries: Arc<LocalEntries>,
     /// Findings.
     pub diagnostics: Vec<Diagnostic>,
     sequences: Vec<Option<Sequence>>,
@@ -58,6 +60,7 @@ impl<'a> Linker<'a> {
             stores,
             settings,
             templates: HashMap::new(),
+            entries: Arc::default(),
             template_depth: 0,
             diagnostics: Vec::new(),
             sequences,
@@ -198,6 +201,28 @@ impl<'a> Linker<'a> {
         if let Dynamic::Static(name) = key {
             self.sequence(name, place);
         }
+    }
+
+    /// The local entry or registry resource of a key; an error when there is none, which faults
+    /// when a message needs it.
+    pub fn entry(&mut self, key: &str, place: &Place) -> Option<&Value> {
+        if entries::find(&self.entries, key).is_none() {
+            let names = self.entries.keys().map(String::as_str);
+            let names = names.filter(|name| !entries::is_resource(name));
+            let hint = match nearest(key, names) {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None => "write a <localEntry> with this key, or put the file below registry/ of the deployment directory".to_owned(),
+            };
+            self.diagnostics.push(
+                Diagnostic::error(
+                    codes::UNDEFINED_ENTRY,
+                    place.clone(),
+                    format!("there is no local entry or registry resource \"{key}\""),
+                )
+                .help(hint),
+            );
+        }
+        entries::find(&self.entries, key)
     }
 
     fn sequence_hint(&self, name: &str) -> Option<String> {

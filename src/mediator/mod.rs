@@ -3,6 +3,7 @@
 
 mod branch;
 mod call;
+mod content;
 mod drop;
 mod filter;
 mod header;
@@ -13,6 +14,7 @@ mod list;
 mod log;
 mod loopback;
 mod makefault;
+mod payload_factory;
 mod property;
 mod respond;
 mod send;
@@ -152,6 +154,7 @@ pub const TABLE: &[Spec] = &[
     loopback::SPEC,
     makefault::SPEC,
     in_out::OUT,
+    payload_factory::SPEC,
     property::SPEC,
     respond::SPEC,
     send::SPEC,
@@ -191,7 +194,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("foreach", ""),
     ("iterate", ""),
     ("jsontransform", ""),
-    ("payloadFactory", ""),
     (
         "pojoCommand",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",

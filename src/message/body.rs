@@ -214,6 +214,21 @@ impl Built {
         }
     }
 
+    /// A body that consists of JSON text made here.
+    pub fn from_json(raw: Bytes) -> Built {
+        Built::new(PayloadKind::Json, Some(raw))
+    }
+
+    /// A body that consists of text made here, in UTF-8.
+    pub fn from_text(raw: Bytes) -> Built {
+        Built::new(PayloadKind::Text, Some(raw))
+    }
+
+    /// A plain XML body made here, with the envelope that shows it.
+    pub fn from_xml(raw: Bytes, envelope: Envelope) -> Built {
+        Built::ready(PayloadKind::Xml, raw, envelope)
+    }
+
     /// The placeholder for a message without body.
     pub fn empty(version: SoapVersion) -> Built {
         Built {
@@ -333,7 +348,7 @@ impl Built {
     }
 
     /// Sets how JSON and XML are converted into each other.
-    pub(super) fn set_conversion(&mut self, options: &Arc<json::Options>) {
+    pub fn set_conversion(&mut self, options: &Arc<json::Options>) {
         if self.conversion.is_none() {
             self.conversion = Some(options.clone());
         }
