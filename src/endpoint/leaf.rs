@@ -396,9 +396,15 @@ impl Leaf {
                 message.report(&fault);
                 let forgotten = fault.code == codes::SEND_TIMEOUT
                     && self.def.timeout_action == TimeoutAction::None;
-                // A response that is too large says nothing about the next one.
-                let counts = !forgotten && fault.code != codes::RESPONSE_TOO_LARGE;
-                if counts && !attempt.keep_state && fault.code != codes::AUTHENTICATION {
+                // A response that is too large says nothing about the next one, and a token server
+                // nothing about the back-end.
+                let counts = !forgotten
+                    && !attempt.keep_state
+                    && !matches!(
+                        fault.code,
+                        codes::RESPONSE_TOO_LARGE | codes::AUTHENTICATION
+                    );
+                if counts {
                     self.failed(&cx, &destination, parent, fault.code);
                 }
                 fault.retry = counts && !fault.discard;
@@ -424,6 +430,7 @@ impl Leaf {
         if format.is_some_and(|f| f != Format::Rest)
             || (self.def.addressing.is_some() && has_body)
             || message.wants_parsed_body()
+            || message.properties.is_true("PRESERVE_ENVELOPE")
         {
             message.build(&services.limits).await?;
         } else if message.wants_built_body() {
@@ -440,7 +447,7 @@ impl Leaf {
         // Addressing headers exist in SOAP only; other forms go out without them.
         if let Some(version) = self.def.addressing
             && message.is_built()
-            && message.formatter() == Formatter::Soap
+            && matches!(message.formatter(), Formatter::Soap | Formatter::Related)
         {
             let address = format!("{}{}", target.key, target.path_and_query);
             message.write_addressing(version, &address)?;
@@ -614,7 +621,7 @@ impl Leaf {
             Some(Format::Rest) => true,
             _ => message.is_rest_request(),
         };
-        // An http endpoint with a method says the whole path itself.
+        // An http endpoint with a method appends nothing (spec 02 §3.2).
         let postfix = if rest && self.def.method.is_none() {
             message.postfix()
         } else {

@@ -5,6 +5,7 @@ use super::loadbalance::{Resend, cannot_resend};
 use super::parse::EndpointDef;
 use super::{
     ANONYMOUS, Boxed, Described, Kind, Names, Parent, SendContext, Sent, may_attempt, own_fault,
+    variable,
 };
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
@@ -35,13 +36,16 @@ impl MembersDef {
                 continue;
             }
             reader.known_attributes(child, &["hostName", "httpPort", "httpsPort"]);
-            let host = reader
-                .required(child, "hostName")
-                .unwrap_or_default()
-                .to_owned();
+            let text = |reader: &mut Reader, name: &str| {
+                let place = reader.attribute_place(child, name);
+                let text = child.attribute(name)?.trim();
+                variable::resolve(reader, &place, text)
+            };
+            reader.required(child, "hostName");
+            let host = text(reader, "hostName").unwrap_or_default();
             let mut port = |name: &str| {
-                let text = child.attribute(name)?;
-                match text.trim().parse::<i32>() {
+                let text = text(reader, name)?;
+                match text.parse::<i32>() {
                     Ok(port) => u16::try_from(port).ok(),
                     Err(_) => {
                         let place = reader.attribute_place(child, name);

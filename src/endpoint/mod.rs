@@ -158,8 +158,11 @@ pub enum Sent {
 pub enum Parent {
     /// None: it checks itself before it sends.
     Root,
-    /// Inside a group, which checked it.
+    /// Inside a load-balance or failover group, which checked it.
     Group,
+    /// In a recipient list, which checked it; the caps of endpoints without a group hold
+    /// (spec 02 §7.6).
+    Recipients,
 }
 
 /// One kind of endpoint.

@@ -104,6 +104,7 @@ impl EndpointProperty {
     /// Whether the body must be built first.
     fn needs_body(&self) -> bool {
         matches!(&self.value, PropertyValue::Expr(e) if e.needs_body())
+            || (self.scope == Scope::Axis2 && self.name == "messageType")
     }
 
     /// Its value when it does not depend on the message.
@@ -126,7 +127,12 @@ impl EndpointProperty {
         let Some(text) = text else { return Ok(()) };
         match self.scope {
             Scope::Default => message.properties.set(&self.name, text),
-            Scope::Axis2 => message.axis2.set(&self.name, text),
+            Scope::Axis2 => match (self.name.as_str(), HeaderValue::from_str(&text)) {
+                // Unlike the mediator it leaves what the body is called.
+                ("messageType", _) => message.message_type = Some(text),
+                ("ContentType", Ok(value)) => message.set_content_type(value),
+                _ => message.axis2.set(&self.name, text),
+            },
             Scope::Axis2Client => message.client_options.set(&self.name, Value::String(text)),
             Scope::Transport => {
                 if let (Ok(name), Ok(value)) = (

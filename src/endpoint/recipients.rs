@@ -163,14 +163,16 @@ enum Recipient<'a> {
 impl Recipient<'_> {
     async fn send(self, cx: SendContext<'_>, message: &mut Message) -> Result<Sent, Fault> {
         match self {
-            Recipient::Child(child) => child.kind.send(cx, message, Parent::Group).await,
+            Recipient::Child(child) => child.kind.send(cx, message, Parent::Recipients).await,
             Recipient::Member(leaf, target) => {
                 let destination = Destination::Found(target);
-                leaf.send_to(cx, message, destination, Parent::Group).await
+                leaf.send_to(cx, message, destination, Parent::Recipients)
+                    .await
             }
             Recipient::Address(leaf, target) => {
                 let destination = Destination::Found(target);
-                leaf.send_to(cx, message, destination, Parent::Group).await
+                leaf.send_to(cx, message, destination, Parent::Recipients)
+                    .await
             }
         }
     }

@@ -4,6 +4,7 @@
 use super::parse::{self, EndpointDef};
 use super::{
     Boxed, Described, Endpoint, Kind, MAX_NESTING, Names, Parent, SendContext, Sent, own_fault,
+    variable,
 };
 use crate::diag::{Diagnostic, Place, Source, codes, nearest};
 use crate::message::fault;
@@ -48,10 +49,11 @@ impl EndpointTemplate {
                 _ => reader.unknown_element(child, "template", &["parameter", "endpoint"]),
             }
         }
-        (reader.errors() == before).then(|| EndpointTemplate {
+        let (source, start) = own_source(&reader.source, template, endpoint);
+        (reader.errors() == before).then_some(EndpointTemplate {
             parameters,
-            source: reader.source.clone(),
-            start: endpoint.range().start,
+            source,
+            start,
         })
     }
 
@@ -132,6 +134,50 @@ impl EndpointTemplate {
     }
 }
 
+/// The text that instances are made from, and where the endpoint starts in it. Each instance has a
+/// copy, so a template among other artifacts is cut out of its file: with the namespaces around it,
+/// and on its own lines, so that places stay right.
+fn own_source(
+    source: &Arc<Source>,
+    template: Element<'_, '_>,
+    endpoint: Element<'_, '_>,
+) -> (Arc<Source>, usize) {
+    let (range, start) = (template.range(), endpoint.range().start);
+    let text = source.text();
+    let before = text.get(..range.start).unwrap_or_default();
+    let lines = before.matches('\n').count();
+    if template.parent_element().is_none() || lines == 0 {
+        return (source.clone(), start);
+    }
+    let mut out = String::from("<definitions");
+    for namespace in template.namespaces() {
+        match namespace.name() {
+            None => out.push_str(" xmlns"),
+            Some("xml") => continue,
+            Some(prefix) => {
+                out.push_str(" xmlns:");
+                out.push_str(prefix);
+            }
+        }
+        out.push_str("=\"");
+        out.push_str(&escape(namespace.uri()));
+        out.push('"');
+    }
+    out.push('>');
+    out.push_str(&"\n".repeat(lines));
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count();
+    out.push_str(&" ".repeat(column));
+    let start = out.len() + (start - range.start);
+    out.push_str(text.get(range).unwrap_or_default());
+    out.push_str("</definitions>");
+    (Source::new(source.path(), out), start)
+}
+
 fn at<'a, 'i>(document: &'a roxmltree::Document<'i>, start: usize) -> Option<Element<'a, 'i>> {
     document
         .descendants()
@@ -187,10 +233,14 @@ impl InstanceDef {
     /// Reads the element.
     pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<InstanceDef> {
         let before = reader.errors();
-        let mut values: Vec<(String, String)> = IMPLICIT
-            .iter()
-            .filter_map(|n| Some(((*n).to_owned(), element.attribute(*n)?.to_owned())))
-            .collect();
+        let mut values: Vec<(String, String)> = Vec::new();
+        for name in IMPLICIT {
+            if let Some(text) = element.attribute(name) {
+                let place = reader.attribute_place(element, name);
+                let text = variable::resolve(reader, &place, text)?;
+                values.push((name.to_owned(), text));
+            }
+        }
         for child in reader.children(element) {
             match reader.name(child) {
                 Some("parameter") => {
@@ -198,7 +248,9 @@ impl InstanceDef {
                     let name = reader.required(child, "name");
                     let value = reader.required(child, "value");
                     if let (Some(name), Some(value)) = (name, value) {
-                        values.push((name.to_owned(), value.to_owned()));
+                        let place = reader.attribute_place(child, "value");
+                        let value = variable::resolve(reader, &place, value)?;
+                        values.push((name.to_owned(), value));
                     }
                 }
                 Some("description") => {}
@@ -375,6 +427,35 @@ mod tests {
             source.text()[start..].replace("</template>", "")
         });
         (text, found.into_iter().map(|d| d.message).collect())
+    }
+
+    #[test]
+    fn a_template_among_others_keeps_its_place_and_namespaces() {
+        let other = "<sequence name=\"s\"/>".repeat(100);
+        let text = format!(
+            "<definitions xmlns=\"{}\" xmlns:p=\"urn:p\">\n{other}\n  <template name=\"T\"><endpoint>\n<address uri=\"$uri\"><timeout><duration>{{//p:x}}</duration></timeout></address></endpoint></template>\n{other}</definitions>",
+            syntax::SYNAPSE
+        );
+        let source = Source::new("t.xml", text);
+        let document = syntax::parse(&source).unwrap();
+        let template = document
+            .descendants()
+            .find(|n| n.tag_name().name() == "template")
+            .unwrap();
+        let endpoint = template.first_element_child().unwrap();
+        let mut reader = Reader::new(&source);
+        let template = EndpointTemplate::parse(&mut reader, template, endpoint).unwrap();
+        assert!(template.source.text().len() < 400);
+        let made = |uri: &str| {
+            let values = [("uri".to_owned(), uri.to_owned())];
+            template.instantiate(&values, &Properties::default())
+        };
+        let (def, found) = made("http://h/");
+        assert!(def.is_some() && found.is_empty(), "{found:?}");
+        assert!(def.unwrap().head.place.to_string().starts_with("t.xml:3:"));
+        let (_, found) = made("nonsense");
+        let place = found[0].place.as_ref().unwrap().to_string();
+        assert!(place.starts_with("t.xml:4:15"), "{place}");
     }
 
     #[test]

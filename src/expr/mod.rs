@@ -3,14 +3,15 @@
 pub mod entries;
 pub mod jsonpath;
 mod scope;
+pub mod synapse;
 pub mod xpath;
 
 pub use scope::{LocalEntries, Scope};
 pub use xpath::Namespaces;
 
-use crate::json;
-use crate::message::{Body, Fault, Message, PayloadKind, Value};
+use crate::message::{Body, Fault, Message, Value};
 use jsonpath::JsonPath;
+use synapse::{Exception, Expression, Failure, Problem};
 use xpath::XPath;
 
 /// A compiled expression. Immutable and shared by all messages.
@@ -22,6 +23,13 @@ pub enum Expr {
     Json {
         /// The path.
         path: JsonPath,
+        /// The text as it was written.
+        text: String,
+    },
+    /// `${…}`.
+    Synapse {
+        /// The expression.
+        expression: Box<Expression>,
         /// The text as it was written.
         text: String,
     },
@@ -61,12 +69,13 @@ impl Expr {
                 text: text.to_owned(),
             });
         }
-        if text.starts_with("${") && text.ends_with('}') {
-            return Err(ExprError {
-                offset: 0,
-                len: text.len(),
-                message: "Synapse expressions ${…} are not supported yet".to_owned(),
-                unsupported: true,
+        if let Some(inner) = text.strip_prefix("${").and_then(|t| t.strip_suffix('}')) {
+            let expression = Expression::compile(inner, namespaces)
+                .and_then(served)
+                .map_err(|problem| ExprError::of(problem, "${".len()))?;
+            return Ok(Expr::Synapse {
+                expression: Box::new(expression),
+                text: text.to_owned(),
             });
         }
         XPath::compile(text, namespaces)
@@ -74,7 +83,13 @@ impl Expr {
             .map_err(|e| ExprError {
                 offset: e.offset,
                 len: e.len,
-                message: e.message,
+                message: match text.contains("${") {
+                    true => format!(
+                        "{}; ${{…}} has to be the whole attribute, without blanks or text around it",
+                        e.message
+                    ),
+                    false => e.message,
+                },
                 unsupported: false,
             })
     }
@@ -83,7 +98,24 @@ impl Expr {
     pub fn text(&self) -> &str {
         match self {
             Expr::XPath(xpath) => xpath.text(),
-            Expr::Json { text, .. } => text,
+            Expr::Json { text, .. } | Expr::Synapse { text, .. } => text,
+        }
+    }
+
+    /// What has no effect or fails whenever it is evaluated: offset, length and message.
+    pub fn warnings(&self) -> Vec<(usize, usize, &str)> {
+        match self {
+            Expr::XPath(xpath) => xpath
+                .warnings()
+                .iter()
+                .map(|w| (w.offset, w.len, w.message.as_str()))
+                .collect(),
+            Expr::Json { .. } => Vec::new(),
+            Expr::Synapse { expression, .. } => expression
+                .warnings()
+                .iter()
+                .map(|w| (w.offset + "${".len(), w.len, w.message.as_str()))
+                .collect(),
         }
     }
 
@@ -92,6 +124,7 @@ impl Expr {
         match self {
             Expr::XPath(xpath) => xpath.needs_body(),
             Expr::Json { .. } => true,
+            Expr::Synapse { expression, .. } => expression.needs_body(),
         }
     }
 
@@ -106,6 +139,25 @@ impl Expr {
                 .string_value_of(scope)
                 .map_err(|e| self.failure(&e.message)),
             Expr::Json { path, .. } => Ok(Some(json_string(path, scope.message))),
+            Expr::Synapse { expression, .. } => expression
+                .string(scope)
+                .map(Some)
+                .map_err(|f| thrown(expression.text(), f)),
+        }
+    }
+
+    /// The typed result; `None` is the reference's null, which only `${…}` never gives.
+    ///
+    /// # Errors
+    /// When the evaluation throws.
+    pub fn object(&self, scope: &Scope<'_>) -> Result<Option<Value>, Fault> {
+        self.view(scope)?;
+        match self {
+            Expr::XPath(_) | Expr::Json { .. } => Ok(None),
+            Expr::Synapse { expression, .. } => expression
+                .object(scope)
+                .map(Some)
+                .map_err(|f| thrown(expression.text(), f)),
         }
     }
 
@@ -125,6 +177,9 @@ impl Expr {
             Expr::Json { path, .. } => {
                 Ok(json_string(path, scope.message).eq_ignore_ascii_case("true"))
             }
+            Expr::Synapse { expression, .. } => expression
+                .boolean(scope)
+                .map_err(|f| thrown(expression.text(), f)),
         }
     }
 
@@ -132,13 +187,15 @@ impl Expr {
     /// §17.1). A fault handler that was called for something sees an empty one instead
     /// (differences.md).
     fn view(&self, scope: &Scope<'_>) -> Result<(), Fault> {
-        if let (Expr::XPath(xpath), Body::Built(built)) = (self, &scope.message.body)
-            && xpath.needs_body()
-            && scope.message.properties.get("ERROR_CODE").is_none()
-        {
-            built.envelope()?;
+        let reads = match self {
+            Expr::XPath(xpath) => xpath.needs_body(),
+            Expr::Json { .. } => false,
+            Expr::Synapse { expression, .. } => expression.needs_xml(),
+        };
+        match reads {
+            true => xml_view(scope),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn failure(&self, cause: &str) -> Fault {
@@ -151,32 +208,105 @@ impl Expr {
     }
 }
 
+fn xml_view(scope: &Scope<'_>) -> Result<(), Fault> {
+    if let Body::Built(built) = &scope.message.body
+        && scope.message.properties.get("ERROR_CODE").is_none()
+    {
+        built.envelope()?;
+    }
+    Ok(())
+}
+
+impl ExprError {
+    fn of(problem: Problem, base: usize) -> ExprError {
+        ExprError {
+            offset: problem.offset + base,
+            len: problem.len,
+            message: problem.message,
+            unsupported: problem.unsupported,
+        }
+    }
+}
+
+/// An expression that only uses what there is here.
+fn served(expression: Expression) -> Result<Expression, Problem> {
+    match expression.warnings().iter().find(|w| w.unsupported) {
+        Some(problem) => Err(problem.clone()),
+        None => Ok(expression),
+    }
+}
+
+/// The fault of an exception that the reference lets escape (spec 05 §2.4).
+fn thrown(text: &str, failure: Failure) -> Fault {
+    let message = match &failure {
+        // This exception has no message of its own.
+        Failure::Thrown(Exception::NullPointer, _) => {
+            "Runtime error occurred while mediating the message".to_owned()
+        }
+        Failure::Thrown(_, message) | Failure::Evaluation(message) => message.clone(),
+    };
+    let mut fault = Fault::mediation(message);
+    fault.detail = Some(format!("${{{text}}}: {failure}"));
+    fault
+}
+
 /// `json-eval` on the body: any failure gives the empty string (spec 05 §2.4, §4.1).
 fn json_string(path: &JsonPath, message: &Message) -> String {
     let Body::Built(built) = &message.body else {
         return String::new();
     };
-    let converted;
-    let raw: &[u8] = match built.json() {
-        Some(raw) => raw,
-        None if built.kind == PayloadKind::Empty => return String::new(),
-        None => {
-            let text = built.convert_to_json().ok().filter(|t| !t.is_empty());
-            match text {
-                Some(text) => {
-                    converted = text;
-                    &converted
-                }
-                None => return String::new(),
-            }
-        }
-    };
-    if path.is_whole_body() {
+    if path.is_whole_body()
+        && let Some(raw) = built.json()
+    {
         return String::from_utf8_lossy(raw).into_owned();
     }
-    match json::parse(raw, &json::Limits::default()) {
-        Ok(root) => path.string_value(&root, raw),
-        Err(_) => String::new(),
+    match built.json_tree() {
+        Ok(Some(root)) if path.is_whole_body() => crate::json::to_text(root),
+        Ok(Some(root)) => path.text(root).unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+/// A text with `${…}` in it, as log messages are (spec 05 §6.2).
+#[derive(Debug)]
+pub struct Template(synapse::Template);
+
+impl Template {
+    /// Compiles the text.
+    ///
+    /// # Errors
+    /// The first expression that does not compile; offsets are those of the text.
+    pub fn compile(text: &str) -> Result<Template, ExprError> {
+        let template = synapse::Template::compile(text).map_err(|p| ExprError::of(p, 0))?;
+        match template.warnings().iter().find(|w| w.unsupported) {
+            Some(problem) => Err(ExprError::of(problem.clone(), 0)),
+            None => Ok(Template(template)),
+        }
+    }
+
+    /// What has no effect or fails whenever it is evaluated: offset, length and message.
+    pub fn warnings(&self) -> Vec<(usize, usize, &str)> {
+        self.0
+            .warnings()
+            .iter()
+            .map(|w| (w.offset, w.len, w.message.as_str()))
+            .collect()
+    }
+
+    /// Whether the body must be built before it is evaluated.
+    pub fn needs_body(&self) -> bool {
+        self.0.needs_body()
+    }
+
+    /// The text for a message.
+    ///
+    /// # Errors
+    /// When an evaluation throws.
+    pub fn render(&self, scope: &Scope<'_>) -> Result<String, Fault> {
+        if self.0.needs_xml() {
+            xml_view(scope)?;
+        }
+        self.0.render(scope).map_err(|(text, f)| thrown(text, f))
     }
 }
 
@@ -199,6 +329,13 @@ impl Dynamic {
             Some(inner) if inner.starts_with('{') && inner.ends_with('}') => {
                 Ok(Dynamic::Static(inner.to_owned()))
             }
+            // A Synapse expression in braces has no namespaces.
+            Some(inner) if inner.starts_with("${") => Expr::compile(inner, &Namespaces::default())
+                .map(Dynamic::Expr)
+                .map_err(|e| ExprError {
+                    offset: e.offset + 1,
+                    ..e
+                }),
             Some(inner) => Expr::compile(inner, namespaces)
                 .map(Dynamic::Expr)
                 .map_err(|e| ExprError {
@@ -236,3 +373,6 @@ pub fn property_text(message: &Message, name: &str) -> Option<String> {
         .get(name)
         .map(|v| Value::text(v).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,11 @@
 //! What a message shows to an expression (spec 05 §3.3–§3.4; spec 01 §1.3).
 
+use super::synapse::{Parameter, Surroundings};
 use super::xpath::{self, PropertyScope, PropertyValue};
 use crate::clock::Clock;
+use crate::json;
 use crate::message::media::Media;
-use crate::message::{Envelope, Exchange, Message, Value, header_text};
+use crate::message::{Body, Envelope, Exchange, Message, Value, header_text};
 use crate::settings::Settings;
 use crate::xml::{Document, NodeId};
 use std::borrow::Cow;
@@ -38,6 +40,7 @@ fn show(value: &Value) -> PropertyValue<'_> {
         Value::Double(n) => PropertyValue::Double(*n),
         Value::Xml(x) => PropertyValue::Xml(&x.document, x.node),
         Value::Json(_) => PropertyValue::Json(value.text()),
+        Value::Map(_) | Value::List(_) => PropertyValue::String(value.text()),
     }
 }
 
@@ -177,9 +180,11 @@ impl xpath::Scope for Scope<'_> {
                 self.settings.file_properties.get(name).unwrap_or(""),
             )),
             PropertyScope::Registry => text(""),
-            PropertyScope::Axis2Client | PropertyScope::Func | PropertyScope::Variable => {
-                PropertyValue::Null
-            }
+            PropertyScope::Variable => message
+                .variables
+                .get(name)
+                .map_or(PropertyValue::Null, show),
+            PropertyScope::Axis2Client | PropertyScope::Func => PropertyValue::Null,
         }
     }
 
@@ -220,8 +225,61 @@ impl xpath::Scope for Scope<'_> {
         }
     }
 
+    fn map_entry(&self, property: &str, key: &str) -> PropertyValue<'_> {
+        match self.message.properties.get(property) {
+            Some(Value::Map(entries)) => entries
+                .iter()
+                .find(|(name, _)| name == key)
+                .map_or(PropertyValue::Null, |(_, value)| {
+                    PropertyValue::String(value.text())
+                }),
+            _ => PropertyValue::Null,
+        }
+    }
+
     fn now_millis(&self) -> i64 {
         i64::try_from(self.clock.wall(self.clock.now())).unwrap_or(i64::MAX)
+    }
+}
+
+impl Surroundings for Scope<'_> {
+    fn payload(&self) -> Result<Option<&json::Value>, String> {
+        match &self.message.body {
+            Body::Built(built) => built.json_tree(),
+            _ => Ok(None),
+        }
+    }
+
+    fn has_xml_content_type(&self) -> bool {
+        match self.axis2("ContentType") {
+            PropertyValue::String(text) => text.contains("application/xml"),
+            _ => false,
+        }
+    }
+
+    fn variable(&self, name: &str) -> Option<&Value> {
+        self.message.variables.get(name)
+    }
+
+    /// Where the reference looks for the value of a config property (spec 05 §7).
+    fn config(&self, name: &str) -> Option<Cow<'_, str>> {
+        if let Ok(value) = std::env::var(name) {
+            return Some(Cow::Owned(value));
+        }
+        let settings = self.settings;
+        settings
+            .system_properties
+            .get(name)
+            .or_else(|| settings.file_properties.get(name))
+            .map(Cow::Borrowed)
+    }
+
+    fn parameter(&self, _: &str) -> Parameter<'_> {
+        Parameter::NoTemplate
+    }
+
+    fn resource(&self, _: &str, _: Option<&str>) -> Option<Cow<'_, str>> {
+        None
     }
 }
 

@@ -1,7 +1,9 @@
 //! JSON as messages carry it: a tree that loses nothing of the text it was read from, its reader
 //! and writer, and the XML view of it (spec 01 §17).
 
+pub mod badgerfish;
 mod classify;
+mod lenient;
 pub mod number;
 mod parse;
 mod value;
@@ -9,6 +11,7 @@ mod write;
 pub mod xml;
 
 pub use classify::{Kind, classify};
+pub use lenient::parse_lenient;
 pub use parse::{JsonError, JsonErrorKind, Limits, MAX_DEPTH, parse};
 pub use value::{Members, Value};
 pub use write::{to_text, write};

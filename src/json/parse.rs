@@ -102,7 +102,7 @@ pub fn parse(input: &[u8], limits: &Limits) -> Result<Value, JsonError> {
         .map_err(|(offset, kind)| locate(input, offset, kind))
 }
 
-fn locate(input: &[u8], offset: usize, kind: JsonErrorKind) -> JsonError {
+pub(super) fn locate(input: &[u8], offset: usize, kind: JsonErrorKind) -> JsonError {
     let before = &input[..offset.min(input.len())];
     let line_start = before
         .iter()

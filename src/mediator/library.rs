@@ -88,6 +88,9 @@ pub async fn run_sequence(
         run_here(cx, message, sequence, &sequence.list).await
     };
     message.depth -= 1;
+    for fork in &mut message.forks {
+        fork.depth = fork.depth.saturating_sub(1);
+    }
     outcome
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
-use crate::expr::Expr;
+use crate::expr::{Expr, Template};
 use crate::message::{Body, Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::fmt::Write;
@@ -53,7 +53,7 @@ struct Log {
     level: Level,
     category: Category,
     separator: String,
-    message: Option<String>,
+    message: Option<Template>,
     message_id: bool,
     properties: Vec<(String, Source)>,
 }
@@ -70,9 +70,10 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         ],
     );
     let before = reader.errors();
-    let message = parse_message(reader, element);
+    let child = reader.child(element, "message");
+    let message = child.and_then(|child| reader.template(child, unescape));
     let mut level = match element.attribute("level") {
-        None if message.is_some() => Level::Template,
+        None if child.is_some() => Level::Template,
         None => Level::Simple,
         Some(_) => reader
             .one_of(
@@ -140,22 +141,6 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     })
 }
 
-fn parse_message(reader: &mut Reader, element: Element<'_, '_>) -> Option<String> {
-    let child = reader.child(element, "message")?;
-    let text = child.text().unwrap_or_default().trim().to_owned();
-    if let Some(start) = text.find("${")
-        && text[start..].contains('}')
-    {
-        let place = reader.place(child);
-        reader.unsupported(
-            place,
-            "Synapse expressions ${…} in <message> are not supported yet",
-            Some("use <property name=\"…\" expression=\"…\"/>"),
-        );
-    }
-    Some(unescape(&text))
-}
-
 fn unescape(text: &str) -> String {
     text.replace("\\n", "\n").replace("\\t", "\t")
 }
@@ -173,6 +158,7 @@ impl Mediate for LogDef {
     fn needs_body(&self) -> bool {
         // Simple lines show addressing fields, which may stand in the body's headers.
         matches!(self.0.level, Level::Simple | Level::Headers | Level::Full)
+            || self.0.message.as_ref().is_some_and(Template::needs_body)
             || self
                 .0
                 .properties
@@ -205,13 +191,17 @@ impl Log {
     fn text(&self, cx: &Context<'_>, message: &Message) -> Result<String, Fault> {
         let separator = &self.separator;
         let mut out = String::new();
+        let message_text = match &self.message {
+            Some(template) => Some(template.render(&cx.scope(message))?),
+            None => None,
+        };
         let mut add = |part: &str| {
             if !out.is_empty() {
                 out.push_str(separator);
             }
             out.push_str(part);
         };
-        if let Some(text) = &self.message
+        if let Some(text) = &message_text
             && !matches!(self.level, Level::Custom | Level::Template)
         {
             add(text);
@@ -272,7 +262,7 @@ impl Log {
                         message.correlation_id().unwrap_or_default()
                     ));
                 }
-                if let Some(text) = &self.message {
+                if let Some(text) = &message_text {
                     add(text);
                 }
             }

@@ -20,6 +20,7 @@ mod respond;
 mod send;
 pub mod sequence;
 mod settle;
+mod variable;
 
 pub use branch::Detached;
 pub use library::{Library, Out, Route, run_sequence};
@@ -159,6 +160,7 @@ pub const TABLE: &[Spec] = &[
     respond::SPEC,
     send::SPEC,
     sequence::SPEC,
+    variable::SPEC,
 ];
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
@@ -215,7 +217,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("throwError", ""),
     ("transaction", ""),
     ("validate", ""),
-    ("variable", "use <property>"),
     ("xquery", ""),
     ("xslt", ""),
 ];

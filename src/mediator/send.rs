@@ -266,8 +266,10 @@ pub(super) async fn out_path(
             None => return Ok(()),
         },
     };
-    run_sequence(cx, message, id).await?;
-    Ok(())
+    let outcome = run_sequence(cx, message, id).await;
+    // Nothing goes on behind the out path.
+    message.forks.clear();
+    outcome.map(|_| ())
 }
 
 /// Forwards a message to a proxy's target endpoint, as `send` does.

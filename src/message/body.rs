@@ -27,6 +27,8 @@ pub struct BodyLimits {
     pub xml: xml::Limits,
     /// Limits of JSON values.
     pub json: json::Limits,
+    /// A JSON body that is read is parsed whole, not only looked at (spec 01 §2.3).
+    pub whole_json: bool,
     /// How JSON and XML are converted into each other.
     pub conversion: Arc<json::Options>,
     /// Limits of bodies in parts.
@@ -41,6 +43,7 @@ impl Default for BodyLimits {
             max_bytes: 64 << 20,
             xml: xml::Limits::default(),
             json: json::Limits::default(),
+            whole_json: false,
             conversion: Arc::default(),
             multipart: multipart::Limits::default(),
             negotiate: true,
@@ -126,6 +129,8 @@ pub enum PayloadKind {
     Xml,
     /// JSON, shown as XML inside an envelope when somebody asks.
     Json,
+    /// JSON in the BadgerFish convention, as the XML that it describes.
+    Badgerfish,
     /// Text, likewise.
     Text,
     /// Bytes, likewise.
@@ -158,6 +163,8 @@ pub struct Built {
     replaced: bool,
     /// The server's options for conversions; the default's until they are known.
     conversion: Option<Arc<json::Options>>,
+    /// The JSON view, made once and dropped when somebody edits.
+    tree: OnceLock<Result<Option<Arc<json::Value>>, String>>,
 }
 
 /// What a body in parts keeps beside its tree.
@@ -197,6 +204,7 @@ impl Built {
             envelope: OnceLock::new(),
             replaced: false,
             conversion: None,
+            tree: OnceLock::new(),
         }
     }
 
@@ -313,7 +321,19 @@ impl Built {
                 let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
                 Built::ready(PayloadKind::Xml, raw, envelope)
             }
-            Media::Json => return parse_json(raw, charset, version),
+            Media::Json => return parse_json(raw, charset, limits, version),
+            Media::Badgerfish => {
+                let wrong = |e: String| {
+                    Fault::mediation(format!("the body is not BadgerFish JSON: {e}")).of_client()
+                };
+                let value = json::parse(&charset_text(&raw, charset), &limits.json)
+                    .map_err(|e| wrong(e.to_string()))?;
+                let mut envelope = Envelope::empty(SoapVersion::V11);
+                let body = envelope.body();
+                json::badgerfish::to_xml(&value, &mut envelope.document, body).map_err(wrong)?;
+                envelope.document.settle();
+                Built::ready(PayloadKind::Badgerfish, raw, envelope)
+            }
             Media::Text => Built::new(PayloadKind::Text, Some(raw)),
             Media::Form => Built {
                 query: query.map(Into::into),
@@ -351,6 +371,7 @@ impl Built {
     pub fn set_conversion(&mut self, options: &Arc<json::Options>) {
         if self.conversion.is_none() {
             self.conversion = Some(options.clone());
+            self.tree = OnceLock::new();
         }
     }
 
@@ -359,9 +380,17 @@ impl Built {
     /// # Errors
     /// Content that JSON cannot have, such as text beside elements.
     pub fn convert_to_json(&self) -> Result<Vec<u8>, Fault> {
+        let mut out = Vec::new();
+        if let Some(value) = self.convert_to_value()? {
+            json::write(&value, &mut out);
+        }
+        Ok(out)
+    }
+
+    fn convert_to_value(&self) -> Result<Option<json::Value>, Fault> {
         let envelope = self.envelope()?;
         let Some(payload) = envelope.payload() else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let default;
         let options = match &self.conversion {
@@ -371,7 +400,8 @@ impl Built {
                 &default
             }
         };
-        json::from_xml(&envelope.document, payload, options)
+        json::xml::to_value(&envelope.document, payload, options)
+            .map(Some)
             .map_err(|e| Fault::mediation(e.to_string()))
     }
 
@@ -453,6 +483,7 @@ impl Built {
     /// The envelope for editing.
     pub fn envelope_mut(&mut self) -> Result<&mut Envelope, Fault> {
         self.envelope()?;
+        self.tree = OnceLock::new();
         match self.envelope.get_mut() {
             Some(envelope) => Ok(envelope),
             None => Err(Fault::mediation("the body has no envelope")),
@@ -471,6 +502,36 @@ impl Built {
         self.coded = None;
         self.text = None;
         self.replaced = true;
+        self.tree = OnceLock::new();
+    }
+
+    /// The body as JSON: the payload itself, or what its XML form converts to; `None` when there is
+    /// nothing (spec 05 §4.1, §5.5). Parsed once, however often it is asked for.
+    ///
+    /// # Errors
+    /// Why there is no JSON form.
+    pub fn json_tree(&self) -> Result<Option<&json::Value>, String> {
+        let tree = self
+            .tree
+            .get_or_init(|| self.make_tree().map(|tree| tree.map(Arc::new)));
+        tree.as_ref().map(Option::as_deref).map_err(Clone::clone)
+    }
+
+    fn make_tree(&self) -> Result<Option<json::Value>, String> {
+        if let Some(raw) = self.json() {
+            return json::parse(raw, &json::Limits::default())
+                .map(Some)
+                .map_err(|e| e.to_string());
+        }
+        if self.kind == PayloadKind::Empty {
+            return Ok(None);
+        }
+        match self.convert_to_value().map_err(|f| f.message)? {
+            Some(tree) if tree.depth() > json::MAX_DEPTH => {
+                Err("the body is nested too deeply for JSON".to_owned())
+            }
+            tree => Ok(tree),
+        }
     }
 
     fn make_envelope(&self) -> Result<Envelope, Fault> {
@@ -516,6 +577,7 @@ impl Built {
             PayloadKind::Soap
             | PayloadKind::Xml
             | PayloadKind::MultipartForm
+            | PayloadKind::Badgerfish
             | PayloadKind::Empty => {}
         }
         // The view shows the bytes; only what is edited from here on replaces them.
@@ -548,9 +610,28 @@ fn malformed(error: xml::XmlError) -> Fault {
     Fault::malformed(error.to_string())
 }
 
-fn parse_json(raw: Bytes, charset: Charset, version: SoapVersion) -> Result<Built, Fault> {
+/// The bytes in UTF-8.
+fn charset_text(raw: &Bytes, charset: Charset) -> Bytes {
+    if charset.is_utf8() {
+        raw.clone()
+    } else {
+        charset.read_lossy(raw).into()
+    }
+}
+
+fn parse_json(
+    raw: Bytes,
+    charset: Charset,
+    limits: &BodyLimits,
+    version: SoapVersion,
+) -> Result<Built, Fault> {
     let text = (!charset.is_utf8()).then(|| Bytes::from(charset.read_lossy(&raw)));
-    match json::classify(text.as_ref().unwrap_or(&raw)) {
+    let bytes = text.as_ref().unwrap_or(&raw);
+    let kind = json::classify(bytes);
+    if limits.whole_json && !matches!(kind, json::Kind::Empty | json::Kind::Invalid) {
+        json::parse(bytes, &limits.json).map_err(|e| Fault::malformed(e.to_string()))?;
+    }
+    match kind {
         json::Kind::Empty => Ok(Built::empty(version)),
         json::Kind::Invalid => Err(Fault::mediation(
             "#getNewJsonPayload. Could not save JSON payload. Invalid input stream found. Payload is not a JSON string.",

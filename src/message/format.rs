@@ -6,6 +6,7 @@ use super::envelope::FaultParts;
 use super::media::{self, Media};
 use super::multipart;
 use super::{Fault, Message, SoapVersion, form};
+use crate::json;
 use crate::xml::{Document, NodeId};
 use bytes::Bytes;
 
@@ -18,6 +19,8 @@ pub enum Formatter {
     Xml,
     /// JSON.
     Json,
+    /// JSON in the BadgerFish convention.
+    Badgerfish,
     /// The characters of the text wrapper.
     Text,
     /// The bytes of the binary wrapper.
@@ -37,6 +40,7 @@ impl Formatter {
             Formatter::Soap => version.media_type(),
             Formatter::Xml => "application/xml",
             Formatter::Json => "application/json",
+            Formatter::Badgerfish => "application/json/badgerfish",
             Formatter::Text => "text/plain",
             Formatter::Binary => "application/octet-stream",
             Formatter::Form => "application/x-www-form-urlencoded",
@@ -72,6 +76,7 @@ impl Message {
             Some(Media::TextXml | Media::SoapXml) => Formatter::Soap,
             Some(Media::Xml) => Formatter::Xml,
             Some(Media::Json) => Formatter::Json,
+            Some(Media::Badgerfish) => Formatter::Badgerfish,
             Some(Media::Text) => Formatter::Text,
             Some(Media::Binary) => Formatter::Binary,
             Some(Media::Form) => Formatter::Form,
@@ -322,6 +327,7 @@ fn fits(built: &Built, formatter: Formatter, xop: bool) -> bool {
         (PayloadKind::Soap, Formatter::Soap, None)
         | (PayloadKind::Xml, Formatter::Xml, _)
         | (PayloadKind::Json, Formatter::Json, _)
+        | (PayloadKind::Badgerfish, Formatter::Badgerfish, _)
         | (PayloadKind::Text, Formatter::Text, _)
         | (PayloadKind::Binary, Formatter::Binary, _)
         | (PayloadKind::Form, Formatter::Form, _)
@@ -366,6 +372,15 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
                 out.extend_from_slice(text);
             } else {
                 out = built.convert_to_json()?;
+            }
+            return charset.write(out, Escape::Json);
+        }
+        Formatter::Badgerfish => {
+            if let Some((document, payload)) = payload(built)? {
+                let value = json::badgerfish::from_xml(document, payload).map_err(|e| {
+                    Fault::mediation(format!("the body cannot be BadgerFish JSON: {e}"))
+                })?;
+                json::write(&value, &mut out);
             }
             return charset.write(out, Escape::Json);
         }

@@ -30,6 +30,8 @@ pub enum Media {
     Xml,
     /// `application/json`, `text/javascript` and every `+json`.
     Json,
+    /// `application/json/badgerfish`.
+    Badgerfish,
     /// `text/plain`.
     Text,
     /// `application/x-www-form-urlencoded`.
@@ -83,7 +85,7 @@ impl Media {
     pub fn is_registered(media: &str) -> bool {
         REGISTERED
             .iter()
-            .any(|(name, _)| media.eq_ignore_ascii_case(name))
+            .any(|(name, kind)| *kind != Media::Related && media.eq_ignore_ascii_case(name))
     }
 
     /// The SOAP version of a `multipart/related` value, by what it says about its root part.
@@ -106,6 +108,7 @@ const REGISTERED: &[(&str, Media)] = &[
     ("multipart/related", Media::Related),
     ("text/plain", Media::Text),
     ("text/javascript", Media::Json),
+    ("application/json/badgerfish", Media::Badgerfish),
     ("application/octet-stream", Media::Binary),
     ("application/binary", Media::Binary),
     ("application/pdf", Media::Binary),

@@ -74,7 +74,9 @@ pub struct Message {
     /// How much of the path of the request target names the service, in bytes; 0 when all of it
     /// does. For `SERVICE_PREFIX`.
     pub service_end: usize,
-    /// The last request to a back-end went out as REST because its endpoint says so (spec 01 §18.1).
+    /// Whether the client's document was SOAP; `None` while nobody has looked.
+    pub client_soap: Option<bool>,
+    /// The request of a SOAP client went out as REST because its endpoint says so (spec 01 §18.1).
     pub sent_as_rest: bool,
     /// The request target as it came.
     pub uri: Uri,
@@ -112,6 +114,8 @@ pub struct Message {
     pub rest: bool,
     /// Default-scope properties.
     pub properties: Props,
+    /// Variables of the `variable` mediator; like properties they stay when the response comes.
+    pub variables: Props,
     /// Properties of scope `axis2` that were set; well-known ones are also shown from fields.
     pub axis2: Props,
     /// Properties of scope `axis2-client`.
@@ -147,6 +151,7 @@ impl Message {
             direction: Direction::Request,
             method,
             service_end: 0,
+            client_soap: None,
             sent_as_rest: false,
             uri,
             rest_postfix: None,
@@ -166,6 +171,7 @@ impl Message {
             version,
             rest,
             properties: Props::new(),
+            variables: Props::new(),
             axis2: Props::new(),
             client_options: Props::new(),
             analytics: Props::new(),
@@ -225,6 +231,7 @@ impl Message {
             direction: self.direction,
             method: self.method.clone(),
             service_end: self.service_end,
+            client_soap: self.client_soap,
             sent_as_rest: self.sent_as_rest,
             uri: self.uri.clone(),
             rest_postfix: self.rest_postfix.clone(),
@@ -244,6 +251,7 @@ impl Message {
             version: self.version,
             rest: self.rest,
             properties: self.properties.clone(),
+            variables: self.variables.clone(),
             axis2: self.axis2.clone(),
             client_options: self.client_options.clone(),
             analytics: self.analytics.clone(),
@@ -425,6 +433,9 @@ impl Message {
         if !codings.is_identity() {
             built.set_coded(codings, came);
         }
+        if is_request {
+            self.client_soap = Some(built.kind == PayloadKind::Soap);
+        }
         match built.kind {
             PayloadKind::Soap => {
                 self.rest = false;
@@ -447,11 +458,15 @@ impl Message {
             return;
         };
         let accept = accept.split(';').next().unwrap_or_default();
+        let own = self.content_type().map(Media::of);
         self.message_type = accept
             .split(',')
             .find(|name| {
                 let name = name.trim();
-                !name.eq_ignore_ascii_case("text/xml") && Media::is_registered(name)
+                let wanted = Media::of(name);
+                // Text and bytes can hold nothing else: the body would be lost (differences.md).
+                let holds = !matches!(wanted, Media::Text | Media::Binary) || own == Some(wanted);
+                wanted != Media::TextXml && Media::is_registered(name) && holds
             })
             .map(str::to_owned);
     }

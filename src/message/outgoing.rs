@@ -576,9 +576,18 @@ impl Message {
     /// not SOAP is a REST client.
     pub fn client_form(&self, exchange: &Exchange) -> ClientFormat {
         match exchange.format {
+            ClientFormat::Soap11 if self.client_soap == Some(false) => ClientFormat::Rest,
             ClientFormat::Soap11 if self.rest && self.status.is_none() => ClientFormat::Rest,
             other => other,
         }
+    }
+
+    /// Whether the client of this request speaks SOAP, by its document or, where nobody looked at
+    /// that, by its headers.
+    fn is_of_soap_client(&self) -> bool {
+        self.client_soap.unwrap_or_else(|| {
+            !self.rest && (self.version == SoapVersion::V12 || self.action().is_some())
+        })
     }
 
     fn reason_phrase(&self, status: StatusCode) -> Option<hyper::ext::ReasonPhrase> {
@@ -810,8 +819,8 @@ impl Message {
                 Ok((Some(Method::POST), None))
             }
             Format::Pox => {
+                self.sent_as_rest = self.is_of_soap_client();
                 self.rest = true;
-                self.sent_as_rest = true;
                 let method = self.request_method();
                 self.message_type = Some("application/xml".to_owned());
                 let text = match encoding {
@@ -822,8 +831,8 @@ impl Message {
                 Ok((Some(method), None))
             }
             Format::Get => {
+                self.sent_as_rest = self.is_of_soap_client();
                 self.rest = true;
-                self.sent_as_rest = true;
                 self.message_type = Some("application/x-www-form-urlencoded".to_owned());
                 let mut appended = String::new();
                 if let Some(envelope) = self.envelope()
@@ -840,8 +849,8 @@ impl Message {
                 Ok((Some(Method::GET), Some(appended)))
             }
             Format::Rest => {
+                self.sent_as_rest = self.is_of_soap_client();
                 self.rest = true;
-                self.sent_as_rest = true;
                 let method = self.request_method();
                 if method == Method::GET || method == Method::DELETE {
                     self.message_type = None;

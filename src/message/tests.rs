@@ -84,6 +84,18 @@ async fn payloads_convert_between_forms() {
             "{\"a\":{\"b\":1}}",
         ),
         (
+            "application/json/badgerfish",
+            "{\"a\":{\"@x\":\"1\",\"$\":\"t\"}}",
+            "application/xml",
+            "<a x=\"1\">t</a>",
+        ),
+        (
+            "application/xml",
+            "<a x=\"1\">t</a>",
+            "application/json/badgerfish",
+            "{\"a\":{\"@x\":\"1\",\"$\":\"t\"}}",
+        ),
+        (
             "text/plain",
             "x<y",
             "application/json",
@@ -210,4 +222,43 @@ fn response_property_wins_over_the_direction() {
     assert!(message.is_response());
     message.properties.set("RESPONSE", Value::Boolean(true));
     assert!(!message.is_response());
+}
+
+/// The JSON view is made once and made anew when somebody has edited the body.
+#[tokio::test]
+async fn the_json_view_is_parsed_once_and_follows_edits() {
+    for (content_type, body, before) in [
+        (
+            "application/json",
+            "{\"a\":{\"b\":1.50}}",
+            "{\"a\":{\"b\":1.50}}",
+        ),
+        (
+            "application/xml",
+            "<a><b>1.50</b></a>",
+            "{\"a\":{\"b\":1.50}}",
+        ),
+    ] {
+        let mut message = message(Some(content_type), body);
+        let built = message.build(&BodyLimits::default()).await.unwrap();
+        let first: *const crate::json::Value = built.json_tree().unwrap().unwrap();
+        let again = built.json_tree().unwrap().unwrap();
+        assert!(std::ptr::eq(first, again));
+        assert_eq!(crate::json::to_text(again), before);
+
+        let envelope = built.envelope_mut().unwrap();
+        let payload = envelope.payload().unwrap();
+        let document = &mut envelope.document;
+        let added = document.create_element("", "", "c");
+        document.set_text(added, "x");
+        document.append_child(payload, added);
+        let after = crate::json::to_text(built.json_tree().unwrap().unwrap());
+        assert!(after.contains("\"c\":\"x\""), "{after}");
+    }
+    let mut nothing = message(None, "");
+    let built = nothing.build(&BodyLimits::default()).await.unwrap();
+    assert_eq!(built.json_tree(), Ok(None));
+    let mut broken = message(Some("application/json"), "{\"a\":}");
+    let built = broken.build(&BodyLimits::default()).await.unwrap();
+    assert!(built.json_tree().is_err());
 }

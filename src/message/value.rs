@@ -35,6 +35,10 @@ pub enum Value {
     Xml(Arc<XmlValue>),
     /// `JSON`.
     Json(Arc<json::Value>),
+    /// A map, as a variable holds the outcome of a call or connector (spec 05 §5.5).
+    Map(Arc<Vec<(String, Value)>>),
+    /// A list, such as the nodes an XPath in a `${…}` selected (spec 05 §5.9).
+    List(Arc<Vec<Value>>),
 }
 
 /// The `type` attribute of `property`.
@@ -103,7 +107,7 @@ impl Value {
             ValueType::Double => Value::Double(text.trim().parse().ok()?),
             ValueType::Om => Value::xml(text, limits)?,
             ValueType::Json => Value::Json(Arc::new(
-                json::parse(text.as_bytes(), &json::Limits::default())
+                json::parse_lenient(text, &json::Limits::default())
                     .unwrap_or_else(|_| json::Value::String(text.to_owned())),
             )),
         })
@@ -132,6 +136,18 @@ impl Value {
                 let mut out = Vec::new();
                 json::write(j, &mut out);
                 Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+            }
+            // As Java's collections print themselves.
+            Value::Map(entries) => {
+                let entries: Vec<String> = entries
+                    .iter()
+                    .map(|(key, value)| format!("{key}={}", value.text()))
+                    .collect();
+                Cow::Owned(format!("{{{}}}", entries.join(", ")))
+            }
+            Value::List(items) => {
+                let items: Vec<Cow<'_, str>> = items.iter().map(Value::text).collect();
+                Cow::Owned(format!("[{}]", items.join(", ")))
             }
         }
     }

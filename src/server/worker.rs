@@ -115,6 +115,7 @@ fn limits(settings: &Settings) -> BodyLimits {
             max_bytes,
             ..json::Limits::default()
         },
+        whole_json: settings.http.force_json_validation,
         conversion: Arc::new(json::Options::of(&settings.json).unwrap_or_else(|error| {
             // Loading the settings has checked the expressions.
             tracing::error!(target: "Server", "{error}");

@@ -43,6 +43,33 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ),
 ];
 
+/// Keys (or, with a final dot, everything below them) that are checked but that nothing follows yet,
+/// or that ask for what is done anyway.
+const CHECKED_ONLY: &[(&str, &str)] = &[
+    ("transport.http.sender.proxy_host", NO_PROXY),
+    ("transport.http.proxy_profile.", NO_PROXY),
+    ("transport.http.force_xml_validation", ALWAYS_WHOLE),
+    (
+        "passthru_properties.force.xml.message.validation",
+        ALWAYS_WHOLE,
+    ),
+    (
+        "passthru_properties.close_socket_on_endpoint_timeout",
+        "the connection of a request that timed out is always closed",
+    ),
+    ("management_api.", NO_LOGIN),
+    ("internal_apis.", NO_LOGIN),
+    ("user_access.", NO_LOGIN),
+    ("prometheus_api.", "metrics are not supported yet"),
+    ("readiness_probe.protocols", ONE_PROTOCOL),
+    ("liveness_probe.protocols", ONE_PROTOCOL),
+];
+
+const NO_PROXY: &str =
+    "messages do not go through an HTTP proxy yet; they are sent to their target";
+const ALWAYS_WHOLE: &str = "an XML body that is read is always checked to its end";
+const NO_LOGIN: &str = "the management API has no login yet and listens on loopback only";
+const ONE_PROTOCOL: &str = "the probes answer over HTTP on the internal port";
 const NO_POOL: &str = "there is no such thread pool; the number of threads is myelin.workers";
 const ALWAYS_ON: &str = "the HTTP sender is always on";
 const TLS_VERSIONS: &str = "TLS 1.2 and 1.3 with their safe ciphers are always used";
@@ -68,7 +95,16 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
 
 /// Why `key` changes nothing, when that is known.
 pub(super) fn without_effect(key: &str) -> Option<&'static str> {
-    WITHOUT_EFFECT
+    find(WITHOUT_EFFECT, key)
+}
+
+/// Why nothing follows from `key` although its value is checked.
+pub(super) fn checked_only(key: &str) -> Option<&'static str> {
+    find(CHECKED_ONLY, key)
+}
+
+fn find(table: &[(&'static str, &'static str)], key: &str) -> Option<&'static str> {
+    table
         .iter()
         .find(|(known, _)| match known.strip_suffix('.') {
             Some(section) => key == section || key.starts_with(known),

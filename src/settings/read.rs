@@ -554,6 +554,27 @@ impl<'a> Reader<'a> {
         self.asked.borrow_mut().extend(keys);
     }
 
+    /// Says that nothing follows from a key, once for the section it is in.
+    fn report_checked_only(&self, key: &str, reported: &mut BTreeSet<(WarningKind, String)>) {
+        let full = format!("{}{key}", self.prefix);
+        let Some(why) = keys::checked_only(&full) else {
+            return;
+        };
+        let (Some(entry), true) = (
+            self.table.entries.get(key),
+            reported.insert((WarningKind::NoEffect, why.to_owned())),
+        ) else {
+            return;
+        };
+        let finding = Finding {
+            at: entry.span.start,
+            message: format!("\"{full}\" has no effect: {why}"),
+            key: full,
+        };
+        let mut warnings = self.document.warnings.borrow_mut();
+        warnings.push((WarningKind::NoEffect, finding));
+    }
+
     /// Complains about keys nobody asked for: an error in our own section, a warning elsewhere,
     /// one for a whole section when nothing in it is known.
     pub(super) fn report_unused(&self) {
@@ -561,6 +582,7 @@ impl<'a> Reader<'a> {
         let mut reported = BTreeSet::new();
         for (key, entry) in &self.table.entries {
             if asked.contains(key) {
+                self.report_checked_only(key, &mut reported);
                 continue;
             }
             let ours = self.prefix.is_empty()

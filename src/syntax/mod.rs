@@ -2,7 +2,7 @@
 //! reading them gives. Reading never stops at the first error.
 
 use crate::diag::{Code, Diagnostic, Place, Severity, Source, codes, nearest};
-use crate::expr::{Dynamic, Expr, ExprError, Namespaces};
+use crate::expr::{Dynamic, Expr, ExprError, Namespaces, Template};
 use roxmltree::Node;
 use std::sync::Arc;
 
@@ -286,12 +286,7 @@ impl Reader {
         }
         match Expr::compile(text, &namespaces) {
             Ok(expr) => {
-                if let Expr::XPath(xpath) = &expr {
-                    for warning in xpath.warnings() {
-                        let at = sub_place(&place, text, warning.offset, warning.len);
-                        self.warning(codes::SUSPICIOUS_EXPRESSION, at, warning.message.clone());
-                    }
-                }
+                self.suspicions(&place, text, &expr);
                 Some(expr)
             }
             Err(e) => {
@@ -307,9 +302,94 @@ impl Reader {
         let place = self.attribute_place(element, name);
         let namespaces = self.namespaces(element);
         match Dynamic::compile(text, &namespaces) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                if text.starts_with("${") && text.ends_with('}') {
+                    self.report(
+                        Diagnostic::warning(
+                            codes::SUSPICIOUS_EXPRESSION,
+                            place.clone(),
+                            format!("\"{name}\" is this text itself, not what it evaluates to"),
+                        )
+                        .help(format!("write {{{text}}}")),
+                    );
+                }
+                if let Dynamic::Expr(expr) = &value {
+                    let inner = text.get(1..text.len() - 1).unwrap_or_default();
+                    let start = raw_offset(raw_text(&place), text, 1);
+                    let mut inside = place;
+                    inside.span.start += start;
+                    inside.span.end = inside.span.end.saturating_sub(1).max(inside.span.start);
+                    self.suspicions(&inside, inner, expr);
+                }
+                Some(value)
+            }
             Err(e) => {
                 self.expression_error(&place, text, &e);
+                None
+            }
+        }
+    }
+
+    /// Warns about what has no effect in an expression, or always fails.
+    fn suspicions(&mut self, place: &Place, text: &str, expr: &Expr) {
+        for (offset, len, message) in expr.warnings() {
+            let at = sub_place(place, text, offset, len);
+            self.warning(codes::SUSPICIOUS_EXPRESSION, at, message);
+        }
+    }
+
+    /// Compiles the text of an element with `${…}` in it, after `change`, which may only replace
+    /// the two characters `\\n` and `\\t` by one.
+    pub fn template(
+        &mut self,
+        element: Element<'_, '_>,
+        change: fn(&str) -> String,
+    ) -> Option<Template> {
+        let node = element.children().find(|c| c.is_text());
+        let whole = node.and_then(|n| n.text()).unwrap_or_default();
+        let written = whole.trim();
+        let text = change(written);
+        let place = match node {
+            Some(node) => {
+                let range = node.range();
+                let raw = self.source.text().get(range.clone()).unwrap_or_default();
+                let marked = raw.strip_prefix("<![CDATA[").unwrap_or(raw);
+                let leading = whole.len() - whole.trim_start().len();
+                let start = range.end - marked.len() + raw_offset(marked, whole, leading);
+                Place::new(&self.source, start..range.end.max(start))
+            }
+            None => self.place(element),
+        };
+        // Where a part of the changed text stands in the text as it is written.
+        let locate = |offset: usize| {
+            let mut seen = 0;
+            let mut at = 0;
+            while seen < offset && at < written.len() {
+                let rest = written.get(at..).unwrap_or_default();
+                let one = rest.chars().next().map_or(1, char::len_utf8);
+                let (from, to) = match change(rest.get(..2).unwrap_or_default()).len() {
+                    1 if rest.starts_with('\\') => (2, 1),
+                    _ => (one, one),
+                };
+                at += from;
+                seen += to;
+            }
+            at
+        };
+        match Template::compile(&text) {
+            Ok(template) => {
+                for (offset, len, message) in template.warnings() {
+                    let start = locate(offset);
+                    let at = sub_place(&place, written, start, locate(offset + len) - start);
+                    self.warning(codes::SUSPICIOUS_EXPRESSION, at, message);
+                }
+                Some(template)
+            }
+            Err(mut e) => {
+                let start = locate(e.offset);
+                e.len = locate(e.offset + e.len) - start;
+                e.offset = start;
+                self.expression_error(&place, written, &e);
                 None
             }
         }
@@ -361,19 +441,48 @@ impl Reader {
     }
 }
 
-/// The place of a part of an attribute value. Values with entities map only roughly.
+/// The place of a part of an attribute value or text.
 fn sub_place(place: &Place, text: &str, offset: usize, len: usize) -> Place {
-    let raw = place
+    let raw = raw_text(place);
+    let start = place.span.start + raw_offset(raw, text, offset);
+    let end = place.span.start + raw_offset(raw, text, offset.saturating_add(len.max(1)));
+    let end = end.max(start + 1).min(place.span.end.max(start));
+    Place::new(&place.source, start..end)
+}
+
+fn raw_text(place: &Place) -> &str {
+    place
         .source
         .text()
         .get(place.span.start..place.span.end)
-        .unwrap_or_default();
-    if raw != text {
-        return place.clone();
+        .unwrap_or_default()
+}
+
+/// Where a byte of a value stands in the XML it was written as: one character of the value may be
+/// written as an entity or a line end of two characters.
+fn raw_offset(raw: &str, text: &str, offset: usize) -> usize {
+    if raw.starts_with(text) {
+        return offset;
     }
-    let start = place.span.start + offset.min(raw.len());
-    let end = (start + len.max(1)).min(place.span.end).max(start);
-    Place::new(&place.source, start..end)
+    let mut at = 0;
+    let mut seen = 0;
+    for character in text.chars() {
+        if seen >= offset {
+            break;
+        }
+        seen += character.len_utf8();
+        let rest = raw.get(at..).unwrap_or_default();
+        at += match rest.chars().next() {
+            Some('&') => rest.find(';').map_or(1, |end| end + 1),
+            Some('\r') if rest.starts_with("\r\n") => 2,
+            Some(written) => written.len_utf8(),
+            None => 0,
+        };
+    }
+    // An error at the end of the text stands behind its last character.
+    at + offset
+        .saturating_sub(seen)
+        .min(raw.len().saturating_sub(at))
 }
 
 /// Parses a file as XML.
@@ -425,4 +534,134 @@ fn offset_of(text: &str, row: usize, column: usize) -> usize {
 /// The severity a list of findings has as a whole.
 pub fn worst(diagnostics: &[Diagnostic]) -> Option<Severity> {
     diagnostics.iter().map(|d| d.severity).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Source;
+    use expect_test::{Expect, expect};
+
+    /// The findings of reading one attribute or text, as people see them.
+    fn findings(xml: &str, read: impl FnOnce(&mut Reader, Element<'_, '_>), expected: Expect) {
+        let source = Source::new("a.xml", xml);
+        let document = parse(&source).unwrap();
+        let mut reader = Reader::new(&source);
+        read(&mut reader, document.root_element());
+        let texts: Vec<String> = reader
+            .into_diagnostics()
+            .iter()
+            .map(crate::diag::to_text)
+            .collect();
+        expected.assert_eq(&texts.concat());
+    }
+
+    #[test]
+    fn a_caret_stands_under_the_character_also_behind_entities() {
+        findings(
+            "<p expression=\"${payload.ä &gt; 5 &amp;&amp; 7-2}\"/>",
+            |reader, element| drop(reader.expression(element, "expression")),
+            expect![[r#"
+                error[M0013]: the expression does not compile: a name is expected after the dot, not '>'; before it, 'ä' means nothing here and is ignored
+                 --> a.xml:1:28
+                  |
+                1 | <p expression="${payload.ä &gt; 5 &amp;&amp; 7-2}"/>
+                  |                            ^^^^
+            "#]],
+        );
+        findings(
+            "<p expression=\"${payload.a &gt;\n   5;}\"/>",
+            |reader, element| drop(reader.expression(element, "expression")),
+            expect![[r#"
+                warning[M0014]: ';' means nothing here and is ignored
+                 --> a.xml:2:5
+                  |
+                2 |    5;}"/>
+                  |     ^
+            "#]],
+        );
+        findings(
+            "<p key=\"{${payload.tags[}}\"/>",
+            |reader, element| drop(reader.dynamic(element, "key")),
+            expect![[r#"
+                error[M0013]: the expression does not compile: a value is expected here, not the end
+                 --> a.xml:1:25
+                  |
+                1 | <p key="{${payload.tags[}}"/>
+                  |                         ^
+            "#]],
+        );
+        findings(
+            "<p key=\"{${vars['x']}}\"/>",
+            |reader, element| drop(reader.dynamic(element, "key")),
+            expect![[r#"
+                warning[M0014]: a variable in single quotes always faults; use double quotes
+                 --> a.xml:1:17
+                  |
+                1 | <p key="{${vars['x']}}"/>
+                  |                 ^^^
+            "#]],
+        );
+        findings(
+            "<p key=\"${vars.x}\"/>",
+            |reader, element| drop(reader.dynamic(element, "key")),
+            expect![[r#"
+                warning[M0014]: "key" is this text itself, not what it evaluates to
+                 --> a.xml:1:9
+                  |
+                1 | <p key="${vars.x}"/>
+                  |         ^^^^^^^^^
+                  = help: write {${vars.x}}
+            "#]],
+        );
+        findings(
+            "<p expression=\"$body/a[\"/>",
+            |reader, element| drop(reader.expression(element, "expression")),
+            expect![[r#"
+                error[M0013]: the expression does not compile: the expression ends where a path, a value or a function should be
+                 --> a.xml:1:24
+                  |
+                1 | <p expression="$body/a["/>
+                  |                        ^
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_caret_stands_in_the_text_of_a_message() {
+        let change = |text: &str| text.replace("\\n", "\n").replace("\\t", "\t");
+        findings(
+            "<message>\n  a &lt; b\\n ${vars.x} \\t${payload.true}\n</message>",
+            |reader, element| drop(reader.template(element, change)),
+            expect![[r#"
+                error[M0013]: the expression does not compile: a name is expected after the dot, not 'true'; write ["true"]
+                 --> a.xml:2:36
+                  |
+                2 |   a &lt; b\n ${vars.x} \t${payload.true}
+                  |                                    ^^^^
+            "#]],
+        );
+        findings(
+            "<message><![CDATA[ a & b; ${vars['y']}]]></message>",
+            |reader, element| drop(reader.template(element, change)),
+            expect![[r#"
+                warning[M0014]: a variable in single quotes always faults; use double quotes
+                 --> a.xml:1:34
+                  |
+                1 | <message><![CDATA[ a & b; ${vars['y']}]]></message>
+                  |                                  ^^^
+            "#]],
+        );
+        findings(
+            "<message>${vars.x} ${vars['y']}</message>",
+            |reader, element| drop(reader.template(element, change)),
+            expect![[r#"
+                warning[M0014]: a variable in single quotes always faults; use double quotes
+                 --> a.xml:1:27
+                  |
+                1 | <message>${vars.x} ${vars['y']}</message>
+                  |                           ^^^
+            "#]],
+        );
+    }
 }

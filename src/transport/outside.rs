@@ -10,7 +10,7 @@ use std::time::Duration;
 const MOST_CLIENTS: usize = 64;
 
 /// A forward proxy for such requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Proxy {
     /// `http://host:port`.
     pub url: String,
@@ -109,6 +109,15 @@ impl Outside {
 impl fmt::Debug for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outside").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the login.
+        f.debug_struct("Proxy")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 

@@ -14,11 +14,12 @@ use super::property::EndpointProperty;
 use super::{Boxed, Described, Kind, Names, Parent, SendContext, Sent, own_fault, variable};
 use crate::diag::{Diagnostic, Place, codes};
 use crate::message::fault::Report;
-use crate::message::{Fault, Message, To};
+use crate::message::{Fault, Message, To, Value};
 use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
 use auth::{Auth, AuthDef};
 use http::Method;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// An http endpoint as it is written.
@@ -266,17 +267,14 @@ impl HttpEndpoint {
             Uri::Fixed(target) => return Ok(Destination::Fixed(target)),
             Uri::Template(template) => template,
         };
-        let values: Vec<Option<String>> = template
+        let values: Vec<Option<Cow<'_, str>>> = template
             .uri
             .names()
             .iter()
             .zip(&self.sources)
             .map(|(name, source)| match source {
-                Source::Message => message
-                    .properties
-                    .get(name)
-                    .map(|value| value.text().into_owned()),
-                Source::Literal(text) => Some(text.clone()),
+                Source::Message => message.properties.get(name).map(Value::text),
+                Source::Literal(text) => Some(Cow::Borrowed(text.as_str())),
                 Source::Blank => None,
             })
             .collect();

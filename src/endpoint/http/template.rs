@@ -240,12 +240,12 @@ impl UriTemplate {
         if !self.names.is_empty() {
             return None;
         }
-        Some(self.expand(&[]))
+        Some(self.expand::<&str>(&[]))
     }
 
     /// The URI for values in the order of [`UriTemplate::names`]; a value that is not there, or
     /// `None`, is undefined and expands to nothing.
-    pub fn expand(&self, values: &[Option<String>]) -> String {
+    pub fn expand<V: AsRef<str>>(&self, values: &[Option<V>]) -> String {
         if self.legacy {
             return self.expand_legacy(values);
         }
@@ -258,7 +258,11 @@ impl UriTemplate {
         })
     }
 
-    fn walk(&self, values: &[Option<String>], encode: impl Fn(&str, bool, &mut String)) -> String {
+    fn walk<V: AsRef<str>>(
+        &self,
+        values: &[Option<V>],
+        encode: impl Fn(&str, bool, &mut String),
+    ) -> String {
         let mut out = String::with_capacity(self.text.len() + 32);
         for part in &self.parts {
             let (operator, variables) = match part {
@@ -273,6 +277,7 @@ impl UriTemplate {
                 let Some(Some(value)) = values.get(variable.index) else {
                     continue;
                 };
+                let value = value.as_ref();
                 out.push_str(if first {
                     operator.first()
                 } else {
@@ -289,7 +294,7 @@ impl UriTemplate {
                     Some(length) => value
                         .char_indices()
                         .nth(length)
-                        .map_or(value.as_str(), |(end, _)| value.get(..end).unwrap_or(value)),
+                        .map_or(value, |(end, _)| value.get(..end).unwrap_or(value)),
                     None => value,
                 };
                 encode(shown, operator.reserved(), &mut out);
@@ -300,10 +305,10 @@ impl UriTemplate {
 
     /// `legacy-encoding:`: values are form-decoded, the result is decoded again and quoted as a
     /// whole (spec 02 §5.2).
-    fn expand_legacy(&self, values: &[Option<String>]) -> String {
+    fn expand_legacy<V: AsRef<str>>(&self, values: &[Option<V>]) -> String {
         let decoded: Vec<Option<String>> = values
             .iter()
-            .map(|v| v.as_deref().map(form_decode))
+            .map(|v| v.as_ref().map(|v| form_decode(v.as_ref())))
             .collect();
         let expanded = self.walk(&decoded, |part, reserved, out| {
             if reserved {

@@ -8,6 +8,11 @@ use super::scanner::Scanner;
 /// Most steps of one path, and deepest nesting of paths and brackets in filters: evaluation and
 /// compilation recurse over both.
 const MAX_TOKENS: usize = 128;
+/// The character around the number of a slot that becomes one name, index or operand. It cannot
+/// stand in an artifact, and bare in no path.
+pub(in crate::expr) const SLOT: u8 = 1;
+/// The same for a slot that becomes a list of indexes or a slice.
+pub(in crate::expr) const SLOTS: u8 = 2;
 pub(super) const MAX_NESTING: usize = 16;
 
 /// A path, or a path inside a filter or function call.
@@ -35,6 +40,8 @@ pub(super) enum Token {
     Slice(Option<i64>, Option<i64>),
     /// `[?(…)]`
     Filter(Box<Filter>),
+    /// A place that every evaluation fills; `true` for a list or slice, which is not definite.
+    Slot(usize, bool),
     /// `..`: what follows is looked for at every depth.
     Scan,
     /// `length()`
@@ -54,7 +61,7 @@ impl Compiled {
         }
         let last = tokens.len().saturating_sub(1);
         let definite = tokens.iter().enumerate().all(|(at, token)| match token {
-            Token::Name(_) | Token::Index(_) | Token::Function(_) => true,
+            Token::Name(_) | Token::Index(_) | Token::Function(_) | Token::Slot(_, false) => true,
             Token::Names(_) => at == last,
             _ => false,
         });
@@ -143,8 +150,12 @@ fn tokens(scanner: &mut Scanner<'_>, nesting: usize) -> Result<Vec<Token>, PathE
 /// `name` or `function(…)`.
 fn name(scanner: &mut Scanner<'_>, nesting: usize) -> Result<Token, PathError> {
     let start = scanner.offset();
-    let name = scanner
-        .take_while(|byte| !matches!(byte, b'.' | b'[' | b'(') && !byte.is_ascii_whitespace());
+    let name = scanner.take_while(|byte| {
+        !matches!(byte, b'.' | b'[' | b'(' | SLOT | SLOTS) && !byte.is_ascii_whitespace()
+    });
+    if matches!(scanner.peek(), Some(SLOT | SLOTS)) {
+        return Err(scanner.error("a value can stand inside brackets only"));
+    }
     match scanner.peek() {
         Some(b'(') => {
             let base = scanner.offset() + 1;
@@ -176,6 +187,11 @@ fn bracket(scanner: &mut Scanner<'_>, nesting: usize) -> Result<Token, PathError
             scanner.bump();
             scanner.expect("]")?;
             Ok(Token::Wildcard)
+        }
+        Some(mark @ (SLOT | SLOTS)) => {
+            let number = scanner.slot()?;
+            scanner.expect("]")?;
+            Ok(Token::Slot(number, mark == SLOTS))
         }
         Some(b'0'..=b'9' | b'-' | b':') => {
             let numbers =

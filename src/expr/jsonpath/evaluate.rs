@@ -1,7 +1,7 @@
 //! Applying a compiled path.
 
 use super::compile::{Compiled, Token};
-use super::{EvalError, Found};
+use super::{EvalError, Found, Origin, Slot};
 use crate::json::{Value, number};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -24,8 +24,41 @@ pub(super) fn within<'v>(
     Context {
         root,
         steps: &steps,
+        slots: &[],
     }
     .evaluate(path, root, false)
+}
+
+/// As [`evaluate`], with values for the open places.
+pub(super) fn fill<'v>(
+    path: &Compiled,
+    root: &'v Value,
+    slots: &[Slot],
+) -> Result<(Found<'v>, Origin), EvalError> {
+    let found = match direct(path, root) {
+        Some(found) => found?,
+        None => {
+            let steps = Cell::new(MAX_STEPS);
+            Context {
+                root,
+                steps: &steps,
+                slots,
+            }
+            .evaluate(path, root, false)?
+        }
+    };
+    let origin = match (&found, path.tokens.last()) {
+        (Found::Many(_), _) => Origin::List,
+        (_, None) => Origin::Root,
+        (_, Some(Token::Function(_))) => Origin::Function,
+        (_, Some(Token::Name(_) | Token::Names(_))) => Origin::Member,
+        (_, Some(Token::Slot(number, _))) => match slots.get(*number) {
+            Some(Slot::Name(_)) => Origin::Member,
+            _ => Origin::Item,
+        },
+        _ => Origin::Item,
+    };
+    Ok((found, origin))
 }
 
 /// The places a path selects, as positions from the root.
@@ -35,6 +68,7 @@ pub(super) fn places(path: &Compiled, root: &Value) -> Result<Vec<Vec<usize>>, E
         Context {
             root,
             steps: &steps,
+            slots: &[],
         },
         false,
         true,
@@ -101,6 +135,7 @@ fn effective(index: i64, items: &[Value]) -> Option<usize> {
 pub(super) struct Context<'v, 's> {
     pub(super) root: &'v Value,
     steps: &'s Cell<u64>,
+    pub(super) slots: &'s [Slot],
 }
 
 impl<'v> Context<'v, '_> {
@@ -204,6 +239,25 @@ impl<'v, 's> Run<'v, 's> {
                 }
                 _ if firm => Err(missing()),
                 _ => Ok(()),
+            },
+            Token::Slot(number, _) => match self.context.slots.get(*number) {
+                Some(Slot::Name(name)) => self.name(name, rest, value, firm, firm),
+                Some(Slot::Index(index)) => {
+                    let items = self.items(value, firm)?;
+                    self.index(*index, items, rest, firm)
+                }
+                Some(Slot::Indices(indexes)) => {
+                    let items = self.items(value, firm)?;
+                    indexes
+                        .iter()
+                        .try_for_each(|index| self.index(*index, items, rest, false))
+                }
+                Some(Slot::Slice(from, to)) => {
+                    let items = self.items(value, firm)?;
+                    let (from, to) = slice(*from, *to, items.len());
+                    (from..to).try_for_each(|index| self.index(index, items, rest, false))
+                }
+                Some(Slot::Operand(_)) | None => Err(missing()),
             },
             Token::Scan => self.scan(rest, value),
             Token::Function(_) if self.tracking => Err(EvalError::NotChangeable(
@@ -342,6 +396,10 @@ impl<'v, 's> Run<'v, 's> {
             }
             Some(Token::Index(_) | Token::Indices(_) | Token::Slice(..)) => !object,
             Some(Token::Wildcard) => true,
+            Some(Token::Slot(number, _)) => match self.context.slots.get(*number) {
+                Some(Slot::Name(name)) => object && value.position(name).is_some(),
+                _ => !object,
+            },
             Some(Token::Filter(filter)) => filter.accepts(value, self.context)?,
             Some(Token::Scan | Token::Function(_)) | None => false,
         };

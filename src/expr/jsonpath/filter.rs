@@ -3,7 +3,7 @@
 mod apply;
 
 use super::PathError;
-use super::compile::{Compiled, MAX_NESTING, compile as compile_path};
+use super::compile::{Compiled, MAX_NESTING, SLOT, compile as compile_path};
 use super::scanner::Scanner;
 use crate::json::{Limits, Value, parse};
 use regex::{Regex, RegexBuilder};
@@ -24,6 +24,8 @@ pub(super) enum Operand {
     Path(Compiled),
     Literal(Value),
     Pattern(Regex),
+    /// A value of the evaluation.
+    Slot(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +169,7 @@ fn operand(scanner: &mut Scanner<'_>, nesting: usize) -> Result<Operand, PathErr
     match scanner.peek() {
         Some(b'$' | b'@') => path(scanner, nesting),
         Some(b'/') => pattern(scanner),
+        Some(SLOT) => scanner.slot().map(Operand::Slot),
         _ => literal(scanner, nesting).map(Operand::Literal),
     }
 }

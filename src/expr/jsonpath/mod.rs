@@ -13,6 +13,7 @@ pub use prepare::{Piece, Source, dynamic_pieces, split_source};
 
 use crate::json::{Value, to_text};
 use compile::Compiled;
+pub(in crate::expr) use compile::{SLOT, SLOTS};
 use std::borrow::Cow;
 
 /// A compiled path (spec 05 §4.2). Immutable and shared between threads.
@@ -64,6 +65,36 @@ pub enum Found<'v> {
     Many(Vec<Cow<'v, Value>>),
 }
 
+/// What fills an open place of a path for one evaluation (spec 05 §5.6).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Slot {
+    /// An operand of a filter.
+    Operand(Value),
+    /// `["name"]`
+    Name(String),
+    /// `[0]`
+    Index(i64),
+    /// `[0,2]`
+    Indices(Vec<i64>),
+    /// `[a:b]`
+    Slice(Option<i64>, Option<i64>),
+}
+
+/// Where the result of a path stood: numbers behave differently by it (spec 05 §5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The document itself.
+    Root,
+    /// A member of an object.
+    Member,
+    /// An item of an array.
+    Item,
+    /// What a function computed.
+    Function,
+    /// The list an indefinite path gives.
+    List,
+}
+
 impl Found<'_> {
     /// The result as JSON: an indefinite path always gives an array (spec 05 §4.3).
     pub fn into_value(self) -> Value {
@@ -108,6 +139,15 @@ impl JsonPath {
     /// Applies the path (spec 05 §4.2).
     pub fn evaluate<'v>(&self, root: &'v Value) -> Result<Found<'v>, EvalError> {
         evaluate::evaluate(&self.compiled, root).map_err(|error| self.named(error))
+    }
+
+    /// Applies a path with open places, and says where the result stood (spec 05 §5.6).
+    pub fn select<'v>(
+        &self,
+        root: &'v Value,
+        slots: &[Slot],
+    ) -> Result<(Found<'v>, Origin), EvalError> {
+        evaluate::fill(&self.compiled, root, slots).map_err(|error| self.named(error))
     }
 
     /// The result as text (spec 05 §4.3), with its errors; a property's JSON is evaluated this way.

@@ -120,6 +120,20 @@ impl<'t> Scanner<'t> {
         Err(self.error("the quoted text is not closed"))
     }
 
+    /// A slot number between its marks.
+    pub(super) fn slot(&mut self) -> Result<usize, PathError> {
+        let mark = self.peek();
+        self.bump();
+        let digits = self.take_while(|byte| byte.is_ascii_digit());
+        match digits.parse() {
+            Ok(number) if self.peek() == mark => {
+                self.bump();
+                Ok(number)
+            }
+            _ => Err(self.error("illegal character")),
+        }
+    }
+
     fn unicode(&mut self) -> Result<char, PathError> {
         let start = self.mark();
         for _ in 0..4 {

@@ -64,7 +64,7 @@ pub(super) fn round(number: f64) -> f64 {
 
 /// Java `Double.valueOf`, NaN when it would fail: surrounding blanks, an exponent and a type
 /// suffix are accepted.
-pub(super) fn parse_number(text: &str) -> f64 {
+pub(in crate::expr) fn parse_number(text: &str) -> f64 {
     let text = java_trim(text);
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     match unsigned {

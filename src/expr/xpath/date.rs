@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// What `new SimpleDateFormat()` uses in an English locale.
 pub(super) const DEFAULT_PATTERN: &str = "M/d/yy, h:mm a";
 
-const MONTHS: [&str; 12] = [
+pub(in crate::expr) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -19,7 +19,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = [
+pub(in crate::expr) const DAYS: [&str; 7] = [
     "Sunday",
     "Monday",
     "Tuesday",
@@ -29,7 +29,8 @@ const DAYS: [&str; 7] = [
     "Saturday",
 ];
 
-struct Moment {
+/// A point in time, taken apart.
+pub(in crate::expr) struct Moment {
     year: i64,
     /// 1 to 12.
     month: i64,
@@ -46,7 +47,7 @@ struct Moment {
 }
 
 impl Moment {
-    fn new(millis: i64, offset_minutes: i32) -> Moment {
+    pub(in crate::expr) fn new(millis: i64, offset_minutes: i32) -> Moment {
         let offset_minutes = i64::from(offset_minutes);
         let local = millis.saturating_add(offset_minutes * 60_000);
         let days = local.div_euclid(86_400_000);
@@ -67,7 +68,7 @@ impl Moment {
     }
 
     /// Week year and week, weeks starting on Sunday and the first one holding January 1st.
-    fn week(&self) -> (i64, i64) {
+    pub(in crate::expr) fn week(&self) -> (i64, i64) {
         let new_year = days_before_year(self.year + 1);
         let days_left = new_year - (days_before_year(self.year) + self.day_of_year - 1);
         let new_year_weekday = (new_year + 4).rem_euclid(7);
@@ -78,7 +79,7 @@ impl Moment {
         (self.year, (self.day_of_year - 1 + first_weekday) / 7 + 1)
     }
 
-    fn week_of_month(&self) -> i64 {
+    pub(in crate::expr) fn week_of_month(&self) -> i64 {
         let first_weekday = (self.weekday - (self.day - 1)).rem_euclid(7);
         (self.day - 1 + first_weekday) / 7 + 1
     }
@@ -96,7 +97,7 @@ impl Moment {
 }
 
 /// Days since 1970 to (year, month, day); the usual algorithm on years that start in March.
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(in crate::expr) fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let of_era = shifted.rem_euclid(146_097);
@@ -113,7 +114,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-fn days_before_year(year: i64) -> i64 {
+pub(in crate::expr) fn days_before_year(year: i64) -> i64 {
     let before = year - 1;
     365 * before + before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400) - 719_162
 }

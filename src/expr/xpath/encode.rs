@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 
 /// A Java character set. The ones `encoding_rs` has in another form are done here.
 #[derive(Clone, Copy)]
-pub(super) struct Charset(Kind);
+pub(in crate::expr) struct Charset(Kind);
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -23,9 +23,9 @@ enum Kind {
 }
 
 impl Charset {
-    pub(super) const UTF_8: Charset = Charset(Kind::Utf8);
+    pub(in crate::expr) const UTF_8: Charset = Charset(Kind::Utf8);
 
-    pub(super) fn from_name(name: &str) -> Option<Charset> {
+    pub(in crate::expr) fn from_name(name: &str) -> Option<Charset> {
         let kind = match name.to_ascii_lowercase().as_str() {
             "utf-8" | "utf8" => Kind::Utf8,
             "us-ascii" | "ascii" | "iso646-us" => Kind::Ascii,
@@ -39,7 +39,7 @@ impl Charset {
     }
 
     /// Java `getBytes`: what the set does not have becomes `?`.
-    pub(super) fn encode(self, text: &str) -> Vec<u8> {
+    pub(in crate::expr) fn encode(self, text: &str) -> Vec<u8> {
         let narrow = |limit: u32| {
             text.chars()
                 .map(|c| {
@@ -65,7 +65,7 @@ impl Charset {
     }
 
     /// Java `new String(bytes, charset)`.
-    pub(super) fn decode(self, bytes: &[u8]) -> String {
+    pub(in crate::expr) fn decode(self, bytes: &[u8]) -> String {
         let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
             let units = bytes.chunks(2).map(|c| match c {
                 [a, b] => unit([*a, *b]),

@@ -19,7 +19,7 @@
 mod axes;
 mod compare;
 mod convert;
-mod date;
+pub(in crate::expr) mod date;
 mod encode;
 mod eval;
 mod functions;
@@ -36,7 +36,9 @@ use program::Program;
 use std::borrow::Cow;
 use std::fmt;
 
+pub(in crate::expr) use convert::parse_number;
 pub use convert::{java_double, java_float};
+pub(in crate::expr) use encode::Charset;
 
 /// Longest expression text that is compiled.
 pub const MAX_TEXT: usize = 64 * 1024;
@@ -277,6 +279,26 @@ pub struct XPath {
 impl fmt::Debug for XPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("XPath").field(&self.text).finish()
+    }
+}
+
+impl Value<'_> {
+    /// What `string()` gives: the string-value of the first node (not the conversion of
+    /// spec 05 §3.6).
+    pub fn to_xpath_string(&self) -> String {
+        match self {
+            Value::Nodes(nodes) => nodes
+                .first()
+                .map(|n| n.string_value().into_owned())
+                .unwrap_or_default(),
+            Value::String(text) => text.clone().into_owned(),
+            Value::Number(n) => convert::xpath_number(*n),
+            Value::Boolean(b) => b.to_string(),
+            Value::Property(value) => {
+                convert::scalar_text(Val::of_property(value.clone())).into_owned()
+            }
+            Value::Null => String::new(),
+        }
     }
 }
 

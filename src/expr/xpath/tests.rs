@@ -632,12 +632,12 @@ fn numbers_to_text() {
         ("5d", 5.0),
         ("-Infinity", f64::NEG_INFINITY),
     ] {
-        assert_eq!(convert::parse_number(text), number, "{text}");
+        assert_eq!(parse_number(text), number, "{text}");
     }
     for text in [
         "", ".", "e3", "1e", "inf", "nan", "1 2", "0x10", "1_0", "--1", "\u{A0}1",
     ] {
-        assert!(convert::parse_number(text).is_nan(), "{text}");
+        assert!(parse_number(text).is_nan(), "{text}");
     }
 }
 
@@ -989,7 +989,7 @@ proptest! {
 
     #[test]
     fn number_text_round_trips(number in any::<f64>()) {
-        let back = convert::parse_number(&java_double(number));
+        let back = parse_number(&java_double(number));
         prop_assert!(back == number || (back.is_nan() && number.is_nan()));
     }
 
@@ -1005,7 +1005,7 @@ proptest! {
 
     #[test]
     fn base64_round_trips(text in "\\PC{0,30}") {
-        let utf8 = encode::Charset::UTF_8;
+        let utf8 = Charset::UTF_8;
         let back = encode::base64_decode(&encode::base64_encode(&text, utf8), utf8);
         prop_assert_eq!(back, text.trim_matches(|c: char| c <= ' '));
     }

@@ -234,7 +234,11 @@ async fn accept_of_a_request_chooses_the_form_of_a_built_body() {
             Some(" application/json"),
         ),
         ("text/html;q=1, application/json", None),
-        ("text/xml, text/plain", Some(" text/plain")),
+        ("text/xml, multipart/related", None),
+        (
+            "text/plain, application/octet-stream, application/json",
+            Some(" application/json"),
+        ),
         ("*/*", None),
         ("text/xml", None),
     ] {
@@ -362,4 +366,12 @@ async fn text_is_read_in_its_character_set() {
         panic!("not built")
     };
     assert_eq!(json.json().unwrap(), "{\"a\":\"é\"}");
+}
+
+#[tokio::test]
+async fn structured_suffixes_have_builders() {
+    let message = built(post("application/problem+json", "{\"a\":1}")).await;
+    assert_eq!(shown(&message), "<jsonObject><a>1</a></jsonObject>");
+    let message = built(post("application/atom+xml", "<a/>")).await;
+    assert_eq!(shown(&message), "<a/>");
 }

@@ -2,6 +2,7 @@
 
 use super::build::request;
 use super::*;
+use crate::message::stream::BodyStream;
 
 const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhi & bye\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.bin\"\r\nContent-Type: image/png\r\n\r\nA\r\nB\r\n--b--\r\n";
 
@@ -311,4 +312,67 @@ async fn text_and_binary_write_only_their_wrappers() {
     let mut message = built("application/xml", wrapped).await;
     message.set_message_type("application/pdf");
     assert_eq!(written(&mut message), "hi");
+}
+
+#[tokio::test]
+async fn a_changed_form_stays_a_form() {
+    let mut message = built("application/x-www-form-urlencoded", "a=1&_b=2").await;
+    edit(&mut message);
+    assert_eq!(written(&mut message), "a=1&_b=2&new=");
+    assert_eq!(
+        message.content_type(),
+        Some("application/x-www-form-urlencoded")
+    );
+}
+
+#[tokio::test]
+async fn the_request_line_and_its_headers_follow_the_properties() {
+    let host = HeaderValue::from_static("back:1");
+    let rules = outgoing::HeaderRules::default();
+    let plan = || outgoing::RequestPlan {
+        host: &host,
+        path: http::uri::PathAndQuery::from_static("/a?b=c"),
+        method: None,
+        scheme: "https",
+        rules: &rules,
+    };
+    let mut message = built("text/xml", SOAP).await;
+    let made = message.to_request(plan(), BodyStream::empty()).unwrap();
+    assert_eq!(made.uri(), "/a?b=c");
+    assert_eq!(made.version(), http::Version::HTTP_11);
+    for value in [Value::from("true"), Value::Boolean(true)] {
+        let mut message = built("text/xml", SOAP).await;
+        for name in ["FULL_URI", "FORCE_HTTP_1.0", "NO_KEEPALIVE"] {
+            message.axis2.set(name, value.clone());
+        }
+        let made = message.to_request(plan(), BodyStream::empty()).unwrap();
+        assert_eq!(made.uri(), "https://back:1/a?b=c");
+        assert_eq!(made.version(), http::Version::HTTP_10);
+        assert_eq!(made.headers()[CONNECTION], "close");
+    }
+}
+
+#[tokio::test]
+async fn soap_action_is_quoted_by_soap_and_bare_in_plain_xml() {
+    let host = HeaderValue::from_static("back:1");
+    let rules = outgoing::HeaderRules::default();
+    for (content_type, came, sent) in [
+        ("text/xml", "urn:a", "\"urn:a\""),
+        ("text/xml", "\"urn:a\"", "\"urn:a\""),
+        ("text/xml", "\"\"", "\"\""),
+        ("application/xml", "\"urn:a\"", "urn:a"),
+        ("application/json", "\"urn:a\"", "\"urn:a\""),
+    ] {
+        let headers = [("content-type", content_type), ("soapaction", came)];
+        let mut message = request("POST", "/services/P", &headers, "<a/>");
+        let plan = outgoing::RequestPlan {
+            host: &host,
+            path: http::uri::PathAndQuery::from_static("/"),
+            method: None,
+            scheme: "http",
+            rules: &rules,
+        };
+        let made = message.to_request(plan, BodyStream::empty()).unwrap();
+        assert_eq!(made.headers()[SOAP_ACTION], sent, "{content_type} {came}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Filter, Operand, Operator};
 use crate::expr::jsonpath::evaluate::Context;
-use crate::expr::jsonpath::{EvalError, Found};
+use crate::expr::jsonpath::{EvalError, Found, Slot};
 use crate::json::Value;
 use crate::json::number::{self, Decimal};
 use regex::Regex;
@@ -60,14 +60,18 @@ enum Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    fn of<'v: 'a>(
+    fn of<'v: 'a, 's: 'a>(
         operand: &'a Operand,
         item: &'v Value,
-        context: Context<'v, '_>,
+        context: Context<'v, 's>,
     ) -> Result<Self, EvalError> {
         match operand {
             Operand::Literal(value) => Ok(Node::Value(Cow::Borrowed(value))),
             Operand::Pattern(regex) => Ok(Node::Pattern(regex)),
+            Operand::Slot(number) => Ok(match context.slots.get(*number) {
+                Some(Slot::Operand(value)) => Node::Value(Cow::Borrowed(value)),
+                _ => Node::Undefined,
+            }),
             Operand::Path(path) => {
                 let start = if path.from_root { context.root } else { item };
                 match context.evaluate(path, start, false) {
