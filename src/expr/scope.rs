@@ -1,5 +1,6 @@
 //! What a message shows to an expression (spec 05 §3.3–§3.4; spec 01 §1.3).
 
+use super::entries;
 use super::synapse::{Parameter, Surroundings};
 use super::xpath::{self, PropertyScope, PropertyValue};
 use crate::clock::Clock;
@@ -179,7 +180,10 @@ impl xpath::Scope for Scope<'_> {
             PropertyScope::File => PropertyValue::String(Cow::Borrowed(
                 self.settings.file_properties.get(name).unwrap_or(""),
             )),
-            PropertyScope::Registry => text(""),
+            PropertyScope::Registry => match entries::find(self.entries, name) {
+                Some(value) => PropertyValue::String(value.text()),
+                None => text(""),
+            },
             PropertyScope::Variable => message
                 .variables
                 .get(name)

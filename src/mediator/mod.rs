@@ -20,6 +20,8 @@ mod respond;
 mod send;
 pub mod sequence;
 mod settle;
+#[cfg(test)]
+mod testing;
 mod variable;
 
 pub use branch::Detached;

@@ -227,6 +227,28 @@ impl Built {
         Built::new(PayloadKind::Json, Some(raw))
     }
 
+    /// A body that consists of JSON made here.
+    pub fn from_json_value(value: json::Value) -> Built {
+        let mut raw = Vec::new();
+        json::write(&value, &mut raw);
+        Built {
+            tree: OnceLock::from(Ok(Some(Arc::new(value)))),
+            ..Built::from_json(Bytes::from(raw))
+        }
+    }
+
+    /// The payload as JSON, for changing it; what is changed is put back as a new body.
+    ///
+    /// # Errors
+    /// As [`Built::json_tree`].
+    pub fn take_json_tree(&mut self) -> Result<Option<json::Value>, String> {
+        self.json_tree()?;
+        Ok(match self.tree.take() {
+            Some(Ok(Some(tree))) => Some(Arc::unwrap_or_clone(tree)),
+            _ => None,
+        })
+    }
+
     /// A body that consists of text made here, in UTF-8.
     pub fn from_text(raw: Bytes) -> Built {
         Built::new(PayloadKind::Text, Some(raw))

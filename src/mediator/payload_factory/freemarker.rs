@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 /// Longest template, in bytes.
 pub(super) const MAX_TEXT: usize = 256 * 1024;
 /// Deepest nesting of directives and of brackets.
-pub(super) const MAX_NESTING: usize = 48;
+pub(super) const MAX_NESTING: usize = 24;
 /// Most operators in one directive or interpolation: each may be a level of recursion.
-pub(super) const MAX_OPERATORS: usize = 400;
+pub(super) const MAX_OPERATORS: usize = 250;
 /// Longest time that a template may write.
 const MAX_TIME: Duration = Duration::from_secs(10);
 /// Most templates that a thread keeps compiled.
@@ -47,6 +47,7 @@ struct Uses {
     ctx: bool,
     axis2: bool,
     trp: bool,
+    vars: bool,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -77,6 +78,7 @@ impl Template {
                 ctx: text.contains("ctx"),
                 axis2: text.contains("axis2"),
                 trp: text.contains("trp"),
+                vars: text.contains("vars"),
             },
         };
         let configuration = CACHE.with_borrow(|cache| cache.configuration.clone());
@@ -132,7 +134,7 @@ impl Template {
         let template = self
             .compiled()
             .map_err(|e| Fault::mediation(format!("Error compiling FreeMarking template : {e}")))?;
-        let model = self.model(scope, arguments, limits)?;
+        let model = self.model(scope, arguments)?;
         let mut output = Output {
             bytes: Vec::with_capacity(self.text.len()),
             limit: limits.max_bytes,
@@ -155,12 +157,11 @@ impl Template {
         &self,
         scope: &Scope<'_>,
         arguments: &[Argument],
-        limits: &BodyLimits,
     ) -> Result<TModel, Fault> {
         let mut root = Vec::new();
         let mut add = |name: &str, value: TModel| root.push((name.to_owned(), value));
         if self.uses.payload {
-            add("payload", payload(scope.message, limits)?);
+            add("payload", payload(scope.message)?);
         }
         if self.uses.args {
             let mut values = Vec::new();
@@ -179,6 +180,10 @@ impl Template {
         }
         if self.uses.axis2 {
             add("axis2", hash(axis2(scope)));
+        }
+        if self.uses.vars {
+            let values = scope.message.variables.iter();
+            add("vars", hash(values.map(|(n, v)| (n.to_owned(), text(&v.text())))));
         }
         if self.uses.trp {
             let headers = &scope.message.headers;
@@ -236,14 +241,13 @@ fn axis2(scope: &Scope<'_>) -> Vec<(String, TModel)> {
     out
 }
 
-fn payload(message: &Message, limits: &BodyLimits) -> Result<TModel, Fault> {
+fn payload(message: &Message) -> Result<TModel, Fault> {
     let Body::Built(built) = &message.body else {
         return Ok(text(""));
     };
-    if let Some(raw) = built.json() {
-        let value =
-            crate::json::parse(raw, &limits.json).map_err(|e| Fault::malformed(e.to_string()))?;
-        return Ok(json(&value));
+    if built.json().is_some() {
+        let tree = built.json_tree().map_err(Fault::malformed)?;
+        return Ok(tree.map_or_else(|| text(""), json));
     }
     let envelope = built.envelope()?;
     let Some(payload) = envelope.payload() else {
