@@ -23,9 +23,11 @@ use std::time::{Duration, Instant};
 /// Longest template, in bytes.
 pub(super) const MAX_TEXT: usize = 256 * 1024;
 /// Deepest nesting of directives and of brackets.
-pub(super) const MAX_NESTING: usize = 24;
+pub(super) const MAX_NESTING: usize = 32;
 /// Most operators in one directive or interpolation: each may be a level of recursion.
 pub(super) const MAX_OPERATORS: usize = 250;
+/// The stack that compiling gets, in bytes; filling in happens on a worker, which has more.
+const STACK: usize = 8 << 20;
 /// Longest time that a template may write.
 const MAX_TIME: Duration = Duration::from_secs(10);
 /// Most templates that a thread keeps compiled.
@@ -81,15 +83,29 @@ impl Template {
                 vars: text.contains("vars"),
             },
         };
-        let configuration = CACHE.with_borrow(|cache| cache.configuration.clone());
-        match template.parse(&configuration) {
-            Ok(_) => Ok(template),
+        match template.try_out() {
+            Ok(()) => Ok(template),
             Err(cause) => Err(Unusable {
                 offset: 0,
                 message: cause,
                 unsupported: false,
             }),
         }
+    }
+
+    /// Compiles on a thread of its own: who deploys may have less of a stack than a worker has.
+    fn try_out(&self) -> Result<(), String> {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, || {
+                    self.parse(&Rc::new(Configuration::new())).map(|_| ())
+                });
+            match thread.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(outcome)) => outcome,
+                _ => Err("the template cannot be compiled".to_owned()),
+            }
+        })
     }
 
     fn parse(
