@@ -5,6 +5,7 @@ mod branch;
 mod call;
 mod content;
 mod drop;
+mod enrich;
 mod filter;
 mod header;
 mod in_out;
@@ -150,6 +151,7 @@ pub struct Spec {
 pub const TABLE: &[Spec] = &[
     call::SPEC,
     drop::SPEC,
+    enrich::SPEC,
     filter::SPEC,
     header::SPEC,
     in_out::IN,
@@ -193,7 +195,6 @@ const REFUSED: &[(&str, &str)] = &[
         "ejb",
         "Java classes cannot run here; call a service instead",
     ),
-    ("enrich", ""),
     ("fastXSLT", ""),
     ("foreach", ""),
     ("iterate", ""),

@@ -127,7 +127,10 @@ impl Bench {
                 exchange: &exchange,
                 route: &route,
             };
-            self.message.build(&services.limits).await.map_err(|f| f.message)?;
+            self.message
+                .build(&services.limits)
+                .await
+                .map_err(|f| f.message)?;
             for run in &runs {
                 match run {
                     Run::Now(m) => m.mediate(&cx, &mut self.message),
@@ -155,6 +158,9 @@ impl Bench {
 
     /// The text of a property.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.message.properties.get(name).map(|v| Value::text(v).into_owned())
+        self.message
+            .properties
+            .get(name)
+            .map(|v| Value::text(v).into_owned())
     }
 }

@@ -169,11 +169,7 @@ impl Template {
         }
     }
 
-    fn model(
-        &self,
-        scope: &Scope<'_>,
-        arguments: &[Argument],
-    ) -> Result<TModel, Fault> {
+    fn model(&self, scope: &Scope<'_>, arguments: &[Argument]) -> Result<TModel, Fault> {
         let mut root = Vec::new();
         let mut add = |name: &str, value: TModel| root.push((name.to_owned(), value));
         if self.uses.payload {
@@ -199,7 +195,10 @@ impl Template {
         }
         if self.uses.vars {
             let values = scope.message.variables.iter();
-            add("vars", hash(values.map(|(n, v)| (n.to_owned(), text(&v.text())))));
+            add(
+                "vars",
+                hash(values.map(|(n, v)| (n.to_owned(), text(&v.text())))),
+            );
         }
         if self.uses.trp {
             let headers = &scope.message.headers;

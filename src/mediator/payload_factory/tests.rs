@@ -30,21 +30,36 @@ fn inline_expressions_in_json() {
         (r#"{"a":${payload.list}}"#, r#"{"a":["a",1,true,null]}"#),
         // Null members are lost, as a plain Gson does.
         (r#"{"a":${payload.o}}"#, r#"{"a":{"a":"x"}}"#),
-        (r#"{"a":${payload.deep}}"#, r#"{"a":{"x":"\u003chello/\u003e"}}"#),
-        (r#"{"a":"${payload.list}"}"#, r#"{"a":"[\"a\",1,true,null]"}"#),
+        (
+            r#"{"a":${payload.deep}}"#,
+            r#"{"a":{"x":"\u003chello/\u003e"}}"#,
+        ),
+        (
+            r#"{"a":"${payload.list}"}"#,
+            r#"{"a":"[\"a\",1,true,null]"}"#,
+        ),
         (r#"{"a":"${payload.missing}"}"#, r#"{"a":""}"#),
         (r#"{"a":[${payload.missing}]}"#, r#"{"a":[]}"#),
         (r#"{"a":${"x"}}"#, r#"{"a":"x"}"#),
         (r#"{"a":"${}"}"#, r#"{"a":"${}"}"#),
-        (r#"{"a":"${payload.n"}"#, "! deployment: Invalid Payload format : "),
-        (r#"{"a":"${payload.true}"}"#, "! deployment: Invalid Payload format : "),
+        (
+            r#"{"a":"${payload.n"}"#,
+            "! deployment: Invalid Payload format : ",
+        ),
+        (
+            r#"{"a":"${payload.true}"}"#,
+            "! deployment: Invalid Payload format : ",
+        ),
         (r#"{"a":"$1"}"#, r#"{"a":"$1"}"#),
         (r#"{"a":"$ $x $$"}"#, r#"{"a":"$ $x $$"}"#),
     ];
     for (format, expected) in cases {
         let given = json(&format.replace('<', "&lt;"), "");
         match expected.starts_with('!') {
-            true => assert!(given.starts_with(expected) || given == format, "{format}: {given}"),
+            true => assert!(
+                given.starts_with(expected) || given == format,
+                "{format}: {given}"
+            ),
             false => assert_eq!(given, expected, "{format}"),
         }
     }
@@ -96,17 +111,36 @@ fn arguments_in_json() {
             r#"{"a":"{\"a\":\"x\",\"z\":null}"}"#,
         ),
         // Escaped for XML, also in JSON.
-        (r#"{"a":"$1"}"#, "<arg value='x\"y&amp;z'/>".to_owned(), r#"{"a":"x&quot;y&amp;z"}"#),
-        (r#"{"a":$1}"#, "<arg value='&lt;b>1&lt;/b>'/>".to_owned(), r#"{"a":{"b":1}}"#),
+        (
+            r#"{"a":"$1"}"#,
+            "<arg value='x\"y&amp;z'/>".to_owned(),
+            r#"{"a":"x&quot;y&amp;z"}"#,
+        ),
+        (
+            r#"{"a":$1}"#,
+            "<arg value='&lt;b>1&lt;/b>'/>".to_owned(),
+            r#"{"a":{"b":1}}"#,
+        ),
         // Arguments are not looked at again.
-        (r#"{"a":"$1","b":"$2"}"#, "<arg value='$2'/><arg value='${payload.n}'/>".to_owned(),
-            r#"{"a":"$2","b":"${payload.n}"}"#),
+        (
+            r#"{"a":"$1","b":"$2"}"#,
+            "<arg value='$2'/><arg value='${payload.n}'/>".to_owned(),
+            r#"{"a":"$2","b":"${payload.n}"}"#,
+        ),
         // From a missing argument on everything stays.
-        (r#"{"a":"$1","b":"$2","c":"$1"}"#, path("$.n"), r#"{"a":"3","b":"$2","c":"$1"}"#),
+        (
+            r#"{"a":"$1","b":"$2","c":"$1"}"#,
+            path("$.n"),
+            r#"{"a":"3","b":"$2","c":"$1"}"#,
+        ),
         (r#"{"a":"$11"}"#, path("$.n"), r#"{"a":"$11"}"#),
         (r#"{"a":"$01"}"#, path("$.n"), r#"{"a":"3"}"#),
         (r#"{"a":"$0"}"#, path("$.n"), r#"{"a":"$0"}"#),
-        (r#"{"a":"$99999999999999999999999"}"#, path("$.n"), r#"{"a":"$99999999999999999999999"}"#),
+        (
+            r#"{"a":"$99999999999999999999999"}"#,
+            path("$.n"),
+            r#"{"a":"$99999999999999999999999"}"#,
+        ),
     ];
     for (format, args, expected) in cases {
         assert_eq!(json(format, &args), expected, "{format} {args}");
@@ -115,9 +149,14 @@ fn arguments_in_json() {
 
 #[test]
 fn quotes_are_added_on_request() {
-    let args = [path("$.name"), path("$.n"), path("$.nothing"), path("$.o"), path("$.text")];
-    let mut bench =
-        Bench::json(PATIENT).property("QUOTE_STRING_IN_PAYLOAD_FACTORY_JSON", "true");
+    let args = [
+        path("$.name"),
+        path("$.n"),
+        path("$.nothing"),
+        path("$.o"),
+        path("$.text"),
+    ];
+    let mut bench = Bench::json(PATIENT).property("QUOTE_STRING_IN_PAYLOAD_FACTORY_JSON", "true");
     let format = r#"{"a":$1,"b":$2,"c":$3,"d":$4,"e":"$5"}"#;
     assert_eq!(
         filled(&mut bench, "json", format, &args.concat()),
@@ -130,25 +169,64 @@ fn quotes_are_added_on_request() {
 fn xml_payloads() {
     let xml = |format: &str, args: &str| filled(&mut Bench::json(PATIENT), "xml", format, args);
     let cases = [
-        ("<r xmlns=''>$1</r>", path("$.text"), "<r>a&amp;b&lt;c&gt;</r>"),
+        (
+            "<r xmlns=''>$1</r>",
+            path("$.text"),
+            "<r>a&amp;b&lt;c&gt;</r>",
+        ),
         (
             "<r xmlns=''>$1</r>",
             path("$.list"),
             "<r><jsonElement>a</jsonElement><jsonElement>1</jsonElement><jsonElement>true</jsonElement><jsonElement/></r>",
         ),
         ("<r xmlns=''>$1</r>", path("$.o"), "<r><a>x</a><z/></r>"),
-        ("<r xmlns=''>${payload.o}</r>", String::new(), "<r><a>x</a><z/></r>"),
-        ("<r xmlns=''>${payload.name}</r>", String::new(), "<r>John \\&quot;Doe\\&quot;</r>"),
-        ("<r xmlns=''>${payload.n &gt; 2}</r>", String::new(), "<r>true</r>"),
-        ("<r xmlns='' a='$1'/>", path("$.text"), "<r a=\"a&amp;b&lt;c&gt;\"/>"),
-        ("<r xmlns=''><a>$1</a>$2</r>", format!("<arg value='A&amp;B'/>{}", path("$.deep.x")),
-            "<r><a>A&amp;B</a><hello/></r>"),
+        (
+            "<r xmlns=''>${payload.o}</r>",
+            String::new(),
+            "<r><a>x</a><z/></r>",
+        ),
+        (
+            "<r xmlns=''>${payload.name}</r>",
+            String::new(),
+            "<r>John \\&quot;Doe\\&quot;</r>",
+        ),
+        (
+            "<r xmlns=''>${payload.n &gt; 2}</r>",
+            String::new(),
+            "<r>true</r>",
+        ),
+        (
+            "<r xmlns='' a='$1'/>",
+            path("$.text"),
+            "<r a=\"a&amp;b&lt;c&gt;\"/>",
+        ),
+        (
+            "<r xmlns=''><a>$1</a>$2</r>",
+            format!("<arg value='A&amp;B'/>{}", path("$.deep.x")),
+            "<r><a>A&amp;B</a><hello/></r>",
+        ),
         // Only the first element counts.
         ("<![CDATA[ <a/><b/>]]>", String::new(), "<a/>"),
-        ("<![CDATA[text]]>", String::new(), "! Generated content is not a valid XML payload"),
-        ("<![CDATA[<a>]]>", String::new(), "! Error creating SOAP Envelope from source <a>"),
-        ("<r xmlns=''> <a>  </a> <b> x </b> </r>", String::new(), "<r><a/><b> x </b></r>"),
-        ("<r><b/></r>", String::new(), "<r xmlns=\"http://ws.apache.org/ns/synapse\"><b/></r>"),
+        (
+            "<![CDATA[text]]>",
+            String::new(),
+            "! Generated content is not a valid XML payload",
+        ),
+        (
+            "<![CDATA[<a>]]>",
+            String::new(),
+            "! Error creating SOAP Envelope from source <a>",
+        ),
+        (
+            "<r xmlns=''> <a>  </a> <b> x </b> </r>",
+            String::new(),
+            "<r><a/><b> x </b></r>",
+        ),
+        (
+            "<r><b/></r>",
+            String::new(),
+            "<r xmlns=\"http://ws.apache.org/ns/synapse\"><b/></r>",
+        ),
     ];
     for (format, args, expected) in cases {
         let given = xml(format, &args);
@@ -157,13 +235,24 @@ fn xml_payloads() {
             false => assert_eq!(given, expected, "{format} {args}"),
         }
     }
-    let mut bench = Bench::xml("<r><item><k>1</k></item></r>").property("j", r#"{"test":"error &"}"#);
+    let mut bench =
+        Bench::xml("<r><item><k>1</k></item></r>").property("j", r#"{"test":"error &"}"#);
     assert_eq!(
-        filled(&mut bench, "xml", "<p xmlns=''>$1</p>", "<arg expression=\"//item\"/>"),
+        filled(
+            &mut bench,
+            "xml",
+            "<p xmlns=''>$1</p>",
+            "<arg expression=\"//item\"/>"
+        ),
         "<p><item><k>1</k></item></p>"
     );
     assert_eq!(
-        filled(&mut bench, "xml", "<p xmlns=''>$1</p>", "<arg expression=\"get-property('j')\"/>"),
+        filled(
+            &mut bench,
+            "xml",
+            "<p xmlns=''>$1</p>",
+            "<arg expression=\"get-property('j')\"/>"
+        ),
         "<p>{&quot;test&quot;:&quot;error &amp;&quot;}</p>"
     );
 }
@@ -173,7 +262,12 @@ fn xml_payloads() {
 fn xml_becomes_json() {
     let mut bench = Bench::xml("<r><name>john smith</name><n a='1'>2</n></r>");
     assert_eq!(
-        filled(&mut bench, "json", r#"{"a":$1}"#, "<arg expression=\"//r\"/>"),
+        filled(
+            &mut bench,
+            "json",
+            r#"{"a":$1}"#,
+            "<arg expression=\"//r\"/>"
+        ),
         r#"{"a":{"r":{"name":"john smith","n":{"@a":"1","$":2}}}}"#
     );
     assert_eq!(bench.message.content_type(), Some("application/json"));
@@ -182,7 +276,12 @@ fn xml_becomes_json() {
 #[test]
 fn text_payloads() {
     let mut bench = Bench::json(PATIENT);
-    let given = filled(&mut bench, "text", "Hello $1, ${payload.name}; $2", &format!("{}<arg value='a&lt;'/>", path("$.o")));
+    let given = filled(
+        &mut bench,
+        "text",
+        "Hello $1, ${payload.name}; $2",
+        &format!("{}<arg value='a&lt;'/>", path("$.o")),
+    );
     assert_eq!(given, r#"Hello {"a":"x","z":null}, John \"Doe\"; a&lt;"#);
     assert_eq!(bench.message.content_type(), Some("text/plain"));
     assert_eq!(bench.message.effective_message_type(), Some("text/plain"));
@@ -192,7 +291,11 @@ fn text_payloads() {
 fn an_envelope_replaces_the_message() {
     let mut bench = Bench::xml("<r/>");
     let envelope = "<e:Envelope xmlns:e='http://www.w3.org/2003/05/soap-envelope' xmlns=''><e:Header><h/></e:Header><e:Body><b/></e:Body></e:Envelope>";
-    bench.run(&format!("<payloadFactory><format>{envelope}</format></payloadFactory>")).unwrap();
+    bench
+        .run(&format!(
+            "<payloadFactory><format>{envelope}</format></payloadFactory>"
+        ))
+        .unwrap();
     let new = bench.message.envelope().unwrap();
     assert_eq!(new.document.local_name(new.payload().unwrap()), "b");
     assert!(new.header().is_some());
@@ -222,7 +325,11 @@ fn formats_by_key() {
         )
     };
     assert_eq!(bench.give(&by("nowhere")), "! Key nowhere not found ");
-    assert!(bench.give(&by("broken")).starts_with("! Invalid Payload format : "));
+    assert!(
+        bench
+            .give(&by("broken"))
+            .starts_with("! Invalid Payload format : ")
+    );
     assert!(bench.give(&by("{$ctx:missing}")).starts_with("! Key "));
     assert_eq!(bench.give(&by("{$ctx:key}")), r#"{"k":"3"}"#);
     let mut bench = Bench::json(PATIENT).entry("f", r#"{"k":"$1"}"#);
@@ -232,7 +339,10 @@ fn formats_by_key() {
 #[test]
 fn bad_elements_are_refused() {
     let cases = [
-        ("<payloadFactory/>", "format element of payloadFactoryMediator is required"),
+        (
+            "<payloadFactory/>",
+            "format element of payloadFactoryMediator is required",
+        ),
         (
             "<payloadFactory><format><a/></format><args><arg/></args></payloadFactory>",
             "Unsupported arg type. value or expression attribute required",
@@ -251,20 +361,26 @@ fn bad_elements_are_refused() {
         ),
         (
             "<payloadFactory media-type='json'><format>{\"a\":${payload.true}}</format></payloadFactory>",
-            "Invalid Payload format : a name is expected after the dot, not 'true'; write [\"true\"] (at character 13 of the format)",
+            "Invalid Payload format : a name is expected after the dot, not 'true'; write [\"true\"] (at character 15 of the format)",
         ),
     ];
     for (text, expected) in cases {
-        assert_eq!(Bench::xml("<a/>").give(text), format!("! deployment: {expected}"));
+        assert_eq!(
+            Bench::xml("<a/>").give(text),
+            format!("! deployment: {expected}")
+        );
     }
     // Evaluated, but without effect.
-    let inert = "<payloadFactory media-type='application/json'><format>{}</format></payloadFactory>";
+    let inert =
+        "<payloadFactory media-type='application/json'><format>{}</format></payloadFactory>";
     assert_eq!(Bench::xml("<a/>").give(inert), "<a/>");
 }
 
 #[test]
 fn json_is_checked_by_its_first_character() {
-    let factory = |text: &str| format!("<payloadFactory media-type='json'><format>{text}</format></payloadFactory>");
+    let factory = |text: &str| {
+        format!("<payloadFactory media-type='json'><format>{text}</format></payloadFactory>")
+    };
     assert_eq!(Bench::json("{}").give(&factory("{\"a\":}")), "{\"a\":}");
     assert_eq!(
         Bench::json("{}").give(&factory("hello")),
@@ -296,8 +412,14 @@ fn freemarker_templates() {
         ("<#list payload.list as i>${i.n}<#sep>,</#list>", "A,B"),
         ("<#list payload.list as i>${i?index}${i.n}</#list>", "0A1B"),
         ("<#list payload.empty as i>x<#else>none</#list>", "none"),
-        ("<#list payload.list?filter(i -> i.p gt 1) as i>${i.n}</#list>", "B"),
-        ("<#list payload.o?keys as k>${k}=${payload.o[k]};</#list>", "x=1;y=2;"),
+        (
+            "<#list payload.list?filter(i -> i.p gt 1) as i>${i.n}</#list>",
+            "B",
+        ),
+        (
+            "<#list payload.o?keys as k>${k}=${payload.o[k]};</#list>",
+            "x=1;y=2;",
+        ),
         ("${payload.list?size}", "2"),
         ("${payload.list[1].n}", "B"),
         ("${payload.list?map(i -> i.n)?join('+')}", "A+B"),
@@ -308,12 +430,21 @@ fn freemarker_templates() {
         ("${\"a\\\"b\"?json_string}", "a\\\"b"),
         ("${payload.s?upper_case?replace('<','-')}", "A-B"),
         ("${payload.s?length}", "3"),
-        ("<#switch payload.s><#case 'a<b'>yes<#break><#default>no</#switch>", "yes"),
-        ("<#attempt>${payload.missing}<#recover>rescued</#attempt>", "rescued"),
+        (
+            "<#switch payload.s><#case 'a<b'>yes<#break><#default>no</#switch>",
+            "yes",
+        ),
+        (
+            "<#attempt>${payload.missing}<#recover>rescued</#attempt>",
+            "rescued",
+        ),
         ("${args.arg1} ${args.arg2}", "one 1234"),
         ("${ctx.p}", "v"),
         ("${vars.v}", "w"),
-        ("${trp['Content-Type']!trp['content-type']}", "application/json"),
+        (
+            "${trp['Content-Type']!trp['content-type']}",
+            "application/json",
+        ),
         ("${axis2.HTTP_METHOD}", "POST"),
         ("<#-- nothing -->x", "x"),
         ("<#if payload.n gt 1000 && payload.t>big</#if>", "big"),
@@ -323,7 +454,11 @@ fn freemarker_templates() {
     for (template, expected) in cases {
         let mut bench = Bench::json(body).property("p", "v");
         bench.message.variables.set("v", "w");
-        assert_eq!(freemarker(&mut bench, "text", template), expected, "{template}");
+        assert_eq!(
+            freemarker(&mut bench, "text", template),
+            expected,
+            "{template}"
+        );
     }
 }
 
@@ -337,7 +472,11 @@ fn freemarker_makes_json_and_xml() {
     assert_eq!(bench.give(&text), r#"{"first":"J","id":"7","a":[1,2]}"#);
     let mut bench = Bench::json(r#"{"hotels":[{"n":"A"},{"n":"B"}]}"#);
     assert_eq!(
-        freemarker(&mut bench, "xml", "<h><#list payload.hotels as h><n>${h.n}</n></#list></h>"),
+        freemarker(
+            &mut bench,
+            "xml",
+            "<h><#list payload.hotels as h><n>${h.n}</n></#list></h>"
+        ),
         "<h><n>A</n><n>B</n></h>"
     );
     let mut bench = Bench::new("text/plain", "hello");
@@ -349,11 +488,26 @@ fn freemarker_makes_json_and_xml() {
 #[test]
 fn freemarker_failures_are_faults() {
     let refused = [
-        ("<#if x>", "! deployment: Error compiling FreeMarking template : "),
-        ("${payload.s?interpret}", "! deployment: Error compiling FreeMarking template : the built-in ?interpret"),
-        ("${payload.s ? eval}", "! deployment: Error compiling FreeMarking template : the built-in ?eval"),
-        ("<#include 'x'>", "! deployment: Error compiling FreeMarking template : <#include>"),
-        ("${payload.missing}", "! Error parsing FreeMarker template, Syntax error or invalid reference : "),
+        (
+            "<#if x>",
+            "! deployment: Error compiling FreeMarking template : ",
+        ),
+        (
+            "${payload.s?interpret}",
+            "! deployment: Error compiling FreeMarking template : the built-in ?interpret",
+        ),
+        (
+            "${payload.s ? eval}",
+            "! deployment: Error compiling FreeMarking template : the built-in ?eval",
+        ),
+        (
+            "<#include 'x'>",
+            "! deployment: Error compiling FreeMarking template : <#include>",
+        ),
+        (
+            "${payload.missing}",
+            "! Error parsing FreeMarker template, Syntax error or invalid reference : ",
+        ),
         ("<#stop 'enough'>", "! Error parsing FreeMarker template, "),
     ];
     for (template, expected) in refused {
@@ -372,12 +526,20 @@ fn freemarker_nesting_is_bounded() {
         format!("${{{}1}}", "-".repeat(20_000)),
         format!("${{a{}}}", ".a".repeat(20_000)),
         format!("{}{}", "<@m>".repeat(20_000), "</@m>".repeat(20_000)),
-        format!("{}1{}", "<#assign x>".repeat(20_000), "</#assign>".repeat(20_000)),
+        format!(
+            "{}1{}",
+            "<#assign x>".repeat(20_000),
+            "</#assign>".repeat(20_000)
+        ),
         "x".repeat(300_000),
     ];
     for template in deep {
         let given = freemarker(&mut Bench::json("{}"), "text", &template);
-        assert!(given.starts_with("! deployment: Error compiling"), "{}", &given[..80]);
+        assert!(
+            given.starts_with("! deployment: Error compiling"),
+            "{}",
+            &given[..80]
+        );
     }
 }
 
@@ -402,7 +564,10 @@ fn freemarker_nesting_that_is_allowed_fits_the_stack() {
     let worker = std::thread::Builder::new().stack_size(8 << 20);
     let run = move || {
         for (template, expected) in templates {
-            assert_eq!(freemarker(&mut Bench::json("{}"), "text", &template), expected);
+            assert_eq!(
+                freemarker(&mut Bench::json("{}"), "text", &template),
+                expected
+            );
         }
     };
     worker.spawn(run).unwrap().join().unwrap();
