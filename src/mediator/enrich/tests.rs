@@ -414,7 +414,7 @@ fn xml_goes_through_properties() {
             .get("p")
             .map(|v| v.text().into_owned())
             .as_deref(),
-        Some("<x xmlns=\"\"/>")
+        Some("<x/>")
     );
     let add = mediator(
         "<source type='inline'><y xmlns=''/></source>",

@@ -279,18 +279,7 @@ fn inline_text(reader: &mut Reader, format: Element<'_, '_>, factory: &Factory) 
         let mut document = super::property::import(reader, child)?;
         let root = document.root_element()?;
         drop_blank_text(&mut document, root);
-        let text = document.to_xml(root);
-        // Written to leave the default namespace of the artifact; the payload is in none anyway.
-        let (tag, _) = text.split_once('>').unwrap_or((&text, ""));
-        let redundant = [" xmlns=\"\"", " xmlns=''"];
-        let found = redundant.iter().find_map(|r| Some((tag.find(r)?, r.len())));
-        return Some(match found {
-            Some((at, length)) => {
-                let (before, after) = text.split_at(at);
-                format!("{before}{}", after.get(length..).unwrap_or_default())
-            }
-            None => text,
-        });
+        return Some(document.to_xml(root));
     }
     Some(
         format
