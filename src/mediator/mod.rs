@@ -3,6 +3,7 @@
 
 mod branch;
 mod call;
+mod condition;
 mod content;
 mod drop;
 mod enrich;
@@ -17,7 +18,9 @@ mod loopback;
 mod makefault;
 mod payload_factory;
 mod property;
+mod property_group;
 mod respond;
+mod rewrite;
 mod send;
 pub mod sequence;
 mod settle;
@@ -161,7 +164,9 @@ pub const TABLE: &[Spec] = &[
     in_out::OUT,
     payload_factory::SPEC,
     property::SPEC,
+    property_group::SPEC,
     respond::SPEC,
+    rewrite::SPEC,
     send::SPEC,
     sequence::SPEC,
     variable::SPEC,
@@ -203,8 +208,6 @@ const REFUSED: &[(&str, &str)] = &[
         "pojoCommand",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
-    ("propertyGroup", "write the properties one by one"),
-    ("rewrite", ""),
     ("router", "it does not run on MI either; use <filter>"),
     ("rule", ""),
     ("scatter-gather", ""),

@@ -49,7 +49,7 @@ pub(super) fn write(document: &Document, payload: NodeId, charset: Charset, out:
 }
 
 /// Percent-decoding as forms do it: `+` is a blank.
-pub(super) fn percent_decode(text: &[u8]) -> Vec<u8> {
+pub fn percent_decode(text: &[u8]) -> Vec<u8> {
     let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
