@@ -10,6 +10,7 @@ mod enrich;
 mod filter;
 mod header;
 mod in_out;
+mod json_transform;
 mod library;
 mod link;
 mod list;
@@ -26,6 +27,7 @@ pub mod sequence;
 mod settle;
 #[cfg(test)]
 mod testing;
+mod validate;
 mod variable;
 
 pub use branch::Detached;
@@ -158,6 +160,7 @@ pub const TABLE: &[Spec] = &[
     filter::SPEC,
     header::SPEC,
     in_out::IN,
+    json_transform::SPEC,
     log::SPEC,
     loopback::SPEC,
     makefault::SPEC,
@@ -169,6 +172,7 @@ pub const TABLE: &[Spec] = &[
     rewrite::SPEC,
     send::SPEC,
     sequence::SPEC,
+    validate::SPEC,
     variable::SPEC,
 ];
 
@@ -193,17 +197,22 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("clone", ""),
     ("conditionalRouter", "use <filter>"),
-    ("datamapper", ""),
+    (
+        "datamapper",
+        "map the message with <payloadFactory> (template-type=\"freemarker\" for loops and conditions) or <enrich>, or call a service",
+    ),
     ("dblookup", ""),
     ("dbreport", ""),
     (
         "ejb",
         "Java classes cannot run here; call a service instead",
     ),
-    ("fastXSLT", ""),
+    (
+        "fastXSLT",
+        "stylesheets do not run yet; make the new body with <payloadFactory> (template-type=\"freemarker\" for loops and conditions)",
+    ),
     ("foreach", ""),
     ("iterate", ""),
-    ("jsontransform", ""),
     (
         "pojoCommand",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
@@ -212,7 +221,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("rule", ""),
     ("scatter-gather", ""),
     ("script", ""),
-    ("smooks", ""),
+    (
+        "smooks",
+        "the Smooks engine is written in Java; convert the message in a service in front of this one",
+    ),
     (
         "spring",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
@@ -222,9 +234,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("throttle", ""),
     ("throwError", ""),
     ("transaction", ""),
-    ("validate", ""),
-    ("xquery", ""),
-    ("xslt", ""),
+    (
+        "xquery",
+        "queries do not run yet; read with XPath, and make the new body with <payloadFactory> or <enrich>",
+    ),
+    (
+        "xslt",
+        "stylesheets do not run yet; make the new body with <payloadFactory> (template-type=\"freemarker\" for loops and conditions)",
+    ),
 ];
 
 /// Reads one mediator element.

@@ -433,7 +433,7 @@ fn xml_goes_through_properties() {
             "<source type='property' property='p'/>",
             "<target xpath='//r'/>"
         )),
-        "<r>&lt;x/&gt;</r>"
+        "<r>&lt;x/></r>"
     );
     // Text that is JSON makes a JSON body.
     let mut bench = Bench::xml("<r/>").property("p", "{\"a\":1}");
