@@ -1,7 +1,7 @@
 //! `<failover>`: the first ready child, every time (dynamic) or until it fails (static)
 //! (spec 02 §9.6).
 
-use super::loadbalance::{Failed, Resend, build_message, cannot_resend, describe_group};
+use super::loadbalance::{Failed, Refused, Resend, build_message, cannot_resend, describe_group};
 use super::parse::{EndpointDef, parse_children};
 use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
@@ -79,16 +79,17 @@ struct Failover {
 }
 
 impl Failover {
-    fn pick(&self, cx: &SendContext<'_>) -> Option<&Arc<Endpoint>> {
+    fn pick(&self, cx: &SendContext<'_>, refused: &Refused<'_>) -> Option<&Arc<Endpoint>> {
+        let fits = |child: &Arc<Endpoint>| child.kind.is_ready(cx) && !refused.contains(child);
         if !self.dynamic {
             let current = self
                 .children
                 .get(self.state.current.load(Ordering::Relaxed));
-            if let Some(child) = current.filter(|c| c.kind.is_ready(cx)) {
+            if let Some(child) = current.filter(|c| fits(c)) {
                 return Some(child);
             }
         }
-        let first = self.children.iter().position(|c| c.kind.is_ready(cx))?;
+        let first = self.children.iter().position(fits)?;
         self.state.current.store(first, Ordering::Relaxed);
         self.children.get(first)
     }
@@ -113,8 +114,9 @@ impl Kind for Failover {
             }
             let mut log: Vec<(&str, u32)> = Vec::new();
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
+            let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = self.pick(&cx) else {
+                let Some(child) = self.pick(&cx, &refused) else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -131,6 +133,7 @@ impl Kind for Failover {
                     Ok(sent) => return Ok(sent),
                     Err(fault) => {
                         note(&mut log, child, fault.code, message);
+                        refused.note(child, before, message);
                         let next = Failed {
                             group: name,
                             kind: "Failover",

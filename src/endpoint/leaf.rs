@@ -36,6 +36,25 @@ pub enum TimeoutAction {
     Discard,
 }
 
+/// `optimize`: how SOAP goes out with its attachments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Optimize {
+    /// Binary content in parts of their own.
+    Mtom,
+    /// Attachments as they are.
+    Swa,
+}
+
+impl Optimize {
+    /// The axis2 property that says the same for one message.
+    fn property(self) -> &'static str {
+        match self {
+            Optimize::Mtom => "enableMTOM",
+            Optimize::Swa => "enableSwA",
+        }
+    }
+}
+
 /// `timeout/duration`.
 #[derive(Debug)]
 pub enum Timeout {
@@ -56,6 +75,8 @@ pub struct LeafDef {
     pub format: Option<Format>,
     /// `encoding`.
     pub encoding: Option<String>,
+    /// `optimize`.
+    pub optimize: Option<Optimize>,
     /// `enableAddressing`.
     pub addressing: Option<Version>,
     /// Failure settings; an initial duration or factor that the artifact leaves out is the
@@ -181,6 +202,7 @@ impl LeafDef {
             word,
             format: None,
             encoding: None,
+            optimize: None,
             addressing: None,
             failure: FailureConfig::default(),
             own_initial: false,
@@ -250,7 +272,7 @@ impl Leaf {
     /// Whether it converts the message. Addressing headers do not count: each attempt takes those of
     /// the one before away.
     pub fn reshapes(&self) -> bool {
-        self.def.format.is_some()
+        self.def.format.is_some() || self.def.optimize.is_some()
     }
 
     /// Whether a message may be sent now.
@@ -330,15 +352,14 @@ impl Leaf {
     /// # Errors
     /// The fault of the attempt, with `ERROR_*` set and the state moved. The request body is back in
     /// the message when no byte of it left.
-    pub async fn send_to(
-        &self,
-        cx: SendContext<'_>,
-        message: &mut Message,
-        destination: Destination<'_>,
+    pub fn send_to<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        message: &'a mut Message,
+        destination: Destination<'a>,
         parent: Parent,
-    ) -> Result<Sent, Fault> {
+    ) -> impl Future<Output = Result<Sent, Fault>> + Send + 'a {
         self.send_as(cx, message, destination, parent, Attempt::default())
-            .await
     }
 
     /// As [`Leaf::send_to`], with credentials.
@@ -383,6 +404,10 @@ impl Leaf {
         };
         match outcome {
             Ok(()) => {
+                if let Some(Optimize::Mtom) = self.def.optimize {
+                    // The response counts as MTOM too (spec 02 §3.1).
+                    message.axis2.set(Optimize::Mtom.property(), "true");
+                }
                 self.succeeded(&destination);
                 Ok(Sent::Response)
             }
@@ -427,9 +452,16 @@ impl Leaf {
         let mut forced = self.def.method.clone();
         let mut appended = None;
         let has_body = !matches!(message.body, Body::Empty);
+        let optimize = self.def.optimize.filter(|_| has_body);
+        if let Some(optimize) = optimize {
+            message.axis2.set(optimize.property(), "true");
+        }
         if format.is_some_and(|f| f != Format::Rest)
+            || optimize.is_some()
             || (self.def.addressing.is_some() && has_body)
             || message.wants_parsed_body()
+            || message.looked.is_some() && (format.is_some() || !services.rules.content_type)
+            || message.is_other_than_seen()
             || message.properties.is_true("PRESERVE_ENVELOPE")
         {
             message.build(&services.limits).await?;

@@ -122,13 +122,14 @@ pub(super) fn round_robin<'e>(
     children: &'e [Arc<Endpoint>],
     state: &GroupState,
     cx: &SendContext<'_>,
+    refused: &Refused<'_>,
 ) -> Option<&'e Arc<Endpoint>> {
     let mut cursor = state.cursor.lock().unwrap_or_else(PoisonError::into_inner);
     let count = children.len();
     for _ in 0..count {
         let child = children.get(*cursor % count)?;
         *cursor = (*cursor + 1) % count;
-        if child.kind.is_ready(cx) {
+        if child.kind.is_ready(cx) && !refused.contains(child) {
             return Some(child);
         }
     }
@@ -228,6 +229,28 @@ impl Resend {
     }
 }
 
+/// Children that refused this message without an attempt: a reference that leads nowhere, an
+/// endpoint without credentials. They stay ready, so a group must not ask them again.
+#[derive(Default)]
+pub(super) struct Refused<'e>(Vec<&'e Arc<Endpoint>>);
+
+impl<'e> Refused<'e> {
+    pub(super) fn contains(&self, child: &Arc<Endpoint>) -> bool {
+        self.0.iter().any(|c| Arc::ptr_eq(c, child))
+    }
+
+    /// Takes note of a child that failed: `before` are the message's attempts before it.
+    pub(super) fn note(&mut self, child: &'e Arc<Endpoint>, before: u32, message: &Message) {
+        if message.attempts == before {
+            self.0.push(child);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// A child that failed.
 pub(super) struct Failed<'a> {
     /// The group's name.
@@ -317,8 +340,12 @@ impl Kind for LoadBalance {
                 message.body.collect(cx.services.limits.max_bytes).await?;
             }
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
+            let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = self.algorithm.pick(&self.children, &self.state, &cx) else {
+                let Some(child) = self
+                    .algorithm
+                    .pick(&self.children, &self.state, &cx, &refused)
+                else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -345,6 +372,7 @@ impl Kind for LoadBalance {
                             // A parent group only passes it on (spec 02 §9.2).
                             fault.retry = false;
                         }
+                        refused.note(child, before, message);
                         let next = Failed {
                             group: name,
                             kind: "Loadbalance",

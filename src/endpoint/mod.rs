@@ -27,7 +27,7 @@ pub use template::EndpointTemplate;
 
 use crate::clock::Clock;
 use crate::diag::Place;
-use crate::expr::{LocalEntries, Scope};
+use crate::expr::{Around, LocalEntries, Scope};
 use crate::message::body::BodyLimits;
 use crate::message::fault::{Report, codes};
 use crate::message::outgoing::HeaderRules;
@@ -117,6 +117,16 @@ impl<'a> SendContext<'a> {
     pub fn scope(&self, message: &'a Message) -> Scope<'a> {
         Scope {
             message,
+            exchange: self.exchange,
+            entries: self.entries,
+            clock: &self.services.clock,
+            settings: &self.services.settings,
+        }
+    }
+
+    /// The same without the message.
+    pub fn around(&self) -> Around<'a> {
+        Around {
             exchange: self.exchange,
             entries: self.entries,
             clock: &self.services.clock,

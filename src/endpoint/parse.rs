@@ -5,7 +5,7 @@ use super::default::DefaultDef;
 use super::failover::FailoverDef;
 use super::http::HttpDef;
 use super::indirect::{IndirectDef, ResolvingDef};
-use super::leaf::{LeafDef, Timeout, TimeoutAction};
+use super::leaf::{LeafDef, Optimize, Timeout, TimeoutAction};
 use super::loadbalance::LoadBalanceDef;
 use super::property::{self, EndpointProperty};
 use super::recipients::RecipientsDef;
@@ -394,27 +394,28 @@ pub fn parse_leaf(
         }
         format
     });
-    if let Some(text) = element.attribute("optimize") {
+    let optimize = element.attribute("optimize").and_then(|text| {
+        if text.eq_ignore_ascii_case("mtom") {
+            return Some(Optimize::Mtom);
+        }
+        if text.eq_ignore_ascii_case("swa") {
+            return Some(Optimize::Swa);
+        }
         let place = reader.attribute_place(element, "optimize");
-        let known = ["mtom", "swa"].iter().any(|w| text.eq_ignore_ascii_case(w));
-        let (what, help) = if known {
-            (
-                format!(
-                    "optimize=\"{text}\" has no effect yet: what a flow builds goes out with its binary content inline"
-                ),
-                "services that take MTOM take inline content as well; messages that no mediator reads keep their attachments",
-            )
-        } else {
-            (
+        reader.report(
+            Diagnostic::warning(
+                codes::INVALID_VALUE,
+                place,
                 format!("\"{text}\" is not an optimization; the attribute has no effect"),
-                "known values: mtom, swa",
             )
-        };
-        reader.report(Diagnostic::warning(codes::INVALID_VALUE, place, what).help(help));
-    }
+            .help("known values: mtom, swa"),
+        );
+        None
+    });
     let mut def = LeafDef {
         format,
         encoding: element.attribute("encoding").map(str::to_owned),
+        optimize,
         ..LeafDef::plain(word)
     };
     let before = reader.errors();

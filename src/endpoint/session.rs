@@ -1,6 +1,6 @@
 //! `<session>` with `<loadbalance>`: session affinity (spec 02 §11).
 
-use super::loadbalance::{Failed, LoadBalanceDef, Resend, cannot_resend, describe_group};
+use super::loadbalance::{Failed, LoadBalanceDef, Refused, Resend, cannot_resend, describe_group};
 use super::parse::{EndpointDef, number};
 use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
@@ -9,12 +9,12 @@ use super::{
     ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
 };
 use crate::diag::{Diagnostic, codes as diag_codes};
+use crate::expr::{Effects, Expr, Namespaces, Wanted};
 use crate::message::addressing::FINAL as ADDRESSING;
 use crate::message::fault::codes;
 use crate::message::media::Media;
-use crate::message::{Body, Fault, Message, header_text};
+use crate::message::{Answer, Body, Fault, Message, header_text};
 use crate::syntax::{Element, Reader, SYNAPSE};
-use crate::xml::{Peek, soap_header_child_text};
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
 use std::collections::HashMap;
@@ -34,10 +34,38 @@ enum SessionType {
     Soap,
 }
 
+/// The SOAP header block that holds the id of a session.
+#[derive(Debug)]
+struct Block {
+    namespace: &'static str,
+    name: &'static str,
+    /// Finds its text in a body that is not built.
+    finder: Option<Expr>,
+}
+
+impl Block {
+    /// `None` for sessions whose id stands elsewhere.
+    fn of(kind: SessionType) -> Option<Block> {
+        let (namespace, name) = match kind {
+            SessionType::SimpleClient => (SYNAPSE, "ClientID"),
+            SessionType::Soap => (AXIS2, SERVICE_GROUP),
+            SessionType::Http => return None,
+        };
+        let namespaces = Namespaces(vec![("s".to_owned(), namespace.to_owned())]);
+        let finder = Expr::compile(&format!("string($header/s:{name})"), &namespaces);
+        Some(Block {
+            namespace,
+            name,
+            finder: finder.ok(),
+        })
+    }
+}
+
 /// A session group as it is written.
 #[derive(Debug)]
 pub struct SessionDef {
     kind: SessionType,
+    block: Option<Arc<Block>>,
     timeout: Option<Duration>,
     group: LoadBalanceDef,
 }
@@ -95,6 +123,7 @@ impl SessionDef {
         }
         Some(SessionDef {
             kind: kind?,
+            block: kind.and_then(Block::of).map(Arc::new),
             timeout,
             group: group_def,
         })
@@ -113,6 +142,7 @@ impl SessionDef {
             children: EndpointDef::link_children(&self.group.children, names, path),
             name: def.head.name.clone(),
             kind: self.kind,
+            block: self.block.clone(),
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             max_sessions,
             state: names.stores().group(path, def.head.fingerprint),
@@ -193,6 +223,7 @@ impl Sessions {
 struct SessionGroup {
     name: Option<String>,
     kind: SessionType,
+    block: Option<Arc<Block>>,
     algorithm: Algorithm,
     properties: Arc<Vec<EndpointProperty>>,
     children: Vec<Arc<Endpoint>>,
@@ -231,11 +262,10 @@ impl SessionGroup {
         let now = cx.services.clock.now();
         match self.kind {
             SessionType::SimpleClient | SessionType::Soap => {
-                let (namespace, name) = match self.kind {
-                    SessionType::Soap => (AXIS2, SERVICE_GROUP),
-                    _ => (SYNAPSE, "ClientID"),
+                let Some(block) = self.block.as_deref() else {
+                    return Ok((None, None));
                 };
-                let Some(id) = header_id(cx, message, namespace, name).await? else {
+                let Some(id) = header_id(cx, message, block).await? else {
                     return Ok((None, None));
                 };
                 let child = self.sessions.child(&id, now).and_then(|c| self.child_of(c));
@@ -304,48 +334,38 @@ fn cookies(message: &Message) -> impl Iterator<Item = &str> {
 async fn header_id(
     cx: &SendContext<'_>,
     message: &mut Message,
-    namespace: &str,
-    name: &str,
+    block: &Block,
 ) -> Result<Option<String>, Fault> {
     if message.rest && !message.is_built() {
         return Ok(None);
     }
-    if !message.is_built() {
-        message.body.collect(cx.services.limits.max_bytes).await?;
-    }
-    let text = match &message.body {
-        Body::Bytes(bytes) if is_utf8(message) => {
-            match soap_header_child_text(bytes, namespace, name) {
-                Peek::Found(text) => Some(text),
-                Peek::Absent => None,
-                // Anything odd is decided by the real reader, which says what is wrong.
-                Peek::Incomplete | Peek::Malformed => {
-                    message.build(&cx.services.limits).await?;
-                    from_tree(message, namespace, name)
-                }
-            }
+    let limits = &cx.services.limits;
+    let answer = match &block.finder {
+        Some(finder) if !message.is_built() => {
+            finder
+                .look(Wanted::Text, Effects::None, cx.around(), message, limits)
+                .await?
         }
-        Body::Bytes(_) => {
-            message.build(&cx.services.limits).await?;
-            from_tree(message, namespace, name)
+        _ => None,
+    };
+    let text = match answer {
+        Some(Answer::Text(text)) => text,
+        _ if matches!(message.body, Body::Empty) => None,
+        // Anything odd is decided by the real reader, which says what is wrong.
+        _ => {
+            message.build(limits).await?;
+            from_tree(message, block)
         }
-        _ => from_tree(message, namespace, name),
     };
     Ok(text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()))
 }
 
-fn is_utf8(message: &Message) -> bool {
-    message
-        .content_type()
-        .and_then(|c| crate::message::media::parameter(c, "charset"))
-        .is_none_or(|c| c.eq_ignore_ascii_case("utf-8") || c.eq_ignore_ascii_case("us-ascii"))
-}
-
-fn from_tree(message: &Message, namespace: &str, name: &str) -> Option<String> {
+fn from_tree(message: &Message, block: &Block) -> Option<String> {
     let envelope = message.envelope()?;
     let header = envelope.header()?;
-    let block = envelope.document.child_element(header, namespace, name)?;
-    Some(envelope.document.string_value(block).into_owned())
+    let document = &envelope.document;
+    let found = document.child_element(header, block.namespace, block.name)?;
+    Some(document.string_value(found).into_owned())
 }
 
 /// Takes the block of an unknown session out of the request: the back-end would not know it.
@@ -437,8 +457,12 @@ impl Kind for SessionGroup {
                 SessionType::Soap => {}
             }
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
+            let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = self.algorithm.pick(&self.children, &self.state, &cx) else {
+                let Some(child) = self
+                    .algorithm
+                    .pick(&self.children, &self.state, &cx, &refused)
+                else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -478,6 +502,7 @@ impl Kind for SessionGroup {
                         {
                             self.sessions.forget(id);
                         }
+                        refused.note(child, before, message);
                         let next = Failed {
                             group: label,
                             kind: "SLALoadbalance",

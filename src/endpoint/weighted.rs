@@ -1,7 +1,7 @@
 //! The algorithms of `<loadbalance>`: round robin, and the two that go by weights
 //! (spec 02 §9.3–§9.4).
 
-use super::loadbalance::round_robin;
+use super::loadbalance::{Refused, round_robin};
 use super::parse::{EndpointDef, KindDef};
 use super::property::EndpointProperty;
 use super::store::GroupState;
@@ -245,18 +245,30 @@ impl Algorithm {
 
     /// The child whose turn it is. Weighted algorithms do not ask whether it is ready, as in the
     /// reference: a suspended child keeps its turns.
-    pub fn pick<'e>(
+    pub(super) fn pick<'e>(
         &self,
         children: &'e [Arc<Endpoint>],
         state: &GroupState,
         cx: &SendContext<'_>,
+        refused: &Refused<'_>,
     ) -> Option<&'e Arc<Endpoint>> {
         let Some(weights) = &self.weights else {
-            return round_robin(children, state, cx);
+            return round_robin(children, state, cx, refused);
         };
+        if refused.len() >= children.len() {
+            return None;
+        }
         let mut turn = state.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = self.next(&mut turn, weights)?;
-        children.get(index)
+        // The others may have no weight at the moment, so this ends by itself.
+        for _ in 0..=children.len() {
+            let child = children.get(self.next(&mut turn, weights)?)?;
+            if !refused.contains(child) {
+                return Some(child);
+            }
+            // Its other turns of this round are over as well.
+            turn.used = i64::MAX;
+        }
+        None
     }
 
     /// Counts a request under way at a child.

@@ -14,13 +14,13 @@ use crate::message::stream::BodyStream;
 use crate::message::{
     ACTIVITY_ID, Body, ClientFormat, Exchange, Message, SoapVersion, header_text,
 };
-use crate::plan::Plan;
+use crate::plan::{Plan, Proxy};
 use crate::transport::http::{Handler, Peer, uncancelled};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_NONE_MATCH, SERVER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -47,16 +47,57 @@ impl Handler for HttpEntry {
         let plan = self.engine.plan();
         let services = self.services.clone();
         async move {
-            let (exchange, message) = receive(&services, request, peer);
-            if let Some(refusal) = check(&services, &plan, &exchange, &message) {
-                return refusal;
+            match begin(plan, services, request, peer) {
+                // The client's going away does not end a flow that has begun.
+                Ok((exchange, flow)) => answer_of(&exchange, uncancelled(flow)).await,
+                Err(refusal) => *refusal,
             }
-            let exchange = Arc::new(exchange);
-            let flow = mediate(plan, services, exchange.clone(), message);
-            // The client's going away does not end a flow that has begun.
-            answer_of(&exchange, uncancelled(flow)).await
         }
     }
+}
+
+type Flow = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Receives a request and finds who it is for. Only the flow's box holds the message: the futures
+/// around it are moved about, and stay small.
+fn begin(
+    plan: Arc<Plan>,
+    services: Arc<Services>,
+    request: Request<Incoming>,
+    peer: Peer,
+) -> Result<(Arc<Exchange>, Flow), Box<Response<BodyStream>>> {
+    let (exchange, mut message) = receive(&services, request, peer);
+    let settings = &services.settings;
+    let path = message.uri.path();
+    let found = find_service(&plan.proxies, path, &settings.server.service_path);
+    let found = found.map(|f| (f.proxy.clone(), path.len() - f.postfix.len()));
+    let proxy = found.as_ref().map(|f| &*f.0);
+    if let Some(refusal) = check(&services, &plan, &exchange, &message, proxy) {
+        return Err(Box::new(refusal));
+    }
+    let exchange = Arc::new(exchange);
+    let shared = exchange.clone();
+    let flow: Flow = match found {
+        Some((proxy, end)) => {
+            message.service_end = end;
+            let postfix = message.uri.path().get(end..).unwrap_or_default();
+            message.rest_postfix = postfix_of(postfix, message.uri.query());
+            Box::pin(async move {
+                engine::run_proxy(&services, &plan, &proxy, &shared, &mut message).await;
+            })
+        }
+        None => {
+            let whole = message.uri.path_and_query().map_or("", |p| p.as_str());
+            let whole = whole.trim_start_matches('/').to_owned();
+            message.rest_postfix = Some(whole).filter(|p| !p.is_empty());
+            Box::pin(async move {
+                if let Some(route) = plan.main_route.as_ref() {
+                    engine::run_main(&services, &plan, route, &shared, &mut message).await;
+                }
+            })
+        }
+    };
+    Ok((exchange, flow))
 }
 
 /// Makes the message and its exchange from a request.
@@ -98,6 +139,7 @@ fn check(
     plan: &Plan,
     exchange: &Exchange,
     message: &Message,
+    proxy: Option<&Proxy>,
 ) -> Option<Response<BodyStream>> {
     let settings = &services.settings;
     if let Some(limit) = settings.http.max_message_size
@@ -108,10 +150,8 @@ fn check(
     if !known_method(&message.method) {
         return Some(plain(StatusCode::NOT_IMPLEMENTED));
     }
-    let path = message.uri.path();
-    let found = find_service(&plan.proxies, path, &settings.server.service_path);
-    match found {
-        Some(Found { proxy, .. }) => {
+    match proxy {
+        Some(proxy) => {
             let exposed = if exchange.secure {
                 proxy.https
             } else {
@@ -132,42 +172,13 @@ fn check(
         }
         None if plan.main_route.is_none() => Some(plain(StatusCode::SERVICE_UNAVAILABLE)),
         None if message.method == Method::GET => {
-            let trimmed = path.trim_matches('/');
+            let trimmed = message.uri.path().trim_matches('/');
             if trimmed == settings.server.service_path && settings.http.block_service_list {
                 return Some(plain(StatusCode::FORBIDDEN));
             }
             (trimmed == "favicon.ico").then(|| plain(StatusCode::NOT_FOUND))
         }
         None => None,
-    }
-}
-
-async fn mediate(
-    plan: Arc<Plan>,
-    services: Arc<Services>,
-    exchange: Arc<Exchange>,
-    mut message: Message,
-) {
-    let uri = message.uri.clone();
-    match find_service(
-        &plan.proxies,
-        uri.path(),
-        &services.settings.server.service_path,
-    ) {
-        Some(Found { proxy, postfix }) => {
-            message.service_end = uri.path().len() - postfix.len();
-            message.rest_postfix = postfix_of(postfix, message.uri.query());
-            engine::run_proxy(&services, &plan, proxy, &exchange, &mut message).await;
-        }
-        None => {
-            let Some(route) = plan.main_route.as_ref() else {
-                return;
-            };
-            let whole = message.uri.path_and_query().map_or("", |p| p.as_str());
-            let whole = whole.trim_start_matches('/').to_owned();
-            message.rest_postfix = Some(whole).filter(|p| !p.is_empty());
-            engine::run_main(&services, &plan, route, &exchange, &mut message).await;
-        }
     }
 }
 

@@ -1,15 +1,20 @@
 //! Expressions of artifacts: which language a text is in, and what it gives (spec 05 §1–§2).
 
 pub mod entries;
+mod json_eval;
 pub mod jsonpath;
+mod look;
 mod scope;
 pub mod synapse;
 pub mod xpath;
 
+pub use look::{Around, Effects};
 pub use scope::{LocalEntries, Scope};
-pub use xpath::Namespaces;
+pub use xpath::{Namespaces, Need, Wanted};
 
-use crate::message::{Body, Fault, Message, Value};
+pub use json_eval::JsonEval;
+
+use crate::message::{Answer, Body, Fault, Message, Value};
 use jsonpath::JsonPath;
 use synapse::{Exception, Expression, Failure, Problem};
 use xpath::XPath;
@@ -30,6 +35,13 @@ pub enum Expr {
     Synapse {
         /// The expression.
         expression: Box<Expression>,
+        /// The text as it was written.
+        text: String,
+    },
+    /// `json-eval(…)` that reads more than the body.
+    JsonFrom {
+        /// What it reads and selects.
+        eval: Box<JsonEval>,
         /// The text as it was written.
         text: String,
     },
@@ -54,10 +66,26 @@ impl Expr {
     /// # Errors
     /// When the text does not compile, or is in a language that is not supported yet.
     pub fn compile(text: &str, namespaces: &Namespaces) -> Result<Expr, ExprError> {
+        Expr::compile_nested(text, namespaces, 0)
+    }
+
+    /// `nesting` counts the `json-eval` expressions around this one.
+    fn compile_nested(
+        text: &str,
+        namespaces: &Namespaces,
+        nesting: usize,
+    ) -> Result<Expr, ExprError> {
         if let Some(rest) = text.strip_prefix("json-eval(") {
             // The last character is dropped whatever it is.
             let end = rest.char_indices().next_back().map_or(0, |(at, _)| at);
             let inner = rest.get(..end).unwrap_or_default();
+            let other = JsonEval::compile(inner, namespaces, nesting);
+            if let Some(eval) = other.map_err(|e| e.shifted("json-eval(".len()))? {
+                return Ok(Expr::JsonFrom {
+                    eval: Box::new(eval),
+                    text: text.to_owned(),
+                });
+            }
             let path = JsonPath::compile(inner).map_err(|e| ExprError {
                 offset: e.offset + "json-eval(".len(),
                 len: 1,
@@ -98,7 +126,9 @@ impl Expr {
     pub fn text(&self) -> &str {
         match self {
             Expr::XPath(xpath) => xpath.text(),
-            Expr::Json { text, .. } | Expr::Synapse { text, .. } => text,
+            Expr::Json { text, .. } | Expr::JsonFrom { text, .. } | Expr::Synapse { text, .. } => {
+                text
+            }
         }
     }
 
@@ -110,7 +140,7 @@ impl Expr {
                 .iter()
                 .map(|w| (w.offset, w.len, w.message.as_str()))
                 .collect(),
-            Expr::Json { .. } => Vec::new(),
+            Expr::Json { .. } | Expr::JsonFrom { .. } => Vec::new(),
             Expr::Synapse { expression, .. } => expression
                 .warnings()
                 .iter()
@@ -124,7 +154,25 @@ impl Expr {
         match self {
             Expr::XPath(xpath) => xpath.needs_body(),
             Expr::Json { .. } => true,
+            Expr::JsonFrom { eval, .. } => eval.needs_body(),
             Expr::Synapse { expression, .. } => expression.needs_body(),
+        }
+    }
+
+    /// What of the body must be there before it is evaluated.
+    pub fn need(&self, wanted: Wanted) -> Need {
+        match self {
+            Expr::XPath(xpath) => xpath.need(wanted),
+            other if other.needs_body() => Need::Tree,
+            _ => Need::Nothing,
+        }
+    }
+
+    /// Tells an expression that can be looked for from all others.
+    pub fn id(&self) -> Option<u64> {
+        match self {
+            Expr::XPath(xpath) => Some(xpath.id()),
+            Expr::Json { .. } | Expr::JsonFrom { .. } | Expr::Synapse { .. } => None,
         }
     }
 
@@ -135,10 +183,15 @@ impl Expr {
     pub fn string(&self, scope: &Scope<'_>) -> Result<Option<String>, Fault> {
         self.view(scope)?;
         match self {
-            Expr::XPath(xpath) => xpath
-                .string_value_of(scope)
-                .map_err(|e| self.failure(&e.message)),
+            Expr::XPath(xpath) => match scope.message.answers.get(xpath.id()) {
+                Some(Answer::Text(text)) => Ok(text.clone()),
+                Some(Answer::Error(cause)) => Err(self.failure(cause)),
+                _ => xpath
+                    .string_value_of(scope)
+                    .map_err(|e| self.failure(&e.message)),
+            },
             Expr::Json { path, .. } => Ok(Some(json_string(path, scope.message))),
+            Expr::JsonFrom { eval, .. } => eval.string(scope).map(Some),
             Expr::Synapse { expression, .. } => expression
                 .string(scope)
                 .map(Some)
@@ -153,7 +206,7 @@ impl Expr {
     pub fn object(&self, scope: &Scope<'_>) -> Result<Option<Value>, Fault> {
         self.view(scope)?;
         match self {
-            Expr::XPath(_) | Expr::Json { .. } => Ok(None),
+            Expr::XPath(_) | Expr::Json { .. } | Expr::JsonFrom { .. } => Ok(None),
             Expr::Synapse { expression, .. } => expression
                 .object(scope)
                 .map(Some)
@@ -168,15 +221,17 @@ impl Expr {
     pub fn boolean(&self, scope: &Scope<'_>) -> Result<bool, Fault> {
         self.view(scope)?;
         match self {
-            Expr::XPath(xpath) => xpath.boolean(scope).map_err(|e| {
-                let mut fault =
-                    Fault::mediation(format!("Error evaluating Expression : {}", self.text()));
-                fault.detail = Some(e.message);
-                fault
-            }),
+            Expr::XPath(xpath) => match scope.message.answers.get(xpath.id()) {
+                Some(Answer::Boolean(holds)) => Ok(*holds),
+                Some(Answer::Error(cause)) => Err(self.no_boolean(cause)),
+                _ => xpath
+                    .boolean(scope)
+                    .map_err(|e| self.no_boolean(&e.message)),
+            },
             Expr::Json { path, .. } => {
                 Ok(json_string(path, scope.message).eq_ignore_ascii_case("true"))
             }
+            Expr::JsonFrom { eval, .. } => Ok(eval.string(scope)?.eq_ignore_ascii_case("true")),
             Expr::Synapse { expression, .. } => expression
                 .boolean(scope)
                 .map_err(|f| thrown(expression.text(), f)),
@@ -189,13 +244,19 @@ impl Expr {
     fn view(&self, scope: &Scope<'_>) -> Result<(), Fault> {
         let reads = match self {
             Expr::XPath(xpath) => xpath.needs_body(),
-            Expr::Json { .. } => false,
+            Expr::Json { .. } | Expr::JsonFrom { .. } => false,
             Expr::Synapse { expression, .. } => expression.needs_xml(),
         };
         match reads {
             true => xml_view(scope),
             false => Ok(()),
         }
+    }
+
+    fn no_boolean(&self, cause: &str) -> Fault {
+        let mut fault = Fault::mediation(format!("Error evaluating Expression : {}", self.text()));
+        fault.detail = Some(cause.to_owned());
+        fault
     }
 
     fn failure(&self, cause: &str) -> Fault {
@@ -224,6 +285,14 @@ impl ExprError {
             len: problem.len,
             message: problem.message,
             unsupported: problem.unsupported,
+        }
+    }
+
+    /// The same error of a text that stands `by` bytes later.
+    fn shifted(self, by: usize) -> ExprError {
+        ExprError {
+            offset: self.offset + by,
+            ..self
         }
     }
 }
@@ -351,6 +420,19 @@ impl Dynamic {
         match self {
             Dynamic::Static(_) => false,
             Dynamic::Expr(expr) => expr.needs_body(),
+        }
+    }
+
+    /// What of the body must be there first.
+    pub fn need(&self) -> Need {
+        self.expr().map_or(Need::Nothing, |e| e.need(Wanted::Text))
+    }
+
+    /// The expression, when it is one.
+    pub fn expr(&self) -> Option<&Expr> {
+        match self {
+            Dynamic::Static(_) => None,
+            Dynamic::Expr(expr) => Some(expr),
         }
     }
 

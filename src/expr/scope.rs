@@ -127,7 +127,9 @@ impl<'a> Scope<'a> {
             "EXCESS_TRANSPORT_HEADERS" => {
                 message.headers_text(true).map_or(PropertyValue::Null, text)
             }
-            "message.builder.invoked" if message.is_built() => PropertyValue::Boolean(true),
+            "message.builder.invoked" if message.is_built() || message.looked.is_some() => {
+                PropertyValue::Boolean(true)
+            }
             _ => PropertyValue::Null,
         }
     }

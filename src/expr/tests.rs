@@ -5,7 +5,7 @@ use super::*;
 fn the_language_is_chosen_by_the_text() {
     let language = |text: &str| match Expr::compile(text, &Namespaces::default()) {
         Ok(Expr::XPath(_)) => "xpath",
-        Ok(Expr::Json { .. }) => "json-eval",
+        Ok(Expr::Json { .. } | Expr::JsonFrom { .. }) => "json-eval",
         Ok(Expr::Synapse { .. }) => "synapse",
         Err(_) => "error",
     };

@@ -33,7 +33,7 @@ pub(super) fn set_text(message: &mut Message, text: Vec<u8>, limits: &BodyLimits
 }
 
 fn install(message: &mut Message, mut built: Built, limits: &BodyLimits) {
-    built.set_conversion(&limits.conversion);
+    built.adopt(limits);
     message.body = Body::Built(Box::new(built));
 }
 

@@ -1,6 +1,7 @@
 //! `<drop/>`: ends the flow without an answer (spec 01 §7.4).
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
+use crate::expr::Need;
 use crate::message::{Fault, Message, To};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -31,8 +32,8 @@ impl Definition for Drop {
 }
 
 impl Mediate for Drop {
-    fn needs_body(&self) -> bool {
-        false
+    fn need(&self) -> Need {
+        Need::Nothing
     }
 
     fn mediate(&self, _cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

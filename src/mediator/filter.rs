@@ -1,12 +1,12 @@
 //! `<filter>`: runs one of two branches (spec 03 §2).
 
-use super::list::{BranchDef, build};
+use super::list::{BranchDef, look};
 use super::sequence::resolve;
 use super::{
     Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsync, Run, Spec, run_sequence,
 };
 use crate::diag::codes;
-use crate::expr::{Dynamic, Expr};
+use crate::expr::{Dynamic, Expr, Wanted};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use regex::Regex;
@@ -166,9 +166,10 @@ struct Filter {
 }
 
 impl Condition {
-    fn needs_body(&self) -> bool {
+    fn expression(&self) -> (&Expr, Wanted) {
         match self {
-            Condition::Boolean(expr) | Condition::Match(expr, _) => expr.needs_body(),
+            Condition::Boolean(expr) => (expr, Wanted::Boolean),
+            Condition::Match(expr, _) => (expr, Wanted::Text),
         }
     }
 
@@ -190,10 +191,13 @@ impl MediateAsync for Filter {
         message: &'a mut Message,
     ) -> Boxed<'a, Result<Flow, Fault>> {
         Box::pin(async move {
-            if self.condition.needs_body() && !message.is_built() {
-                build(cx, message).await?;
-            }
-            let (branch, word) = if self.condition.holds(&cx, message)? {
+            look(cx, message, |number| {
+                (number == 0).then(|| self.condition.expression())
+            })
+            .await?;
+            let holds = self.condition.holds(&cx, message);
+            message.answers.clear();
+            let (branch, word) = if holds? {
                 (Some(&self.then), "then")
             } else {
                 (self.otherwise.as_ref(), "else")

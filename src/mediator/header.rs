@@ -2,7 +2,7 @@
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
-use crate::expr::Expr;
+use crate::expr::{Expr, Need, Wanted};
 use crate::message::{Fault, Message, To, Value};
 use crate::syntax::{Element, Reader};
 use crate::xml::Document;
@@ -214,11 +214,22 @@ impl Definition for HeaderDef {
 }
 
 impl Mediate for HeaderDef {
-    fn needs_body(&self) -> bool {
+    fn need(&self) -> Need {
         // Addressing fields live beside the body: setting one does not need it, although the
         // reference builds the message here.
         let block = matches!(self.0.subject, Subject::Block(..) | Subject::Inline(_));
-        block || matches!(&self.0.source, Source::Expr(e) if e.needs_body())
+        match &self.0.source {
+            _ if block => Need::Tree,
+            Source::Expr(expr) => expr.need(Wanted::Text),
+            _ => Need::Nothing,
+        }
+    }
+
+    fn expression(&self, number: usize) -> Option<(&Expr, Wanted)> {
+        match &self.0.source {
+            Source::Expr(expr) if number == 0 => Some((expr, Wanted::Text)),
+            _ => None,
+        }
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

@@ -2,6 +2,7 @@
 
 use super::{Context, Flow, Linker, ParsedMediator, Run};
 use crate::diag::{Place, codes};
+use crate::expr::{Effects, Expr, Need, Wanted};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -93,10 +94,17 @@ impl List {
         for (index, step) in self.0.iter().enumerate().skip(start) {
             let flow = match &step.run {
                 Run::Now(mediator) => {
-                    if mediator.needs_body() && !message.is_built() {
-                        build(cx, message).await.map_err(|f| f.at(&step.place))?;
+                    if !message.is_built() {
+                        let ready = match mediator.need() {
+                            Need::Nothing => Ok(()),
+                            Need::Look => look(cx, message, |n| mediator.expression(n)).await,
+                            Need::Tree => build(cx, message).await,
+                        };
+                        ready.map_err(|f| f.at(&step.place))?;
                     }
-                    mediator.mediate(&cx, message)
+                    let flow = mediator.mediate(&cx, message);
+                    message.answers.clear();
+                    flow
                 }
                 Run::Wait(mediator) => mediator.mediate(cx, message).await,
             };
@@ -150,15 +158,49 @@ impl List {
 /// the list knows that it was the body (spec 01 §2.5).
 pub(super) async fn build(cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
     let outcome = message.build(&cx.services.limits).await.map(|_| ());
-    match outcome {
-        Ok(_) => Ok(()),
+    outcome.or_else(|fault| unreadable(cx, message, fault))
+}
+
+/// Has the answers of a mediator's expressions ready, for as long as the bytes of the body give them; builds the body
+/// when they do not.
+pub(super) async fn look<'e>(
+    cx: Context<'_>,
+    message: &mut Message,
+    expression: impl Fn(usize) -> Option<(&'e Expr, Wanted)>,
+) -> Result<(), Fault> {
+    let limits = &cx.services.limits;
+    let mut number = 0;
+    while let Some((expr, wanted)) = expression(number)
+        && !message.is_built()
+    {
+        number += 1;
+        let answer = match expr.need(wanted) {
+            Need::Nothing => continue,
+            Need::Look => {
+                expr.look(wanted, Effects::AsBuilt, cx.around(), message, limits)
+                    .await
+            }
+            Need::Tree => Ok(None),
+        };
+        match (answer, expr.id()) {
+            (Ok(Some(answer)), Some(id)) => message.answers.put(id, answer),
+            (Ok(_), _) => build(cx, message).await?,
+            (Err(fault), _) => unreadable(cx, message, fault)?,
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(cx: Context<'_>, message: &mut Message, fault: Fault) -> Result<(), Fault> {
+    message.answers.clear();
+    match message.properties.get("ERROR_CODE") {
         // A fault handler runs although the body is broken: it sees an empty one, and the error
         // that it was called for stays.
-        Err(fault) if message.properties.get("ERROR_CODE").is_some() => {
+        Some(_) => {
             tracing::debug!(target: "Fault", "{}the body cannot be read either: {fault}", cx.route.label);
             Ok(())
         }
-        Err(fault) => {
+        None => {
             message.report(&fault);
             Err(fault)
         }

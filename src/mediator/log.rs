@@ -2,7 +2,7 @@
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
-use crate::expr::{Expr, Template};
+use crate::expr::{Expr, Need, Template, Wanted};
 use crate::message::{Body, Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::fmt::Write;
@@ -155,15 +155,19 @@ impl Definition for LogDef {
 }
 
 impl Mediate for LogDef {
-    fn needs_body(&self) -> bool {
+    fn need(&self) -> Need {
         // Simple lines show addressing fields, which may stand in the body's headers.
-        matches!(self.0.level, Level::Simple | Level::Headers | Level::Full)
+        if matches!(self.0.level, Level::Simple | Level::Headers | Level::Full)
             || self.0.message.as_ref().is_some_and(Template::needs_body)
-            || self
-                .0
-                .properties
-                .iter()
-                .any(|(_, s)| matches!(s, Source::Expr(e) if e.needs_body()))
+        {
+            return Need::Tree;
+        }
+        let needs = self.0.exprs().map(|e| e.need(Wanted::Text));
+        needs.max().unwrap_or(Need::Nothing)
+    }
+
+    fn expression(&self, number: usize) -> Option<(&Expr, Wanted)> {
+        self.0.exprs().nth(number).map(|e| (e, Wanted::Text))
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
@@ -188,6 +192,15 @@ impl Mediate for LogDef {
 }
 
 impl Log {
+    fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.properties
+            .iter()
+            .filter_map(|(_, source)| match source {
+                Source::Expr(expr) => Some(expr),
+                Source::Literal(_) => None,
+            })
+    }
+
     fn text(&self, cx: &Context<'_>, message: &Message) -> Result<String, Fault> {
         let separator = &self.separator;
         let mut out = String::new();

@@ -2,8 +2,8 @@
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::{Diagnostic, codes, nearest};
-use crate::expr::Expr;
 use crate::expr::xpath::Node;
+use crate::expr::{Expr, Need};
 use crate::message::envelope::{Detail, Envelope, FaultParts, SoapVersion};
 use crate::message::{Body, Direction, Fault, Message, To};
 use crate::syntax::{Element, Reader};
@@ -259,8 +259,8 @@ impl Definition for MakeFaultDef {
 }
 
 impl Mediate for MakeFaultDef {
-    fn needs_body(&self) -> bool {
-        true
+    fn need(&self) -> Need {
+        Need::Tree
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

@@ -41,7 +41,7 @@ pub use settle::settle;
 
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Boxed, SendContext, Services};
-use crate::expr::Scope;
+use crate::expr::{Around, Expr, Need, Scope, Wanted};
 use crate::message::{Exchange, Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::fmt::Debug;
@@ -81,6 +81,16 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The same without the message.
+    pub fn around(&self) -> Around<'a> {
+        Around {
+            exchange: self.exchange,
+            entries: &self.library.entries,
+            clock: &self.services.clock,
+            settings: &self.services.settings,
+        }
+    }
+
     /// What endpoints need.
     pub fn sending(&self) -> SendContext<'a> {
         SendContext {
@@ -96,8 +106,14 @@ impl<'a> Context<'a> {
 
 /// A mediator that never waits.
 pub trait Mediate: Send + Sync + Debug {
-    /// Whether the body is built before it runs.
-    fn needs_body(&self) -> bool;
+    /// What of the body is there before it runs.
+    fn need(&self) -> Need;
+
+    /// For [`Need::Look`]: the expressions it evaluates, by number from 0, and what it asks them for.
+    fn expression(&self, number: usize) -> Option<(&Expr, Wanted)> {
+        let _ = number;
+        None
+    }
 
     /// Does its work.
     ///

@@ -3,7 +3,7 @@
 use super::header::set_transport;
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
-use crate::expr::{Dynamic, Expr};
+use crate::expr::{Dynamic, Expr, Need, Wanted};
 use crate::message::value::XmlValue;
 use crate::message::{Fault, Message, Value, ValueType};
 use crate::syntax::{Element, Reader};
@@ -294,15 +294,10 @@ impl Definition for PropertyDef {
 }
 
 impl Mediate for PropertyDef {
-    fn needs_body(&self) -> bool {
+    fn need(&self) -> Need {
         let property = &*self.0;
-        if property.name.needs_body()
-            || matches!(&property.source, Some(Source::Expr(e)) if e.needs_body())
-        {
-            return true;
-        }
         // These decide how the body is written, so the body must be there (spec 01 §1.7).
-        match (&property.name, property.scope, property.remove) {
+        let decides = match (&property.name, property.scope, property.remove) {
             (Dynamic::Static(name), Scope::Axis2, false) => {
                 matches!(
                     name.as_str(),
@@ -314,7 +309,20 @@ impl Mediate for PropertyDef {
                 name.eq_ignore_ascii_case("Content-Encoding")
             }
             _ => false,
+        };
+        if decides {
+            return Need::Tree;
         }
+        let expr = property.expr();
+        let need = expr.map_or(Need::Nothing, |e| e.need(Wanted::Text));
+        property.name.need().max(need)
+    }
+
+    fn expression(&self, number: usize) -> Option<(&Expr, Wanted)> {
+        let property = &*self.0;
+        let exprs = [property.name.expr(), property.expr()];
+        let expr = exprs.into_iter().flatten().nth(number)?;
+        Some((expr, Wanted::Text))
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
@@ -334,6 +342,13 @@ impl Mediate for PropertyDef {
 }
 
 impl Property {
+    fn expr(&self) -> Option<&Expr> {
+        match &self.source {
+            Some(Source::Expr(expr)) => Some(expr),
+            _ => None,
+        }
+    }
+
     fn value(&self, cx: &Context<'_>, message: &Message) -> Result<Option<Value>, Fault> {
         let value = match &self.source {
             None => return Ok(None),

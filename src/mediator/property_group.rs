@@ -1,6 +1,6 @@
 //! `<propertyGroup>`: several properties, one after the other (spec 01 §1.7).
 
-use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
+use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec};
 use crate::diag::codes;
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
@@ -55,8 +55,12 @@ impl Definition for PropertyGroupDef {
 struct PropertyGroup(Vec<Box<dyn Mediate>>);
 
 impl Mediate for PropertyGroup {
-    fn needs_body(&self) -> bool {
-        self.0.iter().any(|p| p.needs_body())
+    fn need(&self) -> Need {
+        // A look answers one question; there may be several here.
+        match self.0.iter().any(|p| p.need() != Need::Nothing) {
+            true => Need::Tree,
+            false => Need::Nothing,
+        }
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

@@ -1,7 +1,7 @@
 //! `<rewrite>`: changes the address of a message, or a property, by rules (spec 03 §20).
 
 use super::condition::Condition;
-use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
+use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec};
 use crate::diag::codes;
 use crate::expr::Expr;
 use crate::message::{Fault, Message, To, form};
@@ -263,8 +263,8 @@ impl Definition for RewriteDef {
 }
 
 impl Mediate for RewriteDef {
-    fn needs_body(&self) -> bool {
-        true
+    fn need(&self) -> Need {
+        Need::Tree
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

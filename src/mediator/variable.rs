@@ -2,7 +2,7 @@
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
-use crate::expr::Expr;
+use crate::expr::{Expr, Need, Wanted};
 use crate::json;
 use crate::message::{Fault, Message, Value, ValueType};
 use crate::syntax::{Element, Reader};
@@ -147,8 +147,19 @@ impl Definition for VariableDef {
 }
 
 impl Mediate for VariableDef {
-    fn needs_body(&self) -> bool {
-        matches!(&self.0.action, Action::Expr(expr, _) if expr.needs_body())
+    fn need(&self) -> Need {
+        match &self.0.action {
+            Action::Expr(expr, Some(ValueType::String | ValueType::Om)) => expr.need(Wanted::Text),
+            Action::Expr(expr, _) if expr.needs_body() => Need::Tree,
+            _ => Need::Nothing,
+        }
+    }
+
+    fn expression(&self, number: usize) -> Option<(&Expr, Wanted)> {
+        match &self.0.action {
+            Action::Expr(expr, _) if number == 0 => Some((expr, Wanted::Text)),
+            _ => None,
+        }
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

@@ -86,6 +86,32 @@ impl Body {
         }
     }
 
+    /// The bytes that have come so far of a body that is not parsed, and whether they are all.
+    pub fn seen(&self) -> Option<(&[u8], bool)> {
+        match self {
+            Body::Stream(stream) => Some((stream.seen(), false)),
+            Body::Bytes(bytes) => Some((bytes, true)),
+            Body::Empty | Body::Built(_) => None,
+        }
+    }
+
+    /// Waits for more bytes of a stream without taking them out of it.
+    ///
+    /// # Errors
+    /// As [`Body::collect`]; the body is lost then.
+    pub async fn look(&mut self, limit: usize) -> Result<(), Fault> {
+        if let Body::Stream(stream) = self
+            && let Some(whole) = stream.look(limit).await.map_err(stream_fault)?
+        {
+            *self = if whole.is_empty() {
+                Body::Empty
+            } else {
+                Body::Bytes(whole)
+            };
+        }
+        Ok(())
+    }
+
     /// The same body once more. A stream cannot be in two places and is empty in the copy: collect
     /// it first.
     pub(super) fn copy(&self) -> Body {
@@ -165,6 +191,8 @@ pub struct Built {
     conversion: Option<Arc<json::Options>>,
     /// The JSON view, made once and dropped when somebody edits.
     tree: OnceLock<Result<Option<Arc<json::Value>>, String>>,
+    /// What JSON may hold to become XML.
+    json_limits: json::Limits,
 }
 
 /// What a body in parts keeps beside its tree.
@@ -205,6 +233,7 @@ impl Built {
             replaced: false,
             conversion: None,
             tree: OnceLock::new(),
+            json_limits: json::Limits::default(),
         }
     }
 
@@ -389,8 +418,19 @@ impl Built {
         Ok(built)
     }
 
+    /// Sets what JSON may hold to become XML.
+    pub(super) fn set_json_limits(&mut self, limits: json::Limits) {
+        self.json_limits = limits;
+    }
+
+    /// Gives a body that was made here the server's options and limits.
+    pub fn adopt(&mut self, limits: &BodyLimits) {
+        self.set_conversion(&limits.conversion);
+        self.set_json_limits(limits.json);
+    }
+
     /// Sets how JSON and XML are converted into each other.
-    pub fn set_conversion(&mut self, options: &Arc<json::Options>) {
+    pub(super) fn set_conversion(&mut self, options: &Arc<json::Options>) {
         if self.conversion.is_none() {
             self.conversion = Some(options.clone());
             self.tree = OnceLock::new();
@@ -572,7 +612,7 @@ impl Built {
                     self.conversion
                         .as_deref()
                         .unwrap_or(&json::Options::default()),
-                    &json::Limits::default(),
+                    &self.json_limits,
                 )
                 .map_err(|e| Fault::malformed(e.to_string()))?;
             }

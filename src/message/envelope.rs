@@ -102,10 +102,13 @@ impl Envelope {
         Ok(envelope)
     }
 
-    /// The `Header` element.
+    /// The `Header` element, which stands before the body.
     pub fn header(&self) -> Option<NodeId> {
+        let namespace = self.version.namespace();
         self.document
-            .child_element(self.root, self.version.namespace(), "Header")
+            .child_elements(self.root)
+            .take_while(|child| *child != self.body)
+            .find(|child| self.document.is_element(*child, namespace, "Header"))
     }
 
     /// The `Header` element, made when it is missing.

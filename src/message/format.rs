@@ -63,7 +63,54 @@ struct Writing {
     standalone: Option<String>,
 }
 
+/// What decides whether a body goes out as it came.
+#[derive(Clone, Copy)]
+struct Came<'a> {
+    kind: PayloadKind,
+    parts: Option<&'a Parts>,
+    charset: Charset,
+    /// Nobody edited it.
+    unchanged: bool,
+}
+
+impl Came<'_> {
+    fn of(built: &Built) -> Came<'_> {
+        Came {
+            kind: built.kind,
+            parts: built.parts(),
+            charset: built.charset(),
+            unchanged: built.unchanged().is_some(),
+        }
+    }
+}
+
 impl Message {
+    /// A body that was built, or looked at instead: only one part in UTF-8 is.
+    fn came(&self) -> Option<Came<'_>> {
+        match &self.body {
+            Body::Built(built) => Some(Came::of(built)),
+            Body::Stream(_) | Body::Bytes(_) => self.looked.map(|kind| Came {
+                kind,
+                parts: None,
+                charset: Charset::UTF_8,
+                unchanged: true,
+            }),
+            Body::Empty => None,
+        }
+    }
+
+    /// Whether a body that was looked at has to be built after all, as it is written in another
+    /// form than it came in, or not at all.
+    pub fn is_other_than_seen(&self) -> bool {
+        if self.is_built() || self.looked.is_none() {
+            return false;
+        }
+        let as_it_came = self
+            .came()
+            .is_none_or(|came| self.writing(came).is_ok_and(|writing| writing.verbatim));
+        !as_it_came || self.axis2.is_true("NO_ENTITY_BODY")
+    }
+
     /// The formatter for the message as it is now.
     pub fn formatter(&self) -> Formatter {
         let fallback = if self.rest {
@@ -112,7 +159,7 @@ impl Message {
             .unwrap_or("UTF-8")
     }
 
-    fn writing(&self, built: &Built) -> Result<Writing, Fault> {
+    fn writing(&self, came: Came<'_>) -> Result<Writing, Fault> {
         let formatter = self.formatter();
         let name = self.charset_name();
         let charset = Charset::named(name)
@@ -126,24 +173,24 @@ impl Message {
             .get("XML_DECLARATION_STANDALONE")
             .map(|v| v.text().into_owned())
             .filter(|v| matches!(v.as_str(), "yes" | "no"));
-        let same_form = fits(built, formatter, self.axis2.is_true("enableMTOM"))
+        let same_form = fits(came, formatter, self.axis2.is_true("enableMTOM"))
             // A body of a type without an own formatter goes on as it came, until somebody
             // converts it.
             || (self.message_type.is_none()
                 && matches!(
-                    built.kind,
+                    came.kind,
                     PayloadKind::Text
                         | PayloadKind::Binary
                         | PayloadKind::Form
                         | PayloadKind::MultipartForm
                 ));
-        let binary = matches!(built.kind, PayloadKind::Binary | PayloadKind::MultipartForm)
+        let binary = matches!(came.kind, PayloadKind::Binary | PayloadKind::MultipartForm)
             || formatter == Formatter::Related;
         Ok(Writing {
             formatter,
             verbatim: same_form
-                && built.unchanged().is_some()
-                && (binary || charset == built.charset())
+                && came.unchanged
+                && (binary || charset == came.charset)
                 && !(declaration.is_some()
                     && matches!(formatter, Formatter::Xml | Formatter::Soap)),
             charset,
@@ -162,7 +209,7 @@ impl Message {
         let writing = match &self.body {
             Body::Empty | Body::Stream(_) => return Ok(Bytes::new()),
             Body::Bytes(bytes) => return Ok(bytes.clone()),
-            Body::Built(built) => self.writing(built)?,
+            Body::Built(built) => self.writing(Came::of(built))?,
         };
         let xop = self.axis2.is_true("enableMTOM");
         let Body::Built(built) = &mut self.body else {
@@ -194,10 +241,13 @@ impl Message {
         if let Body::Built(built) = &mut self.body {
             built.set_conversion(&limits.conversion);
         }
-        let writing = match &self.body {
-            Body::Built(built) => self.writing(built)?,
-            _ => return Ok(()),
+        if self.content_type.is_none() && self.has_no_entity() {
+            return Ok(());
+        }
+        let Some(came) = self.came() else {
+            return Ok(());
         };
+        let writing = self.writing(came)?;
         if writing.verbatim
             && matches!(
                 writing.formatter,
@@ -210,11 +260,8 @@ impl Message {
         let action = self.action().map(std::borrow::Cow::into_owned);
         let version = self.version;
         let own = writing.formatter.content_type(version);
-        let Body::Built(built) = &mut self.body else {
-            return Ok(());
-        };
-        let text = match writing.formatter {
-            Formatter::Related => {
+        let text = match (writing.formatter, &mut self.body) {
+            (Formatter::Related, Body::Built(built)) => {
                 built.make_related(xop);
                 match built.parts() {
                     Some(Parts::Related(related)) => {
@@ -223,7 +270,7 @@ impl Message {
                     _ => return Ok(()),
                 }
             }
-            Formatter::MultipartForm => {
+            (Formatter::MultipartForm, Body::Built(built)) => {
                 built.make_form();
                 match built.parts() {
                     Some(Parts::Form(_, boundary)) => format!("{own}; boundary={boundary}"),
@@ -316,8 +363,8 @@ fn with_charset(text: &str, charset: &str) -> String {
 }
 
 /// Whether the bytes that came in are what this formatter would write.
-fn fits(built: &Built, formatter: Formatter, xop: bool) -> bool {
-    match (built.kind, formatter, built.parts()) {
+fn fits(came: Came<'_>, formatter: Formatter, xop: bool) -> bool {
+    match (came.kind, formatter, came.parts) {
         (PayloadKind::Soap, Formatter::Related, Some(Parts::Related(related))) => {
             related.came().is_some_and(|had| had || !xop)
         }
@@ -364,6 +411,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
                 );
             }
             if let Some((document, payload)) = payload(built)? {
+                writable(document, payload)?;
                 document.write(payload, &mut out);
             }
         }
@@ -442,6 +490,16 @@ fn write_soap(built: &mut Built, writing: &Writing, out: &mut Vec<u8>) -> Result
         let name = &writing.charset_name;
         out.extend_from_slice(format!("<?xml version='1.0' encoding='{name}'?>").as_bytes());
     }
+    writable(&envelope.document, envelope.root)?;
     envelope.document.write(envelope.root, out);
     Ok(())
+}
+
+/// Names and characters that came from JSON or properties may be none that XML has: then there is
+/// nothing to send.
+fn writable(document: &Document, n: NodeId) -> Result<(), Fault> {
+    match document.flaw(n) {
+        None => Ok(()),
+        Some(flaw) => Err(Fault::mediation(flaw.to_string())),
+    }
 }

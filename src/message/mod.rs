@@ -3,6 +3,7 @@
 //! All state of one message lives here; compiled mediators and endpoints hold none.
 
 pub mod addressing;
+mod answers;
 pub mod body;
 pub mod charset;
 pub mod coding;
@@ -20,6 +21,7 @@ pub mod props;
 pub mod stream;
 pub mod value;
 
+pub use answers::{Answer, Answers};
 pub use body::{Body, BodyLimits, Built, PayloadKind};
 pub use envelope::{Envelope, SoapVersion};
 pub use exchange::{ClientFormat, Exchange};
@@ -128,6 +130,11 @@ pub struct Message {
     pub last_endpoint: bool,
     /// Endpoint attempts made for this request.
     pub attempts: u32,
+    /// What its body is, when an expression read that from its bytes: everything but the body itself is then as if
+    /// it had been built.
+    pub looked: Option<PayloadKind>,
+    /// Answers of expressions that were read from the bytes of the body, for the step at hand.
+    pub answers: Answers,
     /// How many sequences are running inside each other.
     pub depth: u32,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
@@ -178,6 +185,8 @@ impl Message {
             fault_stack: Vec::new(),
             last_endpoint: false,
             attempts: 0,
+            looked: None,
+            answers: Answers::default(),
             depth: 0,
             addressing_read: false,
             forks: Vec::new(),
@@ -205,6 +214,7 @@ impl Message {
         self.action = Some(None);
         self.rest_postfix = None;
         self.addressing_read = false;
+        self.looked = None;
         match self
             .content_type
             .as_ref()
@@ -259,6 +269,8 @@ impl Message {
             last_endpoint: self.last_endpoint,
             attempts: self.attempts,
             depth: self.depth,
+            looked: self.looked,
+            answers: Answers::default(),
             addressing_read: self.addressing_read,
             forks: Vec::new(),
         })
@@ -358,14 +370,7 @@ impl Message {
             };
             match outcome {
                 Ok(built) => self.body = Body::Built(Box::new(built)),
-                Err(mut fault) => {
-                    self.body = Body::Built(Box::new(Built::empty(self.version)));
-                    // A back-end that sends too much is not the client's fault (spec 01 §15.1).
-                    if self.status.is_some() && fault.status == Some(413) {
-                        fault.status = Some(502);
-                    }
-                    return Err(fault);
-                }
+                Err(fault) => return Err(self.without_body(fault)),
             }
             self.read_addressing();
         }
@@ -375,12 +380,80 @@ impl Message {
         }
     }
 
+    /// Drops a body that cannot be read.
+    fn without_body(&mut self, mut fault: Fault) -> Fault {
+        self.body = Body::Built(Box::new(Built::empty(self.version)));
+        // A back-end that sends too much is not the client's fault (spec 01 §15.1).
+        if self.status.is_some() && fault.status == Some(413) {
+            fault.status = Some(502);
+        }
+        fault
+    }
+
+    /// How the bytes of the body would be parsed, when that is as XML in UTF-8 and they are at hand or on their way;
+    /// `true` when it is certain that they are in UTF-8.
+    pub fn xml_media(&self) -> Option<(Media, bool)> {
+        self.body.seen()?;
+        if let Some(value) = self.headers.get(http::header::CONTENT_ENCODING) {
+            let codings = coding::Codings::parse(header_text(value)).ok()?;
+            if !codings.is_identity() {
+                return None;
+            }
+        }
+        let content_type = self.content_type()?;
+        let utf8 = match media::parameter(content_type, "charset") {
+            Some(charset) if charset.eq_ignore_ascii_case("utf-8") => true,
+            Some(_) => return None,
+            None => false,
+        };
+        let media = Media::of(content_type);
+        let plain = media == Media::Other && self.rest;
+        (plain || matches!(media, Media::TextXml | Media::SoapXml | Media::Xml))
+            .then_some((media, utf8))
+    }
+
+    /// Waits for more bytes of a body that is looked at.
+    ///
+    /// # Errors
+    /// As [`Message::build`].
+    pub async fn look(&mut self, limits: &BodyLimits) -> Result<(), Fault> {
+        match self.body.look(limits.max_bytes).await {
+            Ok(()) => Ok(()),
+            Err(fault) => Err(self.without_body(fault)),
+        }
+    }
+
+    /// Takes from the kind of a body that was looked at what building it would have shown: `Some` is the version of a
+    /// SOAP envelope.
+    pub fn looks_like(&mut self, soap: Option<SoapVersion>, limits: &BodyLimits) {
+        let is_request = self.status.is_none();
+        if limits.negotiate && is_request && self.looked.is_none() {
+            self.negotiate();
+        }
+        if is_request {
+            self.client_soap = Some(soap.is_some());
+        }
+        match soap {
+            Some(version) => {
+                self.rest = false;
+                self.version = version;
+                self.looked = Some(PayloadKind::Soap);
+            }
+            None => {
+                if self.content_type().map(Media::of) == Some(Media::TextXml) {
+                    self.rest = true;
+                }
+                self.looked = Some(PayloadKind::Xml);
+            }
+        }
+    }
+
     fn parse(&mut self, limits: &BodyLimits) -> Result<Built, Fault> {
         let came = match std::mem::take(&mut self.body) {
             Body::Bytes(bytes) => bytes,
             _ => Bytes::new(),
         };
-        if limits.negotiate && self.status.is_none() {
+        if limits.negotiate && self.status.is_none() && self.looked.is_none() {
             self.negotiate();
         }
         let is_request = self.status.is_none();
@@ -430,6 +503,7 @@ impl Message {
         };
         let mut built = Built::parse(source, limits)?;
         built.set_conversion(&limits.conversion);
+        built.set_json_limits(limits.json);
         if !codings.is_identity() {
             built.set_coded(codings, came);
         }

@@ -368,7 +368,7 @@ impl Message {
         rules: &HeaderRules,
         limits: &BodyLimits,
     ) -> Result<(), Fault> {
-        if self.is_built() {
+        if self.is_built() || self.looked.is_some() {
             if !rules.content_type {
                 self.content_type = None;
             }
@@ -420,6 +420,9 @@ impl Message {
         limits: &BodyLimits,
         rules: &HeaderRules,
     ) -> Result<http::Response<BodyStream>, Fault> {
+        if self.is_other_than_seen() {
+            self.build(limits).await?;
+        }
         let is_fault = self.envelope().is_some_and(|e| e.fault().is_some());
         if self.client_form(exchange) == ClientFormat::Rest {
             if is_fault {
@@ -446,7 +449,7 @@ impl Message {
             // A length up front needs the bytes, not their meaning.
             self.body.collect(limits.max_bytes).await?;
         }
-        if self.is_built() {
+        if self.is_built() || self.looked.is_some() {
             self.settle_content_type(true, limits)?;
         }
         let length = self.headers.get(CONTENT_LENGTH).cloned();
@@ -679,6 +682,8 @@ pub fn fault_response(
     } else {
         &fault.message
     };
+    // The words may be those of the message, with characters that XML has not.
+    let reason = &reason.replace(|c| !crate::xml::is_xml_char(c), "\u{FFFD}");
     let (body, content_type) = match form {
         ClientFormat::Soap11 => (
             soap_fault(SoapVersion::V11, reason),

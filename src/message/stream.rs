@@ -143,6 +143,31 @@ pub struct BodyStream {
     hide_length: bool,
     started: bool,
     finished: bool,
+    /// Bytes that were looked at and have not been handed on.
+    front: Option<Box<Front>>,
+}
+
+enum Front {
+    /// The first frame, as it came.
+    One(Bytes),
+    /// Several, copied together.
+    Many(BytesMut),
+}
+
+impl Front {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Front::One(bytes) => bytes,
+            Front::Many(bytes) => bytes,
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Front::One(bytes) => bytes,
+            Front::Many(bytes) => bytes.freeze(),
+        }
+    }
 }
 
 /// Behind a mutex that is only ever used through `get_mut`: it makes the stream `Sync` at no
@@ -186,6 +211,7 @@ impl BodyStream {
             hide_length: false,
             started: false,
             finished,
+            front: None,
         }
     }
 
@@ -276,6 +302,65 @@ impl BodyStream {
         self.finished || self.left == 0
     }
 
+    /// The bytes that [`BodyStream::look`] has read and that are still to be handed on.
+    pub fn seen(&self) -> &[u8] {
+        self.front.as_ref().map_or(&[], |front| front.bytes())
+    }
+
+    /// Waits for more of the body and keeps it at the front, where [`BodyStream::seen`] shows it; whoever reads the
+    /// stream later still gets every byte. `Some` is the whole body, when it has ended; the stream is empty then.
+    /// [`StreamError::TooLarge`] beyond `limit` bytes.
+    pub async fn look(&mut self, limit: usize) -> Result<Option<Bytes>, StreamError> {
+        let more = loop {
+            match std::future::poll_fn(|cx| self.poll_behind(cx)).await {
+                None => break None,
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        break Some(data);
+                    }
+                }
+                Some(Err(error)) => {
+                    self.front = None;
+                    return Err(error);
+                }
+            }
+        };
+        let came = more.as_ref().map_or(0, Bytes::len);
+        let front = self.front.take().map(|front| *front);
+        let before = front.as_ref().map_or(0, |front| front.bytes().len());
+        if came > limit.saturating_sub(before) {
+            self.finish(false);
+            return Err(StreamError::TooLarge { limit });
+        }
+        let front = match (front, more) {
+            (None, None) => Front::One(Bytes::new()),
+            (None, Some(more)) => Front::One(more),
+            (Some(front), None) => front,
+            (Some(Front::One(first)), Some(more)) => {
+                let announced = usize::try_from(self.exact_len().unwrap_or(0)).unwrap_or(0);
+                let room = (first.len() + more.len()).max(announced.min(RESERVE_UP_FRONT));
+                let mut all = BytesMut::with_capacity(room);
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&more);
+                Front::Many(all)
+            }
+            (Some(Front::Many(mut all)), Some(more)) => {
+                all.extend_from_slice(&more);
+                Front::Many(all)
+            }
+        };
+        if self.finished {
+            return Ok(Some(front.into_bytes()));
+        }
+        if self.left != UNKNOWN {
+            self.left = self.left.saturating_add(came as u64);
+        }
+        self.front = Some(Box::new(front));
+        Ok(None)
+    }
+
     /// Reads the rest into memory: [`StreamError::TooLarge`] beyond `limit` bytes. A body of one
     /// frame is handed over without copying; trailers are dropped.
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, StreamError> {
@@ -345,6 +430,75 @@ impl BodyStream {
         Poll::Ready(Some(Err(error)))
     }
 
+    /// As `poll_frame`, for what comes behind the front.
+    fn poll_behind(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        self.started = true;
+        if self.finished {
+            return Poll::Ready(None);
+        }
+        let inner = &mut plain(&mut self.parts).inner;
+        let polled = match inner {
+            Inner::Empty => Poll::Ready(None),
+            Inner::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.finish(true);
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            Inner::Incoming(body) => match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    Poll::Ready(Some(Ok((frame, body.is_end_stream()))))
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    Poll::Ready(Some(Err(StreamError::from_hyper(error))))
+                }
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+            Inner::Replayed(body) => match body.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok((frame, body.finished)))),
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+            Inner::Boxed(body) => match body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    Poll::Ready(Some(Ok((frame, body.is_end_stream()))))
+                }
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+        };
+        match polled {
+            Poll::Ready(Some(Ok((frame, last)))) => {
+                self.waiting = false;
+                if let (true, Some(data)) = (self.left != UNKNOWN, frame.data_ref()) {
+                    self.left = self.left.saturating_sub(data.len() as u64);
+                }
+                // A reader that knows the length never asks for the frame after the last.
+                if last {
+                    self.finish(true);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => self.fail(error),
+            Poll::Ready(None) => {
+                self.finish(true);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if self.idle_ms == 0 || self.poll_idle(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let after = Duration::from_millis(self.idle_ms.into());
+                self.fail(StreamError::Idle { after })
+            }
+        }
+    }
+
     /// Checks the idle limit while the inner body is pending.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = Duration::from_millis(self.idle_ms.into());
@@ -382,68 +536,16 @@ impl Body for BodyStream {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = self.get_mut();
-        this.started = true;
-        if this.finished {
-            return Poll::Ready(None);
-        }
-        let inner = &mut plain(&mut this.parts).inner;
-        let polled = match inner {
-            Inner::Empty => Poll::Ready(None),
-            Inner::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.finish(true);
+        if let Some(front) = this.front.take() {
+            let bytes = front.into_bytes();
+            if this.left != UNKNOWN {
+                this.left = this.left.saturating_sub(bytes.len() as u64);
+            }
+            if !bytes.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            Inner::Incoming(body) => match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    Poll::Ready(Some(Ok((frame, body.is_end_stream()))))
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    Poll::Ready(Some(Err(StreamError::from_hyper(error))))
-                }
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            },
-            Inner::Replayed(body) => match body.poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok((frame, body.finished)))),
-                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            },
-            Inner::Boxed(body) => match body.as_mut().poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    Poll::Ready(Some(Ok((frame, body.is_end_stream()))))
-                }
-                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            },
-        };
-        match polled {
-            Poll::Ready(Some(Ok((frame, last)))) => {
-                this.waiting = false;
-                if let (true, Some(data)) = (this.left != UNKNOWN, frame.data_ref()) {
-                    this.left = this.left.saturating_sub(data.len() as u64);
-                }
-                // A reader that knows the length never asks for the frame after the last.
-                if last {
-                    this.finish(true);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => this.fail(error),
-            Poll::Ready(None) => {
-                this.finish(true);
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                if this.idle_ms == 0 || this.poll_idle(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                let after = Duration::from_millis(this.idle_ms.into());
-                this.fail(StreamError::Idle { after })
-            }
         }
+        this.poll_behind(cx)
     }
 
     fn is_end_stream(&self) -> bool {

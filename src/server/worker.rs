@@ -106,14 +106,15 @@ fn limits(settings: &Settings) -> BodyLimits {
         xml: xml::Limits {
             max_depth: limits.max_xml_depth,
             max_attributes: limits.max_xml_attributes,
+            max_name_bytes: limits.max_xml_name_bytes,
+            max_namespaces: limits.max_xml_namespaces,
             max_nodes: limits.max_xml_nodes,
             max_bytes,
-            ..xml::Limits::default()
         },
         json: json::Limits {
             max_depth: limits.max_json_depth,
             max_bytes,
-            ..json::Limits::default()
+            max_nodes: limits.max_json_nodes,
         },
         whole_json: settings.http.force_json_validation,
         conversion: Arc::new(json::Options::of(&settings.json).unwrap_or_else(|error| {

@@ -829,6 +829,18 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
         r.size(&["myelin.max_xml_attributes"], 1),
     );
     set(
+        &mut limits.max_xml_namespaces,
+        r.size(&["myelin.max_xml_namespaces"], 1),
+    );
+    set(
+        &mut limits.max_xml_name_bytes,
+        r.size(&["myelin.max_xml_name_bytes"], 1),
+    );
+    set(
+        &mut limits.max_json_nodes,
+        r.size(&["myelin.max_json_nodes"], 1),
+    );
+    set(
         &mut limits.max_multipart_parts,
         r.size(&["myelin.max_multipart_parts"], 1),
     );

@@ -573,10 +573,18 @@ pub struct LimitSettings {
     pub max_xml_depth: usize,
     /// Most attributes of one XML element. Default 1000. TOML `myelin.max_xml_attributes`.
     pub max_xml_attributes: usize,
+    /// Most namespace declarations of one XML element. Default 256.
+    /// TOML `myelin.max_xml_namespaces`.
+    pub max_xml_namespaces: usize,
+    /// Longest name of an XML element, attribute or instruction with its prefix, in bytes.
+    /// Default 4096. TOML `myelin.max_xml_name_bytes`.
+    pub max_xml_name_bytes: usize,
     /// Most nodes of one XML document. Default 10000000. TOML `myelin.max_xml_nodes`.
     pub max_xml_nodes: usize,
     /// Deepest nesting of JSON. Default 512. TOML `myelin.max_json_depth`.
     pub max_json_depth: usize,
+    /// Most values of one JSON text. Default 10000000. TOML `myelin.max_json_nodes`.
+    pub max_json_nodes: usize,
     /// Most parts of a multipart body. Default 1000. TOML `myelin.max_multipart_parts`.
     pub max_multipart_parts: usize,
     /// Largest header of one part of a multipart body, in bytes. Default 16384.
@@ -596,8 +604,11 @@ impl Default for LimitSettings {
             max_split_parts: 100_000,
             max_xml_depth: 512,
             max_xml_attributes: 1000,
+            max_xml_namespaces: 256,
+            max_xml_name_bytes: 4096,
             max_xml_nodes: 10_000_000,
             max_json_depth: 512,
+            max_json_nodes: 10_000_000,
             max_multipart_parts: 1000,
             max_part_header_bytes: 16 * 1024,
         }

@@ -24,8 +24,8 @@ pub(super) fn resolve_reference(body: &[u8]) -> Option<char> {
     char::from_u32(code).filter(|&character| is_xml_char(character))
 }
 
-/// The production `Char` of XML 1.0.
-fn is_xml_char(character: char) -> bool {
+/// The production `Char` of XML 1.0: what text may hold, even as a reference.
+pub fn is_xml_char(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 

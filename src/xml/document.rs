@@ -184,6 +184,8 @@ pub struct Document {
     pub(super) modified: bool,
     /// Ids are in document order within every tree.
     pub(super) ordered: bool,
+    /// Detached trees, the document itself not counted.
+    pub(super) loose: usize,
     /// Document order of ids, made on demand when they are not ordered themselves.
     pub(super) order: OnceLock<Box<[u32]>>,
 }
@@ -215,6 +217,7 @@ impl Document {
             declaration: None,
             modified: false,
             ordered: true,
+            loose: 0,
             order: OnceLock::new(),
         }
     }
@@ -232,6 +235,21 @@ impl Document {
     /// Takes the tree as it is now for its first state: what was built so far is no edit.
     pub fn settle(&mut self) {
         self.modified = false;
+    }
+
+    /// Bytes of memory the document holds, its source included. Room for nodes that was reserved and not used is not
+    /// counted, as the system does not provide it before it is touched.
+    pub fn memory(&self) -> usize {
+        let owned: usize = self.owned.iter().map(|text| text.len()).sum();
+        size_of::<Document>()
+            + self.nodes.len() * size_of::<Node>()
+            + self.attrs.capacity() * size_of::<Attr>()
+            + self.names.memory()
+            + self.side.capacity()
+            + self.owned.capacity() * size_of::<Box<str>>()
+            + owned
+            + self.order.get().map_or(0, |order| order.len() * 4)
+            + self.source.as_ref().map_or(0, Bytes::len)
     }
 
     /// The XML declaration, when the parsed document had one.
@@ -328,6 +346,44 @@ impl Document {
             node = self.node(at)?;
         }
         None
+    }
+
+    /// The elements with a name below `n`, in document order; `name` is a [`Document::name_id`]. While the nodes lie in
+    /// document order and nothing was removed, this only reads the node table from front to back.
+    pub fn elements_named(&self, n: NodeId, name: u32) -> Named<'_> {
+        let start = n.0.saturating_add(1) as usize;
+        if self.ordered && self.loose == 0 {
+            let end = self.end_of(n);
+            Named::Table {
+                document: self,
+                name,
+                only: self.names.only_qualified(name),
+                at: start.min(end),
+                end,
+            }
+        } else {
+            Named::Walk {
+                document: self,
+                name,
+                top: n,
+                at: n,
+            }
+        }
+    }
+
+    /// Where the subtree of a node ends in a table in document order.
+    fn end_of(&self, n: NodeId) -> usize {
+        let mut at = n;
+        while let Some(node) = self.node(at) {
+            if node.next != NONE {
+                return node.next as usize;
+            }
+            match link(node.parent) {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+        self.nodes.len()
     }
 
     /// Prefix of an element as written; empty otherwise.
@@ -455,11 +511,26 @@ impl Document {
     /// XPath string-value: all text below an element or document, the text of any other node. Borrowed when it is
     /// one piece.
     pub fn string_value(&self, n: NodeId) -> Cow<'_, str> {
-        if self.node(n).is_some_and(Node::is_container) {
-            self.join_text(self.descendants(n))
+        self.string_value_and_cost(n).0
+    }
+
+    /// [`Document::string_value`], and how many nodes were looked at for it.
+    pub fn string_value_and_cost(&self, n: NodeId) -> (Cow<'_, str>, u64) {
+        // What nearly every element with text is like.
+        if let Some(node) = self.node(n)
+            && let Some(only) = self.nodes.get(node.first as usize)
+            && only.kind == NodeKind::Text
+            && only.next == NONE
+        {
+            return (Cow::Borrowed(self.value(only.value())), 2);
+        }
+        let mut cost = 1;
+        let text = if self.node(n).is_some_and(Node::is_container) {
+            self.join_text(self.descendants(n).inspect(|_| cost += 1))
         } else {
             Cow::Borrowed(self.text(n))
-        }
+        };
+        (text, cost)
     }
 
     /// The text and CDATA directly below an element, joined. Borrowed when it is one piece.
@@ -597,6 +668,89 @@ impl Document {
             }
             (Store::Source, None) => &[],
             _ => self.value(value).as_bytes(),
+        }
+    }
+}
+
+/// See [`Document::elements_named`].
+pub enum Named<'d> {
+    /// Over the node table.
+    Table {
+        /// The document.
+        document: &'d Document,
+        /// The name.
+        name: u32,
+        /// The one qualified name that stands for it, when it is known that there is only one.
+        only: Option<u32>,
+        /// The next node.
+        at: usize,
+        /// The first node that is not below.
+        end: usize,
+    },
+    /// From node to node.
+    Walk {
+        /// The document.
+        document: &'d Document,
+        /// The name.
+        name: u32,
+        /// The element whose descendants are looked at.
+        top: NodeId,
+        /// The last node that was looked at.
+        at: NodeId,
+    },
+}
+
+impl Iterator for Named<'_> {
+    /// An element, and how many nodes were looked at for it.
+    type Item = (NodeId, u64);
+
+    #[inline]
+    fn next(&mut self) -> Option<(NodeId, u64)> {
+        match self {
+            Named::Table {
+                document,
+                name,
+                only,
+                at,
+                end,
+            } => {
+                let from = *at;
+                let rest = document.nodes.get(from..*end)?;
+                let names = &document.names;
+                let found = match *only {
+                    Some(only) => rest
+                        .iter()
+                        .position(|node| node.name == only && node.kind == NodeKind::Element),
+                    None => rest.iter().position(|node| {
+                        node.kind == NodeKind::Element && names.qualified(node.name).1 == *name
+                    }),
+                };
+                match found {
+                    Some(skipped) => {
+                        *at = from + skipped + 1;
+                        Some((NodeId((from + skipped) as u32), skipped as u64 + 1))
+                    }
+                    None => {
+                        *at = *end;
+                        None
+                    }
+                }
+            }
+            Named::Walk {
+                document,
+                name,
+                top,
+                at,
+            } => {
+                let mut seen = 0;
+                loop {
+                    *at = document.following(*at, *top)?;
+                    seen += 1;
+                    if document.element_name_id(*at) == *name {
+                        return Some((*at, seen));
+                    }
+                }
+            }
         }
     }
 }

@@ -64,6 +64,7 @@ impl Document {
     pub(super) fn add(&mut self, node: Node) -> NodeId {
         match u32::try_from(self.nodes.len()) {
             Ok(index) if index != NONE => {
+                self.loose += usize::from(node.parent == NONE);
                 self.nodes.push(node);
                 NodeId(index)
             }
@@ -148,6 +149,7 @@ impl Document {
             Some(next) => {
                 let first = self.node(parent).map_or(NONE, |node| node.first);
                 let prev = self.node(next).map_or(NONE, |node| node.prev);
+                self.loose = self.loose.saturating_sub(1);
                 if let Some(node) = self.node_mut(child) {
                     node.parent = parent.0;
                     node.prev = prev;
@@ -173,6 +175,7 @@ impl Document {
 
     /// Links a detached node as last child, without any bookkeeping.
     pub(super) fn link_last(&mut self, parent: NodeId, child: NodeId) {
+        self.loose = self.loose.saturating_sub(1);
         let first = self.node(parent).map_or(NONE, |node| node.first);
         let last = self.node(NodeId(first)).map_or(child.0, |node| node.prev);
         if let Some(node) = self.node_mut(child) {
@@ -215,6 +218,7 @@ impl Document {
         {
             node.prev = prev;
         }
+        self.loose += 1;
         if let Some(node) = self.node_mut(n) {
             (node.parent, node.prev, node.next) = (NONE, NONE, NONE);
             node.flags |= Node::MOVED;

@@ -25,19 +25,25 @@ mod decode;
 mod document;
 mod edit;
 mod error;
+mod flaw;
 mod import;
 mod names;
 mod parse;
 mod peek;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod token;
+mod words;
 mod write;
 
+pub use chars::is_xml_char;
 pub use decode::decode;
-pub use document::{AttrRef, Declaration, Document, NodeId, NodeKind};
+pub use document::{AttrRef, Declaration, Document, Named, NodeId, NodeKind};
 pub use error::{Limits, Problem, XmlError};
-pub use peek::{Peek, RootName, root_name, soap_header_child_text};
+pub use flaw::Flaw;
+pub use peek::{RootName, root_name};
+pub use scan::{Opened, Scan, Scanner, Text, Unreadable, Visit};
 pub use write::{escape_attribute, escape_text};
 
 /// Namespace of the predefined prefix `xml`.

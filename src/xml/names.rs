@@ -3,6 +3,7 @@
 //! Three kinds of entries share one hash table: strings, expanded names (namespace, local) and qualified names
 //! (prefix, expanded name). The hash is keyed per process, so that a message cannot choose colliding names.
 
+use super::{XML_NAMESPACE, XMLNS_NAMESPACE};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
@@ -46,6 +47,12 @@ impl Names {
         }
     }
 
+    /// Bytes of memory held.
+    pub(super) fn memory(&self) -> usize {
+        let pairs = self.strings.capacity() + self.expanded.capacity() + self.qualified.capacity();
+        self.text.capacity() + pairs * 8 + self.slots.capacity() * 4
+    }
+
     /// The text of a string id; empty for an unknown one.
     pub(super) fn string(&self, id: u32) -> &str {
         let (start, end) = self.strings.get(id as usize).copied().unwrap_or_default();
@@ -65,6 +72,19 @@ impl Names {
             .get(id as usize)
             .copied()
             .unwrap_or((EMPTY, u32::MAX))
+    }
+
+    /// The qualified name of an expanded one, when there are few names and one of them has it.
+    pub(super) fn only_qualified(&self, expanded: u32) -> Option<u32> {
+        const FEW: usize = 256;
+        if self.qualified.len() > FEW {
+            return None;
+        }
+        let mut ids = (0u32..)
+            .zip(&self.qualified)
+            .filter(|(_, (_, of))| *of == expanded);
+        let (only, _) = ids.next()?;
+        ids.next().is_none().then_some(only)
     }
 
     pub(super) fn find_string(&self, string: &str) -> Option<u32> {
@@ -253,6 +273,21 @@ fn hash_pair(seed: u64, kind: u32, first: u32, second: u32) -> u64 {
         key ^ seed,
         SPREAD.rotate_left(kind) ^ seed.rotate_left(32) | 1,
     )
+}
+
+/// What Namespaces in XML 1.0 has against binding a prefix (empty for the default namespace) to a namespace.
+pub(super) fn forbidden_binding(prefix: &str, uri: &str) -> Option<&'static str> {
+    match prefix {
+        "xmlns" => return Some("the prefix `xmlns` must not be declared"),
+        "xml" if uri != XML_NAMESPACE => {
+            return Some("the prefix `xml` must not be bound to another namespace");
+        }
+        "" | "xml" => {}
+        _ if uri.is_empty() => return Some("a prefix must not be bound to the empty namespace"),
+        _ => {}
+    }
+    (uri == XMLNS_NAMESPACE || (uri == XML_NAMESPACE && prefix != "xml"))
+        .then_some("this namespace is reserved for the prefixes `xml` and `xmlns`")
 }
 
 const UNBOUND: u32 = u32::MAX;

@@ -1,12 +1,15 @@
 //! From text to tree: nesting, namespaces, duplicate attributes, limits.
 
+use super::XML_NAMESPACE;
 use super::chars::{Normalise, unescape};
 use super::document::{Attr, Declaration, Document, NONE, Node, NodeId, NodeKind, Store, Value};
 use super::edit::declaration;
 use super::error::{Fault, Limits, Problem, XmlError};
-use super::names::{EMPTY, Scope};
-use super::token::{RawAttr, RawDeclaration, RawName, Span, Token, Tokenizer, is_blank};
-use super::{XML_NAMESPACE, XMLNS_NAMESPACE};
+use super::names::{EMPTY, Scope, forbidden_binding};
+use super::token::{
+    ATTRIBUTE_NAMES, ELEMENT_NAMES, RawAttr, RawDeclaration, RawName, Span, Token, Tokenizer,
+    is_blank,
+};
 use bytes::Bytes;
 
 type Step<T> = Result<T, Box<Fault>>;
@@ -58,6 +61,7 @@ impl Document {
             Ok(root) => {
                 self.source_root = root;
                 self.source = Some(input);
+                self.loose += 1;
                 self.append_child(parent, NodeId(root));
                 if let Some(node) = self.node_mut(NodeId(root)) {
                     node.flags &= !Node::MOVED;
@@ -77,7 +81,7 @@ impl Document {
     /// Appends the nodes of a document. `top` is the node that gets the top-level nodes, or `NONE` to keep only the
     /// root element, detached. Returns the root element.
     fn read(&mut self, input: &[u8], limits: &Limits, top: u32) -> Step<u32> {
-        let mut tokens = Tokenizer::new(input, limits, true)?;
+        let mut tokens = Tokenizer::new(input, limits)?;
         let text = match std::str::from_utf8(input) {
             Ok(text) => text,
             Err(error) => {
@@ -100,7 +104,15 @@ impl Document {
             last_epoch: 0,
             epochs: [Epoch::default(); 8],
             open: Vec::with_capacity(16),
-            cache: vec![Cached::default(); if input.len() < 4096 { 64 } else { 512 }],
+            prefix: Bound {
+                span: Span::EMPTY,
+                epoch: u32::MAX,
+                id: EMPTY,
+                namespace: EMPTY,
+            },
+            elements: [Known::default(); ELEMENT_NAMES],
+            attributes: [Known::default(); ATTRIBUTE_NAMES],
+            cache: Vec::new(),
             stamps: Vec::new(),
             stamp: 0,
         };
@@ -156,6 +168,30 @@ struct Cached {
     name: u32,
 }
 
+/// What a prefix is bound to.
+struct Bound {
+    span: Span,
+    epoch: u32,
+    id: u32,
+    namespace: u32,
+}
+
+/// What a name with a number meant when it was last met.
+#[derive(Clone, Copy)]
+struct Known {
+    epoch: u32,
+    name: u32,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known {
+            epoch: u32::MAX,
+            name: 0,
+        }
+    }
+}
+
 /// The epoch that a declaration led to.
 #[derive(Clone, Copy, Default)]
 struct Epoch {
@@ -178,12 +214,20 @@ struct Builder<'a> {
     /// Epochs of recent declarations, so that siblings which declare the same share an epoch and with it the cache.
     epochs: [Epoch; 8],
     open: Vec<Open>,
+    /// The prefix that was met last.
+    prefix: Bound,
+    /// What the tokenizer's numbers for names meant last.
+    elements: [Known; ELEMENT_NAMES],
+    attributes: [Known; ATTRIBUTE_NAMES],
+    /// The same for names without a number; made for the first of them.
     cache: Vec<Cached>,
     /// For elements with many attributes: the last such element that had the expanded name.
     stamps: Vec<u32>,
     stamp: u32,
 }
 
+/// Names without a number that are remembered; a power of two.
+const LONG_NAMES: usize = 128;
 /// Up to this many attributes are compared pairwise, more are looked up.
 const FEW_ATTRIBUTES: usize = 16;
 
@@ -205,6 +249,10 @@ impl Builder<'_> {
             let name = self.open.last().map_or(nowhere, |open| open.name);
             let at = tokens.position();
             let irregular = tokens.irregular;
+            if !outside && let Some((name, text)) = tokens.leaf() {
+                self.text_element(name, text, at, tokens.position())?;
+                continue;
+            }
             match tokens.next(name)? {
                 Token::Start { name, empty } => {
                     if outside && root != NONE {
@@ -285,11 +333,7 @@ impl Builder<'_> {
     fn push(&mut self, mut node: Node, at: usize) -> Step<u32> {
         let nodes = &mut self.document.nodes;
         if nodes.len() >= self.max_index {
-            return Err(Fault::new(
-                at,
-                Problem::Limit,
-                "the document has too many nodes",
-            ));
+            return Err(too_many(at));
         }
         let index = nodes.len() as u32;
         if let Some(open) = self.open.last_mut() {
@@ -306,6 +350,49 @@ impl Builder<'_> {
         }
         nodes.push(node);
         Ok(index)
+    }
+
+    /// Adds an element with nothing but a plain text.
+    #[inline]
+    fn text_element(&mut self, raw: RawName, text: Span, at: usize, end: usize) -> Step<()> {
+        if self.open.len() > self.max_depth {
+            return Err(self.too_deep(at));
+        }
+        let name = self.resolve(raw, false)?;
+        let index = self.push(
+            Node {
+                name,
+                start: self.document.attrs.len() as u32,
+                from: at as u32,
+                to: end as u32,
+                flags: Node::CLEAN,
+                ..Node::new(NodeKind::Element)
+            },
+            at,
+        )?;
+        let nodes = &mut self.document.nodes;
+        let child = nodes.len() as u32;
+        if nodes.len() >= self.max_index {
+            return Err(too_many(text.start() as usize));
+        }
+        if let Some(element) = nodes.get_mut(index as usize) {
+            element.first = child;
+        }
+        nodes.push(Node {
+            store: Store::Source,
+            parent: index,
+            prev: child,
+            start: text.start(),
+            len: text.len(),
+            ..Node::new(NodeKind::Text)
+        });
+        Ok(())
+    }
+
+    #[cold]
+    fn too_deep(&self, at: usize) -> Box<Fault> {
+        let message = format!("elements are nested deeper than {}", self.max_depth);
+        Fault::new(at, Problem::Limit, message)
     }
 
     #[inline]
@@ -360,12 +447,11 @@ impl Builder<'_> {
         irregular: u32,
     ) -> Step<u32> {
         if self.open.len() > self.max_depth {
-            let message = format!("elements are nested deeper than {}", self.max_depth);
-            return Err(Fault::new(at, Problem::Limit, message));
+            return Err(self.too_deep(at));
         }
         let (mark, epoch) = (self.scope.mark(), self.epoch);
         let first_attr = self.document.attrs.len();
-        for attr in &tokens.attrs {
+        for attr in &tokens.room.attrs {
             let entry = match attr.name.declared_prefix(self.text.as_bytes()) {
                 Some(prefix) => self.declaration(attr, prefix, mark)?,
                 None => {
@@ -382,7 +468,7 @@ impl Builder<'_> {
             self.document.attrs.push(entry);
         }
         let name = self.resolve(raw, false)?;
-        if !tokens.attrs.is_empty() {
+        if !tokens.room.attrs.is_empty() {
             self.attribute_names(tokens, first_attr)?;
         }
         let (Ok(start), Ok(end)) = (
@@ -462,7 +548,6 @@ impl Builder<'_> {
     /// Binds a declared prefix, refusing what Namespaces in XML 1.0 forbids.
     fn declaration(&mut self, attr: &RawAttr, prefix: Span, mark: usize) -> Step<Attr> {
         let at = attr.name.span.start() as usize;
-        let wrong = |message: &'static str| Err(Fault::new(at, Problem::Namespace, message));
         let prefix = slice(self.text, prefix);
         let mut unescaped = String::new();
         let uri = if attr.plain {
@@ -475,19 +560,8 @@ impl Builder<'_> {
             );
             &unescaped
         };
-        match prefix {
-            "xmlns" => return wrong("the prefix `xmlns` must not be declared"),
-            "xml" if uri != XML_NAMESPACE => {
-                return wrong("the prefix `xml` must not be bound to another namespace");
-            }
-            "" | "xml" => {}
-            _ if uri.is_empty() => {
-                return wrong("a prefix must not be bound to the empty namespace");
-            }
-            _ => {}
-        }
-        if uri == XMLNS_NAMESPACE || (uri == XML_NAMESPACE && prefix != "xml") {
-            return wrong("this namespace is reserved for the prefixes `xml` and `xmlns`");
+        if let Some(message) = forbidden_binding(prefix, uri) {
+            return Err(Fault::new(at, Problem::Namespace, message));
         }
         let prefix_id = self.document.names.intern_string(prefix);
         let namespace = self.document.names.intern_string(uri);
@@ -524,9 +598,9 @@ impl Builder<'_> {
 
     /// Resolves the names of the attributes just added and refuses the same name twice.
     fn attribute_names(&mut self, tokens: &Tokenizer<'_>, first_attr: usize) -> Step<()> {
-        let many = tokens.attrs.len() > FEW_ATTRIBUTES;
+        let many = tokens.room.attrs.len() > FEW_ATTRIBUTES;
         self.stamp += u32::from(many);
-        for (index, raw) in tokens.attrs.iter().enumerate() {
+        for (index, raw) in tokens.room.attrs.iter().enumerate() {
             let index = first_attr + index;
             if self
                 .document
@@ -577,15 +651,46 @@ impl Builder<'_> {
     /// The qualified name a raw name means here.
     #[inline]
     fn resolve(&mut self, raw: RawName, attribute: bool) -> Step<u32> {
-        let bytes = self.text.as_bytes();
-        let name = raw.span.of(bytes);
-        let key = raw.span.len() << 1 | u32::from(attribute);
         // Attributes without prefix mean the same everywhere.
         let epoch = if attribute && raw.prefix_len == 0 {
             0
         } else {
             self.epoch
         };
+        let Some((slot, fresh)) = raw.slot() else {
+            return self.resolve_long(raw, attribute, epoch);
+        };
+        let known = if attribute {
+            self.attributes.get(slot)
+        } else {
+            self.elements.get(slot)
+        };
+        if let Some(known) = known
+            && known.epoch == epoch
+            && !fresh
+        {
+            return Ok(known.name);
+        }
+        let name = self.resolve_anew(raw, attribute)?;
+        let known = if attribute {
+            self.attributes.get_mut(slot)
+        } else {
+            self.elements.get_mut(slot)
+        };
+        if let Some(known) = known {
+            *known = Known { epoch, name };
+        }
+        Ok(name)
+    }
+
+    /// As [`Builder::resolve`], for a name without a number.
+    fn resolve_long(&mut self, raw: RawName, attribute: bool, epoch: u32) -> Step<u32> {
+        if self.cache.is_empty() {
+            self.cache = vec![Cached::default(); LONG_NAMES];
+        }
+        let bytes = self.text.as_bytes();
+        let name = raw.span.of(bytes);
+        let key = raw.span.len() << 1 | u32::from(attribute);
         let slot = quick_hash(bytes, raw.span, key) as usize & (self.cache.len() - 1);
         if let Some(cached) = self.cache.get(slot)
             && cached.key == key
@@ -617,12 +722,25 @@ impl Builder<'_> {
                 names.intern_string("xml"),
                 names.intern_string(XML_NAMESPACE),
             ),
+            _ if self.prefix.epoch == self.epoch
+                && slice(self.text, self.prefix.span) == prefix =>
+            {
+                (self.prefix.id, self.prefix.namespace)
+            }
             _ => {
                 let bound = names
                     .find_string(prefix)
                     .and_then(|id| Some((id, self.scope.resolve(id)?)));
                 match bound {
-                    Some(bound) => bound,
+                    Some((id, namespace)) => {
+                        self.prefix = Bound {
+                            span: raw.prefix(),
+                            epoch: self.epoch,
+                            id,
+                            namespace,
+                        };
+                        (id, namespace)
+                    }
                     None => {
                         let message = format!("the namespace prefix `{prefix}` is not declared");
                         return Err(Fault::new(
@@ -638,6 +756,11 @@ impl Builder<'_> {
         let expanded = names.intern_expanded(namespace, local);
         Ok(names.intern_qualified(prefix, expanded))
     }
+}
+
+#[cold]
+fn too_many(at: usize) -> Box<Fault> {
+    Fault::new(at, Problem::Limit, "the document has too many nodes")
 }
 
 /// A cheap hash for the name cache, where a collision only costs time: the first and the last eight bytes.

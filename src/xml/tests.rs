@@ -2,9 +2,10 @@
 
 mod bytes;
 mod editing;
+mod model;
 mod properties;
 
-use super::document::Node;
+use super::document::{NONE, Node};
 use super::*;
 use ::bytes::Bytes;
 use std::cmp::Ordering;
@@ -541,6 +542,23 @@ fn shape(document: &Document, top: NodeId) -> Vec<String> {
     shape
 }
 
+#[test]
+fn a_tree_is_at_most_four_times_its_source() {
+    let order = |n: usize| {
+        format!(
+            "<m0:order id=\"{n}\" currency=\"USD\"><m0:symbol>IBM</m0:symbol><m0:buyer>Customer {n}</m0:buyer>\
+             <m0:price>101.25</m0:price><m0:quantity>5</m0:quantity></m0:order>"
+        )
+    };
+    for orders in [60, 600, 6000] {
+        let orders: String = (0..orders).map(order).collect();
+        let text = format!("<m0:orders xmlns:m0='http://services.samples'>{orders}</m0:orders>");
+        let used = parse(&text).unwrap().memory();
+        assert!(used <= 4 * text.len(), "{used} for {}", text.len());
+        assert!(used > 2 * text.len(), "{used} for {}", text.len());
+    }
+}
+
 fn check_links(document: &Document) {
     for index in 0..document.nodes.len() as u32 {
         let n = NodeId(index);
@@ -559,6 +577,20 @@ fn check_links(document: &Document) {
                 document.kind(below) != NodeKind::Element
                     || document.node(below).unwrap().is(Node::CLEAN)
             }));
+        }
+    }
+    let roots = document.nodes.iter().filter(|node| node.parent == NONE);
+    assert_eq!(roots.count(), document.loose + 1);
+    for index in 0..document.nodes.len() as u32 {
+        let n = NodeId(index);
+        let names: std::collections::HashSet<u32> = document
+            .descendants(n)
+            .map(|below| document.element_name_id(below))
+            .collect();
+        for name in names.into_iter().filter(|&name| name != NONE) {
+            let all = document.descendants(n);
+            let wanted = all.filter(|&below| document.element_name_id(below) == name);
+            assert!(wanted.eq(document.elements_named(n, name).map(|(n, _)| n)));
         }
     }
     let all: Vec<_> = document.descendants(document.document_node()).collect();

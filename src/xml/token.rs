@@ -5,6 +5,7 @@
 
 use super::chars::{is_name, resolve_reference};
 use super::error::{Fault, Limits, Problem};
+use super::words::{Key, Names, same, text_before_markup};
 
 /// A range of the input. One word, because tokens are handed on through memory and reading a word that was written in
 /// two halves stalls the processor.
@@ -59,9 +60,25 @@ pub(super) struct RawName {
     pub(super) span: Span,
     /// Length of the prefix, 0 when there is none.
     pub(super) prefix_len: u32,
+    /// What stands for the name while nothing else does, see [`RawName::slot`].
+    slot: u32,
 }
 
+/// Names that may be remembered, of elements and of attributes.
+pub(super) const ELEMENT_NAMES: usize = 128;
+pub(super) const ATTRIBUTE_NAMES: usize = 32;
+/// In `RawName::slot`: the name has just taken the slot.
+const FRESH: u32 = 1 << 31;
+const NO_SLOT: u32 = u32::MAX;
+
 impl RawName {
+    /// A number below [`ELEMENT_NAMES`] or [`ATTRIBUTE_NAMES`], and whether it stood for another name up to now: all
+    /// names with a number are the same until it is fresh again. `None` for a name that is not remembered.
+    #[inline(always)]
+    pub(super) fn slot(self) -> Option<(usize, bool)> {
+        (self.slot != NO_SLOT).then_some(((self.slot & !FRESH) as usize, self.slot & FRESH != 0))
+    }
+
     #[inline]
     pub(super) fn prefix(self) -> Span {
         Span::of_words(self.span.start(), self.span.start() + self.prefix_len)
@@ -142,8 +159,6 @@ const NAME_START: u8 = 1;
 const NAME: u8 = 2;
 /// Ends the fast loop over an attribute value.
 const ATTRIBUTE_STOP: u8 = 4;
-/// Ends the fast loop over text.
-const TEXT_STOP: u8 = 8;
 
 #[allow(clippy::indexing_slicing)] // evaluated by the compiler, which would refuse a bad index
 const CLASSES: [u8; 256] = {
@@ -160,9 +175,6 @@ const CLASSES: [u8; 256] = {
         }
         if byte < 0x20 || matches!(byte, b'"' | b'\'' | b'<' | b'&' | 0xEF) {
             class |= ATTRIBUTE_STOP;
-        }
-        if byte == b'<' || byte == b'&' {
-            class |= TEXT_STOP;
         }
         classes[i] = class;
         i += 1;
@@ -184,8 +196,28 @@ pub(super) fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| is_space(byte))
 }
 
-/// How much of a short text is looked at byte by byte before the vectorised search is worth its start.
-const SHORT_TEXT: usize = 24;
+/// How much of a text is looked at word by word before the vectorised search is worth its start.
+const SHORT_TEXT: usize = 32;
+
+/// Memory that a tokenizer works with.
+pub(super) struct Room {
+    /// Attributes and declarations of the last start tag.
+    pub(super) attrs: Vec<RawAttr>,
+    elements: Names,
+    attributes: Names,
+}
+
+impl Room {
+    /// Room for a document of so many bytes: a small one has few names.
+    pub(super) fn new(bytes: usize) -> Room {
+        let part = if bytes < 4096 { 4 } else { 1 };
+        Room {
+            attrs: Vec::with_capacity(8),
+            elements: Names::new(ELEMENT_NAMES / part),
+            attributes: Names::new(ATTRIBUTE_NAMES / part),
+        }
+    }
+}
 
 pub(super) struct Tokenizer<'a> {
     bytes: &'a [u8],
@@ -195,17 +227,25 @@ pub(super) struct Tokenizer<'a> {
     max_attributes: usize,
     max_namespaces: usize,
     max_name_bytes: usize,
-    /// Attributes and declarations of the last start tag.
-    pub(super) attrs: Vec<RawAttr>,
+    pub(super) room: Room,
     /// How many things so far were not written the way the writer would write them. An element during which this
     /// does not change can be written by copying its bytes.
     pub(super) irregular: u32,
 }
 
 impl<'a> Tokenizer<'a> {
-    /// `complete`: the whole document is here, so that it can be searched once for rare characters, which spares
-    /// checking every text for them.
-    pub(super) fn new(bytes: &'a [u8], limits: &Limits, complete: bool) -> Step<Tokenizer<'a>> {
+    /// A tokenizer at the start of a document, which is searched once for rare characters, as that spares checking
+    /// every text for them.
+    pub(super) fn new(bytes: &'a [u8], limits: &Limits) -> Step<Tokenizer<'a>> {
+        Tokenizer::with_room(bytes, limits, is_unusual(bytes), Room::new(bytes.len()))
+    }
+
+    fn with_room(
+        bytes: &'a [u8],
+        limits: &Limits,
+        unusual: bool,
+        room: Room,
+    ) -> Step<Tokenizer<'a>> {
         if bytes.len() > limits.max_bytes || bytes.len() >= u32::MAX as usize {
             let message = format!(
                 "the document has more than {} bytes",
@@ -220,13 +260,29 @@ impl<'a> Tokenizer<'a> {
             } else {
                 0
             },
-            unusual: !complete || is_unusual(bytes),
+            unusual,
             max_attributes: limits.max_attributes,
             max_namespaces: limits.max_namespaces,
             max_name_bytes: limits.max_name_bytes,
-            attrs: Vec::with_capacity(8),
+            room,
             irregular: 0,
         })
+    }
+
+    /// A tokenizer that goes on at `at` with more of the same document, where nothing before `at` is looked at again.
+    /// `unusual` is what [`is_unusual`] said about the bytes from there on; `room` is that of the tokenizer before.
+    pub(super) fn resume(
+        bytes: &'a [u8],
+        at: usize,
+        limits: &Limits,
+        unusual: bool,
+        room: Room,
+    ) -> Step<Tokenizer<'a>> {
+        let mut tokenizer = Tokenizer::with_room(bytes, limits, unusual, room)?;
+        if at != 0 {
+            tokenizer.pos = at;
+        }
+        Ok(tokenizer)
     }
 
     /// Where the next token starts.
@@ -259,6 +315,39 @@ impl<'a> Tokenizer<'a> {
             },
             Some(_) => self.text(),
         }
+    }
+
+    /// The name and the text of a whole element, when that is what comes, in the plainest form there is: a name met
+    /// before, no attributes, a short text without references. `None` says nothing, and nothing has been read.
+    #[inline(always)]
+    pub(super) fn leaf(&mut self) -> Option<(RawName, Span)> {
+        let start = self.pos + 1;
+        if self.unusual || self.peek() != Some(b'<') {
+            return None;
+        }
+        let key = Key::read(self.bytes.get(start..)?)?;
+        let (slot, prefix_len) = self.room.elements.find(key)?;
+        let end = start + key.len();
+        if self.bytes.get(end) != Some(&b'>') {
+            return None;
+        }
+        let text = end + 1;
+        let len = text_before_markup(self.bytes.get(text..)?, SHORT_TEXT).ok()?;
+        let text_end = text + len;
+        let name_end = text_end + 2 + key.len();
+        let closed = self.bytes.get(text_end..text_end + 2) == Some(b"</")
+            && self.bytes.get(name_end) == Some(&b'>')
+            && key.is_at(self.bytes.get(text_end + 2..)?);
+        if len == 0 || !closed {
+            return None;
+        }
+        self.pos = name_end + 1;
+        let name = RawName {
+            span: Span::new(start, end),
+            prefix_len,
+            slot,
+        };
+        Some((name, Span::new(text, text_end)))
     }
 
     #[cold]
@@ -335,9 +424,49 @@ impl<'a> Tokenizer<'a> {
         let name = RawName {
             span: Span::new(start, self.pos),
             prefix_len,
+            slot: NO_SLOT,
         };
         if len > self.max_name_bytes || all >= 0x80 {
             self.check_name(name, what)?;
+        }
+        Ok(name)
+    }
+
+    /// A name that was probably met before.
+    #[inline(always)]
+    fn familiar_name(
+        &mut self,
+        names: fn(&mut Room) -> &mut Names,
+        what: &'static str,
+    ) -> Step<RawName> {
+        let Some(key) = Key::read(self.rest()) else {
+            return self.name(what);
+        };
+        match names(&mut self.room).find(key) {
+            Some((slot, prefix_len)) => {
+                let start = self.pos;
+                self.pos += key.len();
+                Ok(RawName {
+                    span: Span::new(start, self.pos),
+                    prefix_len,
+                    slot,
+                })
+            }
+            None => self.new_name(key, names, what),
+        }
+    }
+
+    #[inline(never)]
+    fn new_name(
+        &mut self,
+        key: Key,
+        names: fn(&mut Room) -> &mut Names,
+        what: &'static str,
+    ) -> Step<RawName> {
+        let mut name = self.name(what)?;
+        // Declarations are not resolved like other names, so that nobody would notice them taking a slot.
+        if name.span.len() as usize == key.len() && name.declared_prefix(self.bytes).is_none() {
+            name.slot = names(&mut self.room).keep(key, name.prefix_len) | FRESH;
         }
         Ok(name)
     }
@@ -376,8 +505,8 @@ impl<'a> Tokenizer<'a> {
     #[inline]
     fn start_tag(&mut self) -> Step<Token> {
         self.pos += 1;
-        let name = self.name("an element name")?;
-        self.attrs.clear();
+        let name = self.familiar_name(|room| &mut room.elements, "an element name")?;
+        self.room.attrs.clear();
         match self.peek() {
             Some(b'>') => {
                 self.pos += 1;
@@ -428,20 +557,20 @@ impl<'a> Tokenizer<'a> {
                     return Err(Fault::new(space_at, Problem::Limit, message));
                 }
             }
-            if self.attrs.len() >= self.max_attributes {
+            if self.room.attrs.len() >= self.max_attributes {
                 let message = format!(
                     "an element has more than {} attributes",
                     self.max_attributes
                 );
                 return Err(Fault::new(space_at, Problem::Limit, message));
             }
-            self.attrs.push(attr);
+            self.room.attrs.push(attr);
         }
     }
 
     #[inline]
     fn attribute(&mut self) -> Step<RawAttr> {
-        let name = self.name("an attribute name")?;
+        let name = self.familiar_name(|room| &mut room.attributes, "an attribute name")?;
         if self.peek() != Some(b'=') {
             self.irregular += 1;
             self.skip_space();
@@ -514,7 +643,8 @@ impl<'a> Tokenizer<'a> {
         let start = self.pos + 2;
         let after = start + open.len() as usize;
         if self.bytes.get(after) == Some(&b'>')
-            && self.bytes.get(start..after) == Some(open.of(self.bytes))
+            && let Some(name) = self.bytes.get(start..after)
+            && same(name, open.of(self.bytes))
         {
             self.pos = after + 1;
             return Ok(Token::End { name: open });
@@ -833,17 +963,18 @@ impl<'a> Tokenizer<'a> {
 /// How many bytes there are before the next `<` or `&`.
 #[inline]
 fn text_len(rest: &[u8]) -> usize {
-    let short = rest.get(..SHORT_TEXT).unwrap_or(rest);
-    if let Some(found) = short.iter().position(|&byte| class(byte) & TEXT_STOP != 0) {
-        return found;
+    match text_before_markup(rest, SHORT_TEXT) {
+        Ok(len) => len,
+        Err(at) => {
+            let long = rest.get(at..).unwrap_or_default();
+            at + memchr::memchr2(b'<', b'&', long).unwrap_or(long.len())
+        }
     }
-    let long = rest.get(short.len()..).unwrap_or_default();
-    short.len() + memchr::memchr2(b'<', b'&', long).unwrap_or(long.len())
 }
 
 /// Whether text may need a closer look: control characters, carriage returns, `]]>` or non-characters may occur.
 /// One branch-free pass, which costs far less than checking each text would.
-fn is_unusual(bytes: &[u8]) -> bool {
+pub(super) fn is_unusual(bytes: &[u8]) -> bool {
     let control = |byte: u8| (byte < 0x20) & (byte != b'\n') & (byte != b'\t');
     let pairs = bytes.iter().zip(bytes.iter().skip(1));
     let inside = pairs.fold(0u8, |found, (&byte, &next)| {

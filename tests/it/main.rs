@@ -12,6 +12,8 @@ mod cases;
 mod help;
 /// Bad input and hostile clients: everything is answered or closed, within bounds.
 mod limits;
+/// Recorded answers of the reference's engines.
+mod oracle;
 /// The real program: logs, exit codes, signals, the sample.
 mod process;
 /// Reloading under load.

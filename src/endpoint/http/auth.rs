@@ -18,7 +18,7 @@ pub enum Text {
     /// A literal.
     Literal(String),
     /// An expression.
-    Expr(Expr),
+    Expr(Box<Expr>),
 }
 
 impl fmt::Debug for Text {
@@ -45,7 +45,7 @@ impl Text {
         };
         let namespaces = reader.namespaces(element);
         match Expr::compile(inner, &namespaces) {
-            Ok(expr) => Some(Text::Expr(expr)),
+            Ok(expr) => Some(Text::Expr(Box::new(expr))),
             Err(e) => {
                 reader.expression_error(&place, inner, &e);
                 None

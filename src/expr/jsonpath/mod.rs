@@ -108,6 +108,12 @@ impl Found<'_> {
 impl JsonPath {
     /// Compiles a path (spec 05 §4.1): one trailing `.` is dropped, a missing `$` supplied.
     pub fn compile(text: &str) -> Result<Self, PathError> {
+        if let Some(offset) = text.find('\0') {
+            return Err(PathError {
+                offset,
+                message: "a path cannot hold NUL".to_owned(),
+            });
+        }
         let text = text.trim();
         let path = text
             .strip_suffix('.')

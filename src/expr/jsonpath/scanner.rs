@@ -139,8 +139,10 @@ impl<'t> Scanner<'t> {
         for _ in 0..4 {
             self.bump();
         }
-        u32::from_str_radix(self.since(start), 16)
-            .ok()
+        let digits = self.since(start);
+        let code = u32::from_str_radix(digits, 16).ok();
+        // No JSON text here can hold NUL.
+        code.filter(|code| *code != 0 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(char::from_u32)
             .ok_or_else(|| self.error("\\u needs four hexadecimal digits of one character"))
     }

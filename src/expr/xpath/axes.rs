@@ -67,9 +67,16 @@ impl<'a> View<'a> {
             }
             // Jaxen goes on after the owner of an attribute, without its children.
             Axis::Following => State::Following(self.after(Node::new(document, node.node))),
-            Axis::Preceding => State::Preceding {
+            Axis::Preceding if plain => State::Preceding {
                 at: node.node,
                 above: document.parent(node.node),
+                enter: false,
+            },
+            // Jaxen begins with the children of the owner of an attribute.
+            Axis::Preceding => State::Preceding {
+                at: node.node,
+                above: Some(node.node),
+                enter: true,
             },
             Axis::Attribute if plain => {
                 let count = document.attributes(node.node).count();
@@ -185,9 +192,11 @@ enum State<'a> {
     },
     Following(Option<NodeId>),
     /// Reverse document order from `at`, leaving out the ancestors; `above` is the next of them.
+    /// `enter` begins with what is below `at`.
     Preceding {
         at: NodeId,
         above: Option<NodeId>,
+        enter: bool,
     },
     /// Attributes or namespaces of the owner.
     Numbered {
@@ -234,9 +243,19 @@ impl<'a> Iterator for Walk<'a> {
                 };
                 found
             }
-            State::Preceding { at, above } => loop {
-                match document.prev_sibling(*at) {
-                    Some(before) if self.view.parent(Node::new(document, *at)).is_some() => {
+            State::Preceding { at, above, enter } => loop {
+                let before = if std::mem::take(enter) {
+                    let Some(last) = document.last_child(*at) else {
+                        *above = document.parent(*at);
+                        continue;
+                    };
+                    Some(last)
+                } else {
+                    let has_parent = self.view.parent(Node::new(document, *at)).is_some();
+                    document.prev_sibling(*at).filter(|_| has_parent)
+                };
+                match before {
+                    Some(before) => {
                         let mut deepest = before;
                         while let Some(last) = document.last_child(deepest) {
                             deepest = last;
@@ -244,7 +263,7 @@ impl<'a> Iterator for Walk<'a> {
                         *at = deepest;
                         break deepest;
                     }
-                    _ => {
+                    None => {
                         let parent = self.view.parent(Node::new(document, *at))?.node;
                         *at = parent;
                         if *above != Some(parent) {
@@ -373,7 +392,7 @@ impl<'p> Test<'p> {
         if node.attribute.is_some() {
             return match self {
                 Test::Any => true,
-                Test::NamespaceNode(None) => is_namespace(node),
+                Test::NamespaceNode(None) | Test::Unbound(_, Axis::Namespace) => is_namespace(node),
                 Test::NamespaceNode(Some(prefix)) => {
                     as_namespace(node).is_some_and(|(p, _)| p == prefix)
                 }

@@ -59,7 +59,8 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         context: Context<'a>,
     ) -> Result<bool> {
         match value {
-            Val::Null => Ok(false),
+            // Nothing equals null, but the path may still fail.
+            Val::Null => self.any(path, context, &mut |_, _| Ok(false)),
             Val::Bool(b) => {
                 let any = self.any(path, context, &mut |_, _| Ok(true))?;
                 Ok((any == b) == equal)
@@ -136,92 +137,115 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             return Ok(false);
         };
         let mut result = match (streamable(first), streamable(second)) {
-            (Some(path), None) => {
-                let right = self.eval(second, context)?;
-                let Some(bounds) = self.bounds(&right)? else {
-                    return Ok(false);
-                };
-                self.any(path, context, &mut |ev, node| {
-                    let number = convert::parse_number(&ev.node_text(Some(node))?);
-                    Ok(holds(*relation, Bounds::of(number), bounds))
-                })?
-            }
-            (None, Some(path)) => {
-                let left = self.eval(first, context)?;
-                let Some(bounds) = self.bounds(&left)? else {
-                    return Ok(false);
-                };
-                self.any(path, context, &mut |ev, node| {
-                    let number = convert::parse_number(&ev.node_text(Some(node))?);
-                    Ok(holds(*relation, bounds, Bounds::of(number)))
-                })?
-            }
+            (Some(path), None) => match self.eval(second, context)? {
+                Val::Bool(right) => {
+                    let left = self.any(path, context, &mut |_, _| Ok(true))?;
+                    Bounds::of_bool(right).holds(*relation, Bounds::of_bool(left))
+                }
+                right => {
+                    let bounds = self.bounds(&right)?;
+                    self.any(path, context, &mut |ev, node| {
+                        let left = ev.bounds_of_node(node)?;
+                        Ok(left.holds(*relation, bounds))
+                    })?
+                }
+            },
+            (None, Some(path)) => match self.eval(first, context)? {
+                Val::Bool(left) => {
+                    let right = self.any(path, context, &mut |_, _| Ok(true))?;
+                    Bounds::of_bool(left).holds(*relation, Bounds::of_bool(right))
+                }
+                left => {
+                    let bounds = self.bounds(&left)?;
+                    self.any(path, context, &mut |ev, node| {
+                        let right = ev.bounds_of_node(node)?;
+                        Ok(bounds.holds(*relation, right))
+                    })?
+                }
+            },
             _ => {
                 let left = self.eval(first, context)?;
                 let right = self.eval(second, context)?;
-                match (self.bounds(&left)?, self.bounds(&right)?) {
-                    (Some(left), Some(right)) => holds(*relation, left, right),
-                    _ => false,
-                }
+                self.relate(*relation, &left, &right)?
             }
         };
         for (relation, e) in rest {
             let right = self.eval(e, context)?;
-            let left = Bounds::of(f64::from(u8::from(result)));
-            result = self
-                .bounds(&right)?
-                .is_some_and(|right| holds(*relation, left, right));
+            result = self.relate(*relation, &Val::Bool(result), &right)?;
         }
         Ok(result)
     }
 
-    /// Smallest and largest number of a value; `None` when there is none.
-    fn bounds(&mut self, value: &Val<'p, 'a>) -> Result<Option<Bounds>> {
-        let Val::Nodes(set) = value else {
-            return Ok(Bounds::of_scalar(value));
-        };
-        let mut all: Option<Bounds> = None;
-        for node in &set.nodes {
-            let number = convert::parse_number(&self.node_text(Some(*node))?);
-            if !number.is_nan() {
-                let b = all.unwrap_or(Bounds::of(number));
-                all = Some(Bounds {
-                    min: b.min.min(number),
-                    max: b.max.max(number),
-                });
+    /// A node-set next to a boolean counts as a boolean, and Jaxen always has the boolean on the
+    /// left then.
+    fn relate(
+        &mut self,
+        relation: Relation,
+        left: &Val<'p, 'a>,
+        right: &Val<'p, 'a>,
+    ) -> Result<bool> {
+        let (left, right) = match (left, right) {
+            (Val::Bool(b), Val::Nodes(set)) | (Val::Nodes(set), Val::Bool(b)) => {
+                (Bounds::of_bool(*b), Bounds::of_bool(!set.nodes.is_empty()))
             }
+            _ => (self.bounds(left)?, self.bounds(right)?),
+        };
+        Ok(left.holds(relation, right))
+    }
+
+    /// Smallest and largest number of a value.
+    fn bounds(&mut self, value: &Val<'p, 'a>) -> Result<Bounds> {
+        let Val::Nodes(set) = value else {
+            return Ok(Bounds::of(convert::scalar_number(value)));
+        };
+        let mut all = Bounds(None);
+        for node in &set.nodes {
+            all = all.and(self.bounds_of_node(*node)?);
         }
         Ok(all)
     }
+
+    fn bounds_of_node(&mut self, node: Node<'a>) -> Result<Bounds> {
+        let text = self.node_text(Some(node))?;
+        Ok(Bounds::of(convert::parse_number(&text)))
+    }
 }
 
-/// For an existential `<` only the extremes of the two sides matter.
-#[derive(Clone, Copy)]
-struct Bounds {
-    min: f64,
-    max: f64,
-}
+/// Smallest and largest number of a side, as only the extremes matter for an existential `<`;
+/// nothing when no number is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds(Option<(f64, f64)>);
 
 impl Bounds {
-    fn of(number: f64) -> Bounds {
-        Bounds {
-            min: number,
-            max: number,
+    pub(super) fn of(number: f64) -> Bounds {
+        Bounds((!number.is_nan()).then_some((number, number)))
+    }
+
+    pub(super) fn of_bool(value: bool) -> Bounds {
+        Bounds::of(f64::from(u8::from(value)))
+    }
+
+    fn and(self, other: Bounds) -> Bounds {
+        Bounds(match (self.0, other.0) {
+            (Some((a, b)), Some((c, d))) => Some((
+                if c.total_cmp(&a).is_lt() { c } else { a },
+                if d.total_cmp(&b).is_gt() { d } else { b },
+            )),
+            (one, None) | (None, one) => one,
+        })
+    }
+
+    /// `>=` is that of Java's `Double.compareTo`, for which -0 is less than 0.
+    pub(super) fn holds(self, relation: Relation, other: Bounds) -> bool {
+        let (Some((min, max)), Some((other_min, other_max))) = (self.0, other.0) else {
+            return false;
+        };
+        match relation {
+            Relation::Less => min < other_max,
+            Relation::LessEqual => min <= other_max,
+            Relation::Greater => max > other_min,
+            Relation::GreaterEqual => max.total_cmp(&other_min).is_ge(),
         }
-    }
-
-    fn of_scalar(value: &Val<'_, '_>) -> Option<Bounds> {
-        let number = convert::scalar_number(value);
-        (!number.is_nan()).then(|| Bounds::of(number))
-    }
-}
-
-fn holds(relation: Relation, left: Bounds, right: Bounds) -> bool {
-    match relation {
-        Relation::Less => left.min < right.max,
-        Relation::LessEqual => left.min <= right.max,
-        Relation::Greater => left.max > right.min,
-        Relation::GreaterEqual => left.max >= right.min,
     }
 }
 

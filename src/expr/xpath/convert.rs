@@ -52,14 +52,44 @@ pub(super) fn as_position(value: &Val<'_, '_>) -> Option<i64> {
     }
 }
 
-/// `round()`: half goes up.
+/// `round()`: half goes up. Java rounds to a `long`, so that there is no negative zero and large
+/// numbers end at its limits.
 pub(super) fn round(number: f64) -> f64 {
-    let floor = number.floor();
-    if number - floor >= 0.5 {
-        floor + 1.0
-    } else {
-        floor
+    if number.is_nan() || number.is_infinite() {
+        return number;
     }
+    let floor = number.floor();
+    let whole = floor as i64;
+    if number - floor >= 0.5 {
+        whole.saturating_add(1) as f64
+    } else {
+        whole as f64
+    }
+}
+
+/// The characters `substring()` keeps, counted as Jaxen does: in wrapping 32-bit integers, so that
+/// an endless length after the first character keeps nothing. `length` is `None` when it is not
+/// given.
+pub(super) fn substring(text: &str, start: f64, length: Option<f64>) -> &str {
+    let count = i32::try_from(text.chars().count()).unwrap_or(i32::MAX);
+    if start.is_nan() {
+        return "";
+    }
+    let start = (round(start) as i32).wrapping_sub(1);
+    let end = match length {
+        None => count,
+        Some(length) if length.is_nan() || round(length) < 0.0 => return "",
+        Some(length) => start.wrapping_add(round(length) as i32),
+    };
+    let (start, end) = (start.max(0), end.min(count));
+    if start > count || end < start {
+        return "";
+    }
+    let byte = |index: i32| {
+        let at = text.char_indices().nth(usize::try_from(index).unwrap_or(0));
+        at.map_or(text.len(), |(at, _)| at)
+    };
+    text.get(byte(start)..byte(end)).unwrap_or_default()
 }
 
 /// Java `Double.valueOf`, NaN when it would fail: surrounding blanks, an exponent and a type
@@ -247,6 +277,13 @@ fn append_only(node: Node<'_>, expression: &str, scope: &dyn Scope, out: &mut St
         return append(Node::new(node.document, parent), true, scope, out);
     }
     append(node, as_xml, scope, out);
+}
+
+/// What a single element becomes for the text directly in it; `None` when it becomes XML.
+pub(super) fn element_text(own: &str) -> Option<String> {
+    let no_break_free = own.replace('\u{A0}', " ");
+    let trimmed = java_trim(&no_break_free);
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
 fn append(node: Node<'_>, as_xml: bool, scope: &dyn Scope, out: &mut String) {

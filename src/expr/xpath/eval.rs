@@ -4,6 +4,7 @@
 //! where an axis can have broken that.
 
 use super::axes::{self, Test, View};
+use super::peek::Found;
 use super::program::{Axis, Expr, Operator, Path, Predicate, Program, Start, Step, Variable};
 use super::{EvalError, Node, PropertyValue, Scope, convert};
 use crate::xml::Document;
@@ -77,6 +78,14 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// The context of the whole expression, whose `position()` is 0 in Jaxen.
+    fn top(node: Option<Node<'a>>) -> Context<'a> {
+        Context {
+            position: 0,
+            ..Context::of(node)
+        }
+    }
+
     fn of(node: Option<Node<'a>>) -> Context<'a> {
         Context {
             node,
@@ -96,6 +105,8 @@ pub(super) struct Evaluator<'p, 'a> {
     /// Per name slot: the document it was looked up in last, and the id there.
     names: Vec<Option<(&'a Document, Option<u32>)>>,
     budget: u64,
+    /// What a look into the body found.
+    found: &'p [Found],
 }
 
 impl<'p, 'a: 'p> Evaluator<'p, 'a> {
@@ -117,17 +128,41 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             view,
             names: Vec::new(),
             budget,
+            found: &[],
+        }
+    }
+
+    /// An evaluator of a program that asks for what was found in the body.
+    pub(super) fn after_look(
+        program: &'p Program,
+        scope: &'a dyn Scope,
+        budget: u64,
+        found: &'p [Found],
+    ) -> Evaluator<'p, 'a> {
+        Evaluator {
+            found,
+            ..Evaluator::new(program, scope, budget)
+        }
+    }
+
+    /// The answer of a probe. One that is not known yet is never asked for.
+    pub(super) fn found(&self, number: usize) -> Val<'p, 'a> {
+        match self.found.get(number) {
+            Some(Found::Bool(b)) => Val::Bool(*b),
+            Some(Found::Number(n)) => Val::Num(*n),
+            Some(Found::Text(text)) => Val::Str(Cow::Borrowed(text)),
+            Some(Found::Unknown) | None => Val::Null,
         }
     }
 
     pub(super) fn run(&mut self) -> Result<Val<'p, 'a>> {
         let program = self.program;
-        self.eval(&program.root, Context::of(self.view.envelope))
+        self.eval(&program.root, Context::top(self.view.envelope))
     }
 
     pub(super) fn run_boolean(&mut self) -> Result<bool> {
         let program = self.program;
-        self.eval_bool(&program.root, Context::of(self.view.envelope))
+        self.eval_bool(&program.root, Context::top(self.view.envelope))
     }
 
     pub(super) fn eval(&mut self, expr: &'p Expr, context: Context<'a>) -> Result<Val<'p, 'a>> {
@@ -217,10 +252,16 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         })
     }
 
-    /// String-value of a node; reading long text is work too.
+    /// String-value of a node; looking for its pieces and reading long text is work too.
     pub(super) fn node_text(&mut self, node: Option<Node<'a>>) -> Result<Cow<'a, str>> {
-        let text = node.map_or(Cow::Borrowed(""), axes::string_value);
-        self.spend(text.len() as u64 / 32)?;
+        let (text, cost) = match node {
+            None => return Ok(Cow::Borrowed("")),
+            Some(node) if node.attribute.is_none() => {
+                node.document.string_value_and_cost(node.node)
+            }
+            Some(node) => (axes::string_value(node), 0),
+        };
+        self.spend(cost + text.len() as u64 / 32)?;
         Ok(text)
     }
 
@@ -301,8 +342,17 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                 other => other,
             });
         }
+        Ok(Val::Nodes(self.all(path, context)?))
+    }
+
+    /// All nodes of a path.
+    fn all(&mut self, path: &'p Path, context: Context<'a>) -> Result<NodeSet<'a>> {
         let start = self.start(&path.start, context)?;
-        Ok(Val::Nodes(self.steps(start, &path.steps)?))
+        if path.overlap {
+            self.overlapping_steps(start, &path.steps)
+        } else {
+            self.steps(start, &path.steps)
+        }
     }
 
     fn start(&mut self, start: &'p Start, context: Context<'a>) -> Result<NodeSet<'a>> {
@@ -452,7 +502,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
     }
 
     /// Calls `visit` for the nodes of an axis that pass the node test.
-    fn candidates(
+    pub(super) fn candidates(
         &mut self,
         axis: Axis,
         test: Test<'p>,
@@ -488,10 +538,9 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             }
             Axis::Descendant if plain => {
                 if let Test::Element(id) = test {
-                    for n in document.descendants(from.node) {
-                        self.tick()?;
-                        if document.element_name_id(n) == id && visit(self, Node::new(document, n))?
-                        {
+                    for (n, looked_at) in document.elements_named(from.node, id) {
+                        self.spend(looked_at)?;
+                        if visit(self, Node::new(document, n))? {
                             return Ok(true);
                         }
                     }
@@ -549,7 +598,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         Ok(NodeSet { nodes, flat })
     }
 
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         mut list: Vec<Node<'a>>,
         predicate: &'p Predicate,
@@ -595,15 +644,15 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         context: Context<'a>,
         visit: Visit<'_, 'p, 'a>,
     ) -> Result<bool> {
-        let start = self.start(&path.start, context)?;
-        let Some((last, steps)) = path.steps.split_last() else {
-            for node in start.nodes {
+        let Some((last, steps)) = path.steps.split_last().filter(|_| !path.overlap) else {
+            for node in self.all(path, context)?.nodes {
                 if visit(self, node)? {
                     return Ok(true);
                 }
             }
             return Ok(false);
         };
+        let start = self.start(&path.start, context)?;
         let set = self.steps(start, steps)?;
         for node in set.nodes {
             if self.select(last, node, visit)? {
@@ -619,10 +668,10 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         path: &'p Path,
         context: Context<'a>,
     ) -> Result<Option<Node<'a>>> {
-        let start = self.start(&path.start, context)?;
-        let Some((last, steps)) = path.steps.split_last() else {
-            return Ok(start.nodes.first().copied());
+        let Some((last, steps)) = path.steps.split_last().filter(|_| !path.overlap) else {
+            return Ok(self.all(path, context)?.nodes.first().copied());
         };
+        let start = self.start(&path.start, context)?;
         let set = self.steps(start, steps)?;
         let first_found_is_first = !last.axis.is_reverse()
             && (set.nodes.len() == 1
@@ -651,7 +700,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         Ok(found)
     }
 
-    fn name_id(
+    pub(super) fn name_id(
         &mut self,
         slot: usize,
         namespace: &str,
@@ -674,7 +723,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
 
     /// Sorts into document order and drops duplicates; trees follow each other in the order they
     /// were met.
-    fn put_in_order(&mut self, nodes: &mut Vec<Node<'a>>) -> Result<()> {
+    pub(super) fn put_in_order(&mut self, nodes: &mut Vec<Node<'a>>) -> Result<()> {
         self.spend(nodes.len() as u64)?;
         let Some(first) = nodes.first().copied() else {
             return Ok(());

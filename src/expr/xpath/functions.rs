@@ -319,7 +319,6 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             Some(Expr::Path(path)) if !path.steps.is_empty() => self.first(path, context)?,
             Some(e) => match self.eval(e, context)? {
                 Val::Nodes(set) => set.nodes.first().copied(),
-                Val::Null => None,
                 _ => {
                     return Err(EvalError::new(
                         "the argument of name(), local-name() and namespace-uri() must be a \
@@ -387,23 +386,26 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                     .filter(|w| !w.is_empty());
                 return Ok(Val::text(words.collect::<Vec<_>>().join(" ")));
             }
-            Function::LowerCase => return Ok(Val::text(first.to_lowercase())),
-            Function::UpperCase => return Ok(Val::text(first.to_uppercase())),
+            // A second argument names a language, which changes nothing here.
+            Function::LowerCase => {
+                self.text_argument(args, 1, context)?;
+                return Ok(Val::text(first.to_lowercase()));
+            }
+            Function::UpperCase => {
+                self.text_argument(args, 1, context)?;
+                return Ok(Val::text(first.to_uppercase()));
+            }
             Function::Substring => {
                 let start = match args.get(1) {
-                    Some(e) => convert::round(self.eval_number(e, context)?),
+                    Some(e) => self.eval_number(e, context)?,
                     None => f64::NAN,
                 };
-                let end = match args.get(2) {
-                    Some(e) => start + convert::round(self.eval_number(e, context)?),
-                    None => f64::INFINITY,
+                let length = match args.get(2) {
+                    Some(e) => Some(self.eval_number(e, context)?),
+                    None => None,
                 };
-                let mut position = 0.0;
-                let part = first.chars().filter(|_| {
-                    position += 1.0;
-                    position >= start && position < end
-                });
-                return Ok(Val::text(part.collect::<String>()));
+                let part = convert::substring(&first, start, length);
+                return Ok(Val::text(part.to_owned()));
             }
             _ => {}
         }

@@ -24,7 +24,9 @@ mod encode;
 mod eval;
 mod functions;
 mod lexer;
+mod overlap;
 mod parser;
+mod peek;
 mod program;
 mod synapse;
 #[cfg(test)]
@@ -32,13 +34,16 @@ mod tests;
 
 use crate::xml::{Document, NodeId, NodeKind};
 use eval::{Evaluator, Val};
+use peek::Plans;
 use program::Program;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(in crate::expr) use convert::parse_number;
 pub use convert::{java_double, java_float};
 pub(in crate::expr) use encode::Charset;
+pub use peek::{Form, Kind, Known, Look, Need, Progress, Wanted};
 
 /// Longest expression text that is compiled.
 pub const MAX_TEXT: usize = 64 * 1024;
@@ -274,7 +279,12 @@ pub struct XPath {
     program: Program,
     warnings: Vec<XPathError>,
     needs_body: bool,
+    plans: Option<Box<Plans>>,
+    id: u64,
 }
+
+/// The next [`XPath::id`].
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl fmt::Debug for XPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -308,12 +318,20 @@ impl XPath {
     pub fn compile(text: &str, namespaces: &Namespaces) -> Result<XPath, XPathError> {
         let (program, warnings) = parser::parse(text, namespaces)?;
         let needs_body = program.root.needs_body(true);
+        let plans = needs_body.then(|| Box::new(Plans::new(&program, text)));
         Ok(XPath {
             text: text.into(),
             program,
             warnings,
             needs_body,
+            plans,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         })
+    }
+
+    /// Tells this expression from all others of the process.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// The source text.

@@ -619,7 +619,14 @@ fn any_below() -> Step {
 }
 
 fn path(start: Start, steps: Vec<Step>) -> Expr {
-    let mut path = Path { start, steps };
-    path.simplify();
+    let mut path = Path {
+        start,
+        steps,
+        overlap: false,
+    };
+    path.overlap = path.has_overlap();
+    if !path.overlap {
+        path.simplify();
+    }
     Expr::Path(Box::new(path))
 }

@@ -4,7 +4,7 @@
 use super::PropertyScope;
 use super::functions::Function;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Program {
     pub(super) root: Expr,
     /// Number of name tests; each has a slot for the id its name has in the document at hand.
@@ -12,7 +12,7 @@ pub(super) struct Program {
 }
 
 /// Chains hold any number of operands so that `1+1+1+…` costs no stack.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Expr {
     Literal(Box<str>),
     Number(f64),
@@ -51,7 +51,7 @@ impl Operator {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Variable {
     Body,
     Header,
@@ -63,22 +63,26 @@ pub(super) enum Variable {
     Entry(Box<str>, Box<str>),
     /// Kept for run time, where the reference fails.
     Unknown(Box<str>),
+    /// What a look into the body found, by number; only made by `peek`.
+    Probe(usize),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Path {
     pub(super) start: Start,
     pub(super) steps: Vec<Step>,
+    /// Positions are counted as Jaxen counts them, see `overlap`.
+    pub(super) overlap: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Start {
     Context,
     Root,
     Filter(Expr, Vec<Predicate>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) axis: Axis,
     pub(super) test: NodeTest,
@@ -153,7 +157,7 @@ pub(super) enum NodeTest {
     Unbound(Box<str>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Predicate {
     /// `[3]`
     Index(usize),
@@ -214,7 +218,7 @@ impl Expr {
     }
 
     /// Operands evaluated in the same context as the expression itself.
-    fn same_context(&self) -> Vec<&Expr> {
+    pub(super) fn same_context(&self) -> Vec<&Expr> {
         match self {
             Expr::Literal(_) | Expr::Number(_) | Expr::Variable(_) => Vec::new(),
             Expr::Call(_, list) | Expr::Union(list) | Expr::Or(list) | Expr::And(list) => {

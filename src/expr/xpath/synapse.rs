@@ -29,6 +29,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                 }
             }
             Variable::Unknown(message) => Err(EvalError::new(&**message)),
+            Variable::Probe(number) => Ok(self.found(*number)),
             Variable::Body | Variable::Header | Variable::Envelope => Ok(Val::Null),
         }
     }

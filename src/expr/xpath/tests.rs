@@ -708,6 +708,8 @@ fn compile_errors_point_at_the_place() {
         ("foo[", 4, 0),
         ("a b", 2, 1),
         ("'open", 0, 5),
+        ("//a/p:", 6, 0),
+        ("a | -1", 4, 1),
         ("a/", 2, 0),
         ("//", 2, 0),
         ("concat('a'", 10, 0),
@@ -839,6 +841,38 @@ fn early_exit_costs_little() {
         Evaluator::new(&indexed.program, &message, 50).run_boolean(),
         Ok(true)
     );
+}
+
+/// A document may be as deep as its limit allows; no axis and no value recurses.
+#[test]
+fn depth_needs_no_stack() {
+    const DEPTH: usize = 1_000_000;
+    let text = format!("{}x{}", "<a>".repeat(DEPTH), "</a>".repeat(DEPTH));
+    let limits = Limits {
+        max_depth: usize::MAX,
+        ..Limits::default()
+    };
+    let tree = Document::parse(text.into(), &limits).unwrap();
+    let message = Message::with_tree(tree, true);
+    const BUDGET: u64 = 6_000_000;
+    for (expression, want) in [
+        ("string()", "x"),
+        ("string(count(//a[not(a)]/ancestor::a))", "999999"),
+        ("string(count(//text()/preceding::node()))", "0"),
+        ("string(//a[. = 'x'] = 'x')", "true"),
+    ] {
+        let xpath = compile(expression);
+        let got = xpath.value(&message, BUDGET).unwrap();
+        let got = convert::string_value_of(got, expression, &message);
+        assert_eq!(got.as_deref(), Some(want), "{expression}");
+    }
+    // What looks at all that is below every element ends with the budget.
+    for expression in ["//a[. = 'y']", "sum(//a)", "//a/ancestor::a[1000000]"] {
+        assert!(
+            compile(expression).value(&message, BUDGET / 20).is_err(),
+            "{expression}"
+        );
+    }
 }
 
 #[test]

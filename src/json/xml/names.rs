@@ -51,8 +51,13 @@ pub(super) fn decode(name: &str, valid_nc_names: bool) -> Cow<'_, str> {
     let mut rest = key.as_ref();
     while let Some((before, after)) = rest.split_once(CODE) {
         out.push_str(before);
+        // Nothing can hold NUL, so that its code stays text.
         let code = after.split_once('_');
-        match code.and_then(|(code, tail)| Some((char::from_u32(code.parse().ok()?)?, tail))) {
+        let decoded = code.and_then(|(code, tail)| {
+            let character = char::from_u32(code.parse().ok()?)?;
+            (character != '\0').then_some((character, tail))
+        });
+        match decoded {
             Some((character, tail)) => {
                 out.push(character);
                 rest = tail;

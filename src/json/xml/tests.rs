@@ -268,6 +268,10 @@ fn settings_of_json_to_xml() {
         assert_eq!(json_with(&view, &encoded), format!("{{\"{key}\":1}}"));
     }
     assert_eq!(
+        json_with("<_JsonReader_0_/>", &encoded),
+        r#"{"_JsonReader_0_":null}"#
+    );
+    assert_eq!(
         json_with("<_JsonReader_x_JsonReader_99999999_a/>", &encoded),
         r#"{"_JsonReader_x_JsonReader_99999999_a":null}"#
     );

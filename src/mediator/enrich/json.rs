@@ -35,6 +35,13 @@ impl Enrich {
                 }
                 value
             }
+            Source::Custom(expr @ Expr::JsonFrom { .. }) => {
+                let text = expr.string(&cx.scope(message))?.unwrap_or_default();
+                if text.is_empty() {
+                    return Err(no_source(expr.text()));
+                }
+                json::parse_lenient(&text, &cx.services.limits.json).unwrap_or(Json::String(text))
+            }
             Source::Custom(expr) => match expr.object(&cx.scope(message))? {
                 Some(Value::Xml(_)) => return Ok(JsonSource::Xml),
                 Some(value) => as_json(&value),
@@ -258,7 +265,7 @@ fn replace(cx: &Context<'_>, message: &mut Message, root: Json) -> Result<(), Fa
             limits.max_bytes
         )));
     }
-    built.set_conversion(&limits.conversion);
+    built.adopt(limits);
     message.body = Body::Built(Box::new(built));
     Ok(())
 }

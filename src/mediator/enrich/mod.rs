@@ -6,7 +6,7 @@ mod json;
 mod tests;
 mod xml;
 
-use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
+use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec};
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::entries;
 use crate::expr::jsonpath::{JsonPath, Piece, dynamic_pieces};
@@ -451,8 +451,8 @@ impl Definition for EnrichDef {
 }
 
 impl Mediate for EnrichDef {
-    fn needs_body(&self) -> bool {
-        true
+    fn need(&self) -> Need {
+        Need::Tree
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

@@ -388,7 +388,7 @@ fn set_envelope(cx: &Context<'_>, message: &mut Message, items: Vec<Item>) -> Re
     let envelope = Envelope::parse(Bytes::from(text), &limits.xml).map_err(|_| expected())?;
     message.version = envelope.version;
     let mut built = Built::from_envelope(envelope);
-    built.set_conversion(&limits.conversion);
+    built.adopt(limits);
     message.body = Body::Built(Box::new(built));
     Ok(())
 }

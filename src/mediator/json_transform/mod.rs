@@ -3,7 +3,7 @@
 
 mod schema;
 
-use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec, content};
+use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec, content};
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, entries};
 use crate::json::{self, Options};
@@ -171,8 +171,8 @@ struct Transform {
 }
 
 impl Mediate for Transform {
-    fn needs_body(&self) -> bool {
-        true
+    fn need(&self) -> Need {
+        Need::Tree
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
@@ -235,7 +235,7 @@ fn replace(cx: &Context<'_>, message: &mut Message, value: json::Value) -> Resul
         return Err(Fault::mediation("the JSON body would be nested too deeply"));
     }
     let mut built = Built::from_json_value(value);
-    built.set_conversion(&cx.services.limits.conversion);
+    built.adopt(&cx.services.limits);
     message.body = Body::Built(Box::new(built));
     Ok(())
 }

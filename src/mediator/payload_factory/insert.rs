@@ -65,7 +65,7 @@ impl Argument {
                 text: Cow::Owned(expression.string(scope)?.unwrap_or_default()),
                 literal: *literal,
                 written: None,
-                json: matches!(expression, Expr::Json { .. }),
+                json: matches!(expression, Expr::Json { .. } | Expr::JsonFrom { .. }),
             },
         })
     }

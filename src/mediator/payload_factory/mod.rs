@@ -6,7 +6,7 @@ mod insert;
 #[cfg(test)]
 mod tests;
 
-use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec, content};
+use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec, content};
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, Expr, ExprError, Namespaces, entries};
 use crate::message::{Fault, Message, Value};
@@ -389,8 +389,8 @@ struct PayloadFactory {
 }
 
 impl Mediate for PayloadFactory {
-    fn needs_body(&self) -> bool {
-        true
+    fn need(&self) -> Need {
+        Need::Tree
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

@@ -64,7 +64,7 @@ impl JsonSchema {
                         names.join(",")
                     )
                 }
-                Kind::FalseSchema => match not_allowed(error) {
+                Kind::FalseSchema => match not_allowed(error, &value) {
                     Some(text) => text,
                     None => message(error),
                 },
@@ -79,14 +79,16 @@ impl JsonSchema {
 }
 
 /// A member that `additionalProperties: false` refuses.
-fn not_allowed(error: &ValidationError<'_>) -> Option<String> {
+fn not_allowed(error: &ValidationError<'_>, root: &Value) -> Option<String> {
     let rule = error.schema_path().to_string();
     if !rule.ends_with("/additionalProperties") {
         return None;
     }
-    let place = error.instance_path().to_string();
-    let name = place.rsplit('/').next()?;
-    let name = name.replace("~1", "/").replace("~0", "~");
+    let object = root
+        .pointer(&error.instance_path().to_string())?
+        .as_object()?;
+    let refused = &**error.instance();
+    let (name, _) = object.iter().find(|(_, value)| *value == refused)?;
     Some(format!(
         "object instance has properties which are not allowed by the schema: [\"{name}\"]"
     ))

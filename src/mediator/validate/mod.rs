@@ -373,6 +373,14 @@ impl Linked {
                 .map(jsonpath::Found::into_value)
                 .filter(|value| value.as_str() != Some(""))
                 .unwrap_or_else(empty),
+            Some(expr @ Expr::JsonFrom { .. }) => {
+                let text = expr.string(&cx.scope(message))?.unwrap_or_default();
+                match text.trim() {
+                    "" => empty(),
+                    text => crate::json::parse_lenient(text, &cx.services.limits.json)
+                        .map_err(|e| Fault::mediation(e.to_string()))?,
+                }
+            }
             Some(expr @ Expr::Synapse { .. }) => match expr.object(&cx.scope(message))? {
                 Some(Value::Json(value)) => (*value).clone(),
                 Some(value) => {

@@ -214,16 +214,16 @@ impl Drop for Counted {
 /// went away), the flow goes on in a task of its own. Such flows are counted in the [`Shutdown`] of
 /// the connection (or [`Shutdown::scope`]) they come from. A flow that was never polled has not
 /// begun and is dropped.
-pub async fn uncancelled<F>(flow: F) -> F::Output
+pub fn uncancelled<F>(flow: Pin<Box<F>>) -> Uncancelled<F>
 where
-    F: Future + Send + 'static,
+    F: Future + Send + ?Sized + 'static,
     F::Output: Send + 'static,
 {
-    Inline {
-        flow: Some(Box::pin(flow)),
+    Uncancelled {
+        flow: Some(flow),
+        begun: false,
         polling: false,
     }
-    .await
 }
 
 /// Room for a flow that runs beside the one that asks, see [`Beside::spawn`].
@@ -260,19 +260,21 @@ impl Beside {
     }
 }
 
-struct Inline<F>
+/// A flow that ends although nobody waits for it any more, see [`uncancelled`].
+pub struct Uncancelled<F>
 where
-    F: Future + Send + 'static,
+    F: Future + Send + ?Sized + 'static,
     F::Output: Send + 'static,
 {
     flow: Option<Pin<Box<F>>>,
+    begun: bool,
     /// Still set in `drop` when a poll panicked: such a flow must not go on.
     polling: bool,
 }
 
-impl<F> Future for Inline<F>
+impl<F> Future for Uncancelled<F>
 where
-    F: Future + Send + 'static,
+    F: Future + Send + ?Sized + 'static,
     F::Output: Send + 'static,
 {
     type Output = F::Output;
@@ -283,6 +285,7 @@ where
             // Polled again after its end, which no executor does.
             return Poll::Pending;
         };
+        this.begun = true;
         this.polling = true;
         let polled = flow.as_mut().poll(cx);
         this.polling = false;
@@ -293,13 +296,13 @@ where
     }
 }
 
-impl<F> Drop for Inline<F>
+impl<F> Drop for Uncancelled<F>
 where
-    F: Future + Send + 'static,
+    F: Future + Send + ?Sized + 'static,
     F::Output: Send + 'static,
 {
     fn drop(&mut self) {
-        if self.polling {
+        if self.polling || !self.begun {
             return;
         }
         let (Some(flow), Ok(runtime)) = (self.flow.take(), Handle::try_current()) else {

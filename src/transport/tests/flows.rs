@@ -45,7 +45,7 @@ impl Steps {
 async fn a_flow_runs_in_place() {
     let steps = Steps::new();
     steps.gate.add_permits(1);
-    assert_eq!(uncancelled(steps.clone().go()).await, 1);
+    assert_eq!(uncancelled(Box::pin(steps.clone().go())).await, 1);
     assert_eq!(steps.ended(), 1);
 }
 
@@ -55,7 +55,7 @@ async fn a_flow_survives_its_caller() {
     let shutdown = Shutdown::new();
     let flow = steps.clone().go();
     let scope = shutdown.clone();
-    let caller = tokio::spawn(async move { scope.scope(uncancelled(flow)).await });
+    let caller = tokio::spawn(async move { scope.scope(uncancelled(Box::pin(flow))).await });
     until("begun", || steps.begun() == 1).await;
     assert_eq!(shutdown.flows(), 0);
     caller.abort();
@@ -74,7 +74,7 @@ async fn a_flow_survives_its_caller() {
 #[tokio::test]
 async fn a_flow_without_a_scope_survives_too() {
     let steps = Steps::new();
-    let caller = tokio::spawn(uncancelled(steps.clone().go()));
+    let caller = tokio::spawn(uncancelled(Box::pin(steps.clone().go())));
     until("begun", || steps.begun() == 1).await;
     caller.abort();
     assert!(within(caller).await.expect_err("aborted").is_cancelled());
@@ -88,7 +88,7 @@ async fn a_client_that_leaves_does_not_stop_the_flow() {
     let flow = steps.clone();
     let listener = Listener::start(By(move |_, _| {
         let flow = flow.clone();
-        async move { answer(uncancelled(flow.go()).await.to_string()) }
+        async move { answer(uncancelled(Box::pin(flow.go())).await.to_string()) }
     }));
     // One leaves, one is cut by the stop.
     let leaving = raw(listener.addr, GET).await;
@@ -112,7 +112,7 @@ async fn detached_flows_are_bounded() {
     let callers: Vec<_> = (0..5)
         .map(|_| {
             let (scope, flow) = (shutdown.clone(), steps.clone().go());
-            tokio::spawn(async move { scope.scope(uncancelled(flow)).await })
+            tokio::spawn(async move { scope.scope(uncancelled(Box::pin(flow))).await })
         })
         .collect();
     until("begun", || steps.begun() == 5).await;
@@ -135,7 +135,7 @@ async fn a_flow_that_panics_is_over() {
             tokio::task::yield_now().await;
             panic!("as wanted by the test");
         };
-        scope.scope(uncancelled(flow)).await;
+        scope.scope(uncancelled(Box::pin(flow))).await;
     });
     assert!(within(caller).await.expect_err("panicked").is_panic());
     assert_eq!(shutdown.flows(), 0);
@@ -150,7 +150,7 @@ async fn a_flow_that_panics_is_over() {
             let _ = at_gate.acquire().await;
             panic!("as wanted by the test");
         };
-        scope.scope(uncancelled(flow)).await;
+        scope.scope(uncancelled(Box::pin(flow))).await;
     });
     until("begun", || begun.load(Ordering::SeqCst) == 1).await;
     caller.abort();

@@ -426,3 +426,65 @@ fn an_edited_payload_is_written_from_the_tree() {
         "<a xmlns:p=\"u\"><b x=\"1\"/><p:c>new</p:c></a>"
     );
 }
+
+#[test]
+fn flaws_are_found() {
+    let mut tree = document("<a b='1'><c>t</c></a>");
+    let top = root(&tree);
+    assert_eq!(tree.flaw(tree.document_node()), None);
+    type Make<'m> = &'m dyn Fn(&mut Document) -> NodeId;
+    let cases: [(Make<'_>, &str); 8] = [
+        (
+            &|t| t.create_text("a\u{8}"),
+            "the character U+0008 cannot be written as XML",
+        ),
+        (
+            &|t| t.create_cdata("\u{FFFF}"),
+            "the character U+FFFF cannot be written as XML",
+        ),
+        (
+            &|t| t.create_comment("\u{1}"),
+            "the character U+0001 cannot be written as XML",
+        ),
+        (
+            &|t| t.create_element("", "", "x y"),
+            "`x y` cannot be written as XML: it is no XML name",
+        ),
+        (
+            &|t| t.create_element("", "", "x><y"),
+            "`x><y` cannot be written as XML: it is no XML name",
+        ),
+        (
+            &|t| t.create_element("", "", ""),
+            "`` cannot be written as XML: it is no XML name",
+        ),
+        (
+            &|t| t.create_pi("1p", "d"),
+            "`1p` cannot be written as XML: it is no XML name",
+        ),
+        (
+            &|t| {
+                let n = t.create_element("", "", "e");
+                t.set_attribute(n, "", "", "f", "\u{B}");
+                n
+            },
+            "the character U+000B cannot be written as XML",
+        ),
+    ];
+    for (make, expected) in cases {
+        let n = make(&mut tree);
+        let c = find(&tree, "c");
+        tree.append_child(c, n);
+        assert_eq!(
+            tree.flaw(top).map(|f| f.to_string()).as_deref(),
+            Some(expected)
+        );
+        assert!(parse(&tree.to_xml(top)).is_err(), "{expected}");
+        tree.detach(n);
+        assert_eq!(tree.flaw(top), None);
+    }
+    let good = tree.create_element("", "", "p:q");
+    tree.append_child(top, good);
+    tree.set_attribute(good, "", "", "\u{540D}", "\t\u{FFFD}");
+    assert_eq!(tree.flaw(top), None);
+}

@@ -164,6 +164,15 @@ fn bytes(request: &Request, address: SocketAddr, folder: &Path) -> Result<Vec<u8
     Ok(out)
 }
 
+/// Where the part of a request starts that is sent later.
+fn held_from(bytes: &[u8], request: &Request) -> usize {
+    let head = bytes.windows(4).position(|end| end == b"\r\n\r\n");
+    match (request.hold, head) {
+        (Some(hold), Some(head)) => (head + 4 + hold).min(bytes.len()),
+        _ => bytes.len(),
+    }
+}
+
 /// Sends a request on a new connection.
 pub(crate) async fn send(
     request: &Request,
@@ -212,7 +221,13 @@ async fn send_on(
     let exchange = async {
         let write = async {
             // A server that answers early may stop reading; what it answers counts.
-            let _ = writing.write_all(&bytes).await;
+            let (now, later) = bytes.split_at(held_from(&bytes, request));
+            let _ = writing.write_all(now).await;
+            if !later.is_empty() {
+                let _ = writing.flush().await;
+                request.go_on.notified().await;
+                let _ = writing.write_all(later).await;
+            }
             let _ = writing.flush().await;
             if raw && request.half_close {
                 let _ = writing.shutdown().await;

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// A whole case.
 #[derive(Debug, Deserialize)]
@@ -281,6 +283,10 @@ impl Step {
         if step.background.is_some() && step.request.is_none() {
             return Err("`background` needs a request".to_owned());
         }
+        let held = step.request.as_ref().is_some_and(|r| r.hold.is_some());
+        if held && step.background.is_none() {
+            return Err("`hold` needs `background`: the rest is sent when it is joined".to_owned());
+        }
         if step.background.is_some() && (step.expect.is_some() || !step.save.is_empty()) {
             return Err("what a background request expects is said where it is joined".to_owned());
         }
@@ -326,6 +332,11 @@ pub(crate) struct Request {
     pub(crate) http10: bool,
     /// The client gives up after this time and closes its connection.
     pub(crate) give_up: Option<Time>,
+    /// So many bytes of the body go out at first, the rest when the request is joined.
+    pub(crate) hold: Option<usize>,
+    /// Told to send the rest.
+    #[serde(skip)]
+    pub(crate) go_on: Arc<Notify>,
 }
 
 fn yes() -> bool {

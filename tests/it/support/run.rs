@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Longest wait for a condition that a step awaits.
@@ -42,7 +43,7 @@ pub(crate) struct Run {
     pub(super) reports: Reports,
     pub(super) vars: Vars,
     pub(super) lines: Arc<Mutex<Vec<String>>>,
-    background: HashMap<String, JoinHandle<Answers>>,
+    background: HashMap<String, (JoinHandle<Answers>, Arc<Notify>)>,
     /// Files touched since the last reload, with the generation at that time.
     pub(super) touched: Vec<(PathBuf, u64)>,
     /// The generation at the start of this step and of the one before.
@@ -344,9 +345,13 @@ impl Run {
                 let request = step.request.or(step.internal).or(step.management);
                 requests.extend(request);
             }
+            let go_on = Arc::new(Notify::new());
+            for request in &mut requests {
+                request.go_on = go_on.clone();
+            }
             let task = tokio::spawn(send_many(requests, address, self.folder.clone()));
             if let Some(id) = &step.background {
-                if self.background.insert(id.clone(), task).is_some() {
+                if self.background.insert(id.clone(), (task, go_on)).is_some() {
                     return Err(format!("background request {id:?} is already running"));
                 }
             } else {
@@ -356,10 +361,11 @@ impl Run {
             }
         }
         if let Some(id) = &step.join {
-            let task = self
+            let (task, go_on) = self
                 .background
                 .remove(id)
                 .ok_or_else(|| format!("there is no background request {id:?}"))?;
+            go_on.notify_one();
             self.last = task
                 .await
                 .map_err(|e| format!("the client has panicked: {e}"))??;

@@ -1,0 +1,88 @@
+//! What a tree may hold that XML text cannot.
+
+use super::chars::{is_name, is_xml_char};
+use super::document::{Document, Node, NodeId, NodeKind};
+
+/// Why a tree has no XML text that anybody could read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// An element, attribute or instruction whose name is no XML name.
+    #[error("`{0}` cannot be written as XML: it is no XML name")]
+    Name(String),
+    /// Text with a character that XML forbids even as a reference.
+    #[error("the character U+{:04X} cannot be written as XML", u32::from(*.0))]
+    Character(char),
+}
+
+impl Document {
+    /// Why the subtree of `n` cannot be written as well-formed XML. What was read from XML and not changed is not
+    /// looked at.
+    pub fn flaw(&self, n: NodeId) -> Option<Flaw> {
+        let mut at = n;
+        loop {
+            let known = self.node(at)?.is(Node::CLEAN);
+            if !known && let Some(flaw) = self.own_flaw(at) {
+                return Some(flaw);
+            }
+            if let Some(child) = self.first_child(at).filter(|_| !known) {
+                at = child;
+                continue;
+            }
+            while at != n && self.next_sibling(at).is_none() {
+                at = self.parent(at)?;
+            }
+            if at == n {
+                return None;
+            }
+            at = self.next_sibling(at)?;
+        }
+    }
+
+    fn own_flaw(&self, n: NodeId) -> Option<Flaw> {
+        match self.kind(n) {
+            NodeKind::Document => None,
+            NodeKind::Element => {
+                let attributes = || {
+                    self.attributes(n).find_map(|a| {
+                        let value = || forbidden(a.value).map(Flaw::Character);
+                        bad_name(a.prefix, a.local).or_else(value)
+                    })
+                };
+                let declarations = || {
+                    self.namespace_declarations(n).find_map(|(prefix, uri)| {
+                        bad_name(prefix, "a").or_else(|| forbidden(uri).map(Flaw::Character))
+                    })
+                };
+                bad_name(self.prefix(n), self.local_name(n))
+                    .or_else(|| forbidden(self.namespace(n)).map(Flaw::Character))
+                    .or_else(attributes)
+                    .or_else(declarations)
+            }
+            NodeKind::ProcessingInstruction => bad_name("", self.local_name(n))
+                .or_else(|| forbidden(self.text(n)).map(Flaw::Character)),
+            NodeKind::Text | NodeKind::CData | NodeKind::Comment => {
+                forbidden(self.text(n)).map(Flaw::Character)
+            }
+        }
+    }
+}
+
+/// Colons are left to whoever reads the text: without namespaces they are letters.
+fn bad_name(prefix: &str, local: &str) -> Option<Flaw> {
+    let good = |part: &str| part.split(':').all(|part| is_name(part.as_bytes()));
+    if good(local) && (prefix.is_empty() || good(prefix)) {
+        return None;
+    }
+    Some(Flaw::Name(match prefix {
+        "" => local.to_owned(),
+        prefix => format!("{prefix}:{local}"),
+    }))
+}
+
+fn forbidden(text: &str) -> Option<char> {
+    let suspicious = |byte: u8| byte < 0x20 || byte == 0xEF;
+    if !text.bytes().any(suspicious) {
+        return None;
+    }
+    text.chars().find(|&character| !is_xml_char(character))
+}
