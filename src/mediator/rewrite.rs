@@ -112,6 +112,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
 
 fn parse_rule(reader: &mut Reader, element: Element<'_, '_>) -> Rule {
     reader.known_attributes(element, &[]);
+    let before = reader.errors();
     let mut rule = Rule {
         condition: None,
         actions: Vec::new(),
@@ -138,7 +139,7 @@ fn parse_rule(reader: &mut Reader, element: Element<'_, '_>) -> Rule {
             _ => reader.unknown_element(child, "rewriterule", &["condition", "action"]),
         }
     }
-    if rule.actions.is_empty() {
+    if rule.actions.is_empty() && reader.errors() == before {
         let place = reader.place(element);
         reader.error(
             codes::MISSING_ELEMENT,
@@ -264,7 +265,19 @@ impl Definition for RewriteDef {
 
 impl Mediate for RewriteDef {
     fn need(&self) -> Need {
-        Need::Tree
+        // Addresses live beside the body: only what reads it needs it, although the reference
+        // builds the message here.
+        let reads = |rule: &Rule| {
+            rule.condition.as_ref().is_some_and(Condition::needs_body)
+                || rule
+                    .actions
+                    .iter()
+                    .any(|a| matches!(&a.source, Source::Expr(e) if e.needs_body()))
+        };
+        match self.0.rules.iter().any(reads) {
+            true => Need::Tree,
+            false => Need::Nothing,
+        }
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {

@@ -102,12 +102,13 @@ fn message(error: &ValidationError<'_>) -> String {
     let members = instance.as_object().map_or(0, serde_json::Map::len);
     match error.kind() {
         Kind::Type { kind } => {
-            let allowed: Vec<String> = match kind {
+            let mut allowed: Vec<String> = match kind {
                 TypeKind::Single(one) => vec![format!("\"{one}\"")],
                 TypeKind::Multiple(several) => {
                     several.iter().map(|one| format!("\"{one}\"")).collect()
                 }
             };
+            allowed.sort_unstable();
             format!(
                 "instance type ({}) does not match any allowed primitive type (allowed: [{}])",
                 type_of(instance),
