@@ -26,6 +26,7 @@ mod send;
 pub mod sequence;
 mod settle;
 #[cfg(test)]
+#[path = "tests/bench.rs"]
 mod testing;
 mod validate;
 mod variable;
