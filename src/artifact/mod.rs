@@ -2,6 +2,7 @@
 
 pub mod local_entry;
 pub mod proxy;
+pub mod resource;
 pub mod template;
 pub mod wsdl;
 

@@ -2,10 +2,11 @@
 
 use super::logging::{complain, print};
 use crate::artifact::Artifact;
-use crate::deploy::load::{file_problem, read_file};
-use crate::deploy::scan::{ScanLimits, SourceFile, scan};
+use crate::deploy::load::{file_problem, read_file, resources};
+use crate::deploy::scan::{ScanLimits, SourceFile, is_resource, scan};
 use crate::diag::{Diagnostic, to_json, to_text};
 use crate::endpoint::Stores;
+use crate::expr::LocalEntries;
 use crate::plan::link;
 use crate::settings::Settings;
 use std::path::PathBuf;
@@ -75,6 +76,7 @@ fn check(args: &CheckArgs) -> Result<Vec<Diagnostic>, (Vec<Diagnostic>, String)>
     let limits = ScanLimits::from(&settings.deploy);
     let mut files: Vec<Arc<SourceFile>> = Vec::new();
     let mut findings = Vec::new();
+    let mut entries = LocalEntries::new();
     for path in &args.paths {
         if path.is_dir() {
             let snapshot = scan(path, None, &limits)
@@ -82,7 +84,13 @@ fn check(args: &CheckArgs) -> Result<Vec<Diagnostic>, (Vec<Diagnostic>, String)>
             for (path, problem) in &snapshot.problems {
                 findings.push(file_problem(path, problem));
             }
-            files.extend(snapshot.files.into_values());
+            entries.extend(resources(&snapshot));
+            let artifacts = snapshot.files.into_iter();
+            files.extend(
+                artifacts
+                    .filter(|(path, _)| !is_resource(path))
+                    .map(|(_, file)| file),
+            );
         } else {
             let text = std::fs::read(path)
                 .map_err(|e| (Vec::new(), format!("cannot read {}: {e}", path.display())))?;
@@ -102,7 +110,7 @@ fn check(args: &CheckArgs) -> Result<Vec<Diagnostic>, (Vec<Diagnostic>, String)>
         artifacts.extend(content.artifacts);
     }
     if !args.syntax_only {
-        findings.extend(link(&artifacts, &Stores::default(), &settings).diagnostics);
+        findings.extend(link(&artifacts, entries, &Stores::default(), &settings).diagnostics);
     }
     findings.sort_by_cached_key(|d| {
         d.place

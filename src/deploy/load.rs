@@ -1,11 +1,12 @@
 //! Loading: files are read, artifacts parsed, the last good version of a broken one kept, all of
 //! them linked, and the plan swapped in.
 
-use super::scan::{ScanLimits, Snapshot, SourceFile, scan};
-use crate::artifact::{Artifact, Faulty, FileContent, parse_file};
+use super::scan::{REGISTRY, ScanLimits, Snapshot, SourceFile, is_resource, scan};
+use crate::artifact::{Artifact, Faulty, FileContent, parse_file, resource};
 use crate::diag::{Diagnostic, Place, Source, codes};
 use crate::endpoint::Stores;
 use crate::engine::Engine;
+use crate::expr::LocalEntries;
 use crate::plan::{Counts, Plan, link};
 use crate::settings::{Settings, Unsupported};
 use std::collections::BTreeMap;
@@ -102,7 +103,9 @@ impl Deployer {
             self.files.remove(path);
         }
         for path in changes.added.iter().chain(&changes.changed) {
-            if let Some(file) = snapshot.files.get(path) {
+            if let Some(file) = snapshot.files.get(path)
+                && !is_resource(path)
+            {
                 self.read(path, file, &mut report);
             }
         }
@@ -175,7 +178,12 @@ impl Deployer {
             .flat_map(|f| f.content.artifacts.iter().chain(&f.kept))
             .cloned()
             .collect();
-        let linked = link(&artifacts, &self.stores, &self.settings);
+        let linked = link(
+            &artifacts,
+            resources(&self.snapshot),
+            &self.stores,
+            &self.settings,
+        );
         for loaded in self.files.values() {
             for faulty in &loaded.content.faulty {
                 let kept = loaded.kept.iter().any(|a| stands_in(a, faulty));
@@ -227,6 +235,19 @@ fn take(loaded: &Loaded) -> Loaded {
         },
         kept: loaded.kept.clone(),
     }
+}
+
+/// The registry resources of a snapshot, by their names among the entries of a plan.
+pub fn resources(snapshot: &Snapshot) -> LocalEntries {
+    snapshot
+        .files
+        .iter()
+        .filter(|(path, _)| is_resource(path))
+        .filter_map(|(path, file)| {
+            let inside = path.strip_prefix(REGISTRY).ok()?;
+            Some((resource::key(inside)?, resource::value(&file.text)))
+        })
+        .collect()
 }
 
 /// Reads one file's text as artifacts.

@@ -205,6 +205,22 @@ pub fn is_artifact_name(name: &OsStr) -> bool {
             .is_some_and(|e| e.eq_ignore_ascii_case("xml"))
 }
 
+/// The folder of the deployment directory that holds registry resources (spec 04 §3.2).
+pub const REGISTRY: &str = "registry";
+
+/// Whether a file, by its path inside the deployment directory, is a registry resource: any file
+/// below [`REGISTRY`] that is not hidden.
+pub fn is_resource(relative: &Path) -> bool {
+    relative.starts_with(REGISTRY)
+        && relative.components().nth(1).is_some()
+        && !relative.components().any(|c| is_hidden(c.as_os_str()))
+}
+
+/// Whether a file is read at all: an artifact or a registry resource.
+pub fn is_read(relative: &Path) -> bool {
+    is_resource(relative) || relative.file_name().is_some_and(is_artifact_name)
+}
+
 /// Whether a folder of this name is passed over: hidden, or somebody's temporary or backup copy.
 pub fn is_ignored_folder(name: &OsStr) -> bool {
     let bytes = name.as_encoded_bytes();
@@ -463,7 +479,7 @@ impl Walk<'_> {
             let known_file = entry.file_type().is_ok_and(|t| t.is_file());
             let name = entry.file_name();
             // Most files need no look at their metadata.
-            if is_artifact_name(&name) || (!known_file && !is_ignored_folder(&name)) {
+            if is_read(&relative.join(&name)) || (!known_file && !is_ignored_folder(&name)) {
                 names.push(name);
             }
         }
@@ -476,11 +492,11 @@ impl Walk<'_> {
                         self.sub_folder(&path, depth + 1);
                     }
                 }
-                Ok(metadata) if is_artifact_name(&name) => {
+                Ok(metadata) if is_read(&path) => {
                     self.listing.files.insert(path, Stamp::of(&metadata));
                 }
                 Ok(_) => {}
-                Err(e) if is_artifact_name(&name) => self.without_metadata(&path, &e),
+                Err(e) if is_read(&path) => self.without_metadata(&path, &e),
                 // Gone, or a link to nowhere that is no artifact.
                 Err(_) => {}
             }

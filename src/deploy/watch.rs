@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
-use super::scan::{ScanLimits, Sweep, is_artifact_name, is_ignored_folder, sweep};
+use super::scan::{ScanLimits, Sweep, is_ignored_folder, is_read, sweep};
 
 /// How a directory is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,19 +191,19 @@ fn relevance(event: &Event, root: &Path) -> Relevance {
         let Ok(inside) = path.strip_prefix(root) else {
             return Relevance::None;
         };
-        let Some(last) = inside.file_name() else {
+        if inside.file_name().is_none() {
             return if name {
                 Relevance::Root
             } else {
                 Relevance::None
             };
-        };
+        }
         let in_ignored_folder = inside.parent().is_some_and(|folder| {
             folder
                 .components()
                 .any(|c| matches!(c, Component::Normal(n) if is_ignored_folder(n)))
         });
-        match (in_ignored_folder, is_artifact_name(last)) {
+        match (in_ignored_folder, is_read(inside)) {
             (true, _) => Relevance::None,
             (false, true) if content => Relevance::Certain,
             (false, true) => Relevance::Possible,

@@ -42,4 +42,5 @@ codes! {
     SEQUENCE_CYCLE = 105, "Sequences call each other in a circle.";
     UNREACHABLE = 106, "A mediator can never be reached.";
     UNDEFINED_TEMPLATE = 120, "A template that is referred to is not defined, or does not fit its parameters.";
+    UNDEFINED_ENTRY = 130, "A local entry or registry resource that is referred to does not exist.";
 }

@@ -1,5 +1,6 @@
 //! Expressions of artifacts: which language a text is in, and what it gives (spec 05 §1–§2).
 
+pub mod entries;
 mod json_eval;
 pub mod jsonpath;
 mod look;

@@ -1,8 +1,8 @@
 //! What a message shows to an expression (spec 05 §3.3–§3.4; spec 01 §1.3).
 
-use super::Expr;
 use super::synapse::{Parameter, Surroundings};
 use super::xpath::{self, PropertyScope, PropertyValue};
+use super::{Expr, entries};
 use crate::clock::Clock;
 use crate::json;
 use crate::message::media::Media;
@@ -205,7 +205,10 @@ impl xpath::Scope for Scope<'_> {
             PropertyScope::File => PropertyValue::String(Cow::Borrowed(
                 self.settings.file_properties.get(name).unwrap_or(""),
             )),
-            PropertyScope::Registry => text(""),
+            PropertyScope::Registry => match entries::find(self.entries, name) {
+                Some(value) => PropertyValue::String(value.text()),
+                None => text(""),
+            },
             PropertyScope::Variable => message
                 .variables
                 .get(name)

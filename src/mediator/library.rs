@@ -21,8 +21,8 @@ pub struct Library {
     pub template_names: HashMap<String, TemplateId>,
     /// Named endpoints.
     pub endpoints: Endpoints,
-    /// Local entries.
-    pub entries: LocalEntries,
+    /// Local entries and registry resources.
+    pub entries: Arc<LocalEntries>,
     /// The sequence `main`.
     pub main: Option<SequenceId>,
     /// The sequence `fault`.

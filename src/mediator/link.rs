@@ -3,8 +3,8 @@
 use super::{ListDef, OnError, Sequence, TemplateId};
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{Endpoint, EndpointDef, EndpointTemplate, Names, Stores};
-use crate::expr::{Dynamic, LocalEntries};
-use crate::message::{EndpointId, SequenceId};
+use crate::expr::{Dynamic, LocalEntries, entries};
+use crate::message::{EndpointId, SequenceId, Value};
 use crate::settings::Settings;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,8 +26,6 @@ pub struct Linker<'a> {
     pub sequence_names: &'a HashMap<String, SequenceId>,
     /// Ids of named endpoints.
     pub endpoint_names: &'a HashMap<String, EndpointId>,
-    /// Local entries.
-    pub entries: &'a LocalEntries,
     /// Runtime state that survives reloads.
     pub stores: &'a Stores,
     /// Settings.
@@ -36,6 +34,8 @@ pub struct Linker<'a> {
     pub templates: HashMap<String, Arc<EndpointTemplate>>,
     /// Ids of sequence templates.
     pub sequence_templates: HashMap<String, TemplateId>,
+    /// Local entries and registry resources.
+    pub entries: Arc<LocalEntries>,
     /// Findings.
     pub diagnostics: Vec<Diagnostic>,
     sequences: Vec<Option<Sequence>>,
@@ -51,7 +51,6 @@ impl<'a> Linker<'a> {
     pub fn new(
         sequence_names: &'a HashMap<String, SequenceId>,
         endpoint_names: &'a HashMap<String, EndpointId>,
-        entries: &'a LocalEntries,
         stores: &'a Stores,
         settings: &'a Settings,
     ) -> Linker<'a> {
@@ -60,11 +59,11 @@ impl<'a> Linker<'a> {
         Linker {
             sequence_names,
             endpoint_names,
-            entries,
             stores,
             settings,
             templates: HashMap::new(),
             sequence_templates: HashMap::new(),
+            entries: Arc::default(),
             template_depth: 0,
             diagnostics: Vec::new(),
             sequences,
@@ -231,6 +230,28 @@ impl<'a> Linker<'a> {
             );
         }
         id
+    }
+
+    /// The local entry or registry resource of a key; an error when there is none, which faults
+    /// when a message needs it.
+    pub fn entry(&mut self, key: &str, place: &Place) -> Option<&Value> {
+        if entries::find(&self.entries, key).is_none() {
+            let names = self.entries.keys().map(String::as_str);
+            let names = names.filter(|name| !entries::is_resource(name));
+            let hint = match nearest(key, names) {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None => "write a <localEntry> with this key, or put the file below registry/ of the deployment directory".to_owned(),
+            };
+            self.diagnostics.push(
+                Diagnostic::error(
+                    codes::UNDEFINED_ENTRY,
+                    place.clone(),
+                    format!("there is no local entry or registry resource \"{key}\""),
+                )
+                .help(hint),
+            );
+        }
+        entries::find(&self.entries, key)
     }
 
     fn sequence_hint(&self, name: &str) -> Option<String> {

@@ -10,14 +10,17 @@ mod callout;
 mod clone;
 mod condition;
 mod conditional_router;
+mod content;
 mod db;
 mod drop;
+mod enrich;
 mod filter;
 mod foreach;
 mod gather;
 mod header;
 mod in_out;
 mod iterate;
+mod json_transform;
 mod library;
 mod link;
 mod list;
@@ -26,10 +29,13 @@ mod loopback;
 mod makefault;
 mod outcome;
 mod payload;
+mod payload_factory;
 mod property;
+mod property_group;
 mod refused;
 mod respond;
 mod rest;
+mod rewrite;
 mod scatter_gather;
 mod script;
 mod send;
@@ -39,8 +45,12 @@ mod split;
 mod switch;
 mod target;
 mod template;
+#[cfg(test)]
+#[path = "tests/bench.rs"]
+mod testing;
 mod throttle;
 mod throw_error;
+mod validate;
 mod variable;
 
 pub use branch::Detached;
@@ -209,17 +219,22 @@ pub const TABLE: &[Spec] = &[
     db::LOOKUP,
     db::REPORT,
     drop::SPEC,
+    enrich::SPEC,
     filter::SPEC,
     foreach::SPEC,
     header::SPEC,
     in_out::IN,
     iterate::SPEC,
+    json_transform::SPEC,
     log::SPEC,
     loopback::SPEC,
     makefault::SPEC,
     in_out::OUT,
+    payload_factory::SPEC,
     property::SPEC,
+    property_group::SPEC,
     respond::SPEC,
+    rewrite::SPEC,
     scatter_gather::SPEC,
     script::SPEC,
     send::SPEC,
@@ -227,6 +242,7 @@ pub const TABLE: &[Spec] = &[
     switch::SPEC,
     throttle::SPEC,
     throw_error::SPEC,
+    validate::SPEC,
     variable::SPEC,
 ];
 
@@ -244,24 +260,28 @@ const REFUSED: &[(&str, &str)] = &[
         "class",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
-    ("datamapper", ""),
+    (
+        "datamapper",
+        "map the message with <payloadFactory> (template-type=\"freemarker\" for loops and conditions) or <enrich>, or call a service",
+    ),
     (
         "ejb",
         "Java classes cannot run here; call a service instead",
     ),
-    ("enrich", ""),
-    ("fastXSLT", ""),
-    ("jsontransform", ""),
-    ("payloadFactory", ""),
+    (
+        "fastXSLT",
+        "stylesheets do not run yet; make the new body with <payloadFactory> (template-type=\"freemarker\" for loops and conditions)",
+    ),
     (
         "pojoCommand",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
-    ("propertyGroup", "write the properties one by one"),
-    ("rewrite", ""),
     ("router", "it does not run on MI either; use <filter>"),
     ("rule", ""),
-    ("smooks", ""),
+    (
+        "smooks",
+        "the Smooks engine is written in Java; convert the message in a service in front of this one",
+    ),
     (
         "spring",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
@@ -271,9 +291,14 @@ const REFUSED: &[(&str, &str)] = &[
         "transaction",
         "transactions over databases and queues do not run here; let the database or a service do what belongs together",
     ),
-    ("validate", ""),
-    ("xquery", ""),
-    ("xslt", ""),
+    (
+        "xquery",
+        "queries do not run yet; read with XPath, and make the new body with <payloadFactory> or <enrich>",
+    ),
+    (
+        "xslt",
+        "stylesheets do not run yet; make the new body with <payloadFactory> (template-type=\"freemarker\" for loops and conditions)",
+    ),
 ];
 
 /// Reads one mediator element. With the setting `unsupported_mediators = "fault"` one that is not

@@ -24,7 +24,8 @@ pub(super) fn set_json(
 ) {
     let mut text = Vec::new();
     json::write(value, &mut text);
-    let built = Built::from_json(Bytes::from(text), conversion);
+    let mut built = Built::from_json(Bytes::from(text));
+    built.set_conversion(conversion);
     message.body = Body::Built(Box::new(built));
 }
 

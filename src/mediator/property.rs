@@ -217,6 +217,7 @@ pub fn import(reader: &mut Reader, element: Element<'_, '_>) -> Option<Document>
         .text()
         .get(element.range())
         .unwrap_or_default();
+    let text = &*without_empty_default(text);
     let mut inherited = String::new();
     for namespace in element.namespaces() {
         let declared = element
@@ -257,6 +258,23 @@ pub fn import(reader: &mut Reader, element: Element<'_, '_>) -> Option<Document>
             reader.error(codes::INVALID_VALUE, place, "the inline XML cannot be used");
             None
         }
+    }
+}
+
+/// Takes `xmlns=""` off the start tag: it leaves the namespace of the artifact, which the message
+/// does not have.
+fn without_empty_default(text: &str) -> std::borrow::Cow<'_, str> {
+    let tag = text.find('>').and_then(|end| text.get(..end));
+    let found = ["xmlns=\"\"", "xmlns=''"]
+        .iter()
+        .find_map(|word| Some((tag?.find(word)?, word.len())));
+    match found {
+        Some((at, length)) => {
+            let before = text.get(..at).unwrap_or_default().trim_end();
+            let after = text.get(at + length..).unwrap_or_default();
+            format!("{before}{after}").into()
+        }
+        None => text.into(),
     }
 }
 

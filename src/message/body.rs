@@ -251,19 +251,49 @@ impl Built {
         }
     }
 
+    /// A body that consists of JSON text made here.
+    pub fn from_json(raw: Bytes) -> Built {
+        Built::new(PayloadKind::Json, Some(raw))
+    }
+
+    /// A body that consists of JSON made here.
+    pub fn from_json_value(value: json::Value) -> Built {
+        let mut raw = Vec::new();
+        json::write(&value, &mut raw);
+        Built {
+            tree: OnceLock::from(Ok(Some(Arc::new(value)))),
+            ..Built::from_json(Bytes::from(raw))
+        }
+    }
+
+    /// The payload as JSON, for changing it; what is changed is put back as a new body.
+    ///
+    /// # Errors
+    /// As [`Built::json_tree`].
+    pub fn take_json_tree(&mut self) -> Result<Option<json::Value>, String> {
+        self.json_tree()?;
+        Ok(match self.tree.take() {
+            Some(Ok(Some(tree))) => Some(Arc::unwrap_or_clone(tree)),
+            _ => None,
+        })
+    }
+
+    /// A body that consists of text made here, in UTF-8.
+    pub fn from_text(raw: Bytes) -> Built {
+        Built::new(PayloadKind::Text, Some(raw))
+    }
+
+    /// A plain XML body made here, with the envelope that shows it.
+    pub fn from_xml(raw: Bytes, envelope: Envelope) -> Built {
+        Built::ready(PayloadKind::Xml, raw, envelope)
+    }
+
     /// The placeholder for a message without body.
     pub fn empty(version: SoapVersion) -> Built {
         Built {
             envelope: OnceLock::from(Envelope::empty(version)),
             ..Built::new(PayloadKind::Empty, None)
         }
-    }
-
-    /// A body that consists of JSON text made here.
-    pub fn from_json(raw: Bytes, conversion: &Arc<json::Options>) -> Built {
-        let mut built = Built::new(PayloadKind::Json, Some(raw));
-        built.set_conversion(conversion);
-        built
     }
 
     /// The fields of a query as a body (spec 01 §15.3).
@@ -393,8 +423,14 @@ impl Built {
         self.json_limits = limits;
     }
 
+    /// Gives a body that was made here the server's options and limits.
+    pub fn adopt(&mut self, limits: &BodyLimits) {
+        self.set_conversion(&limits.conversion);
+        self.set_json_limits(limits.json);
+    }
+
     /// Sets how JSON and XML are converted into each other.
-    pub(super) fn set_conversion(&mut self, options: &Arc<json::Options>) {
+    pub fn set_conversion(&mut self, options: &Arc<json::Options>) {
         if self.conversion.is_none() {
             self.conversion = Some(options.clone());
             self.tree = OnceLock::new();

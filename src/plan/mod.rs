@@ -138,8 +138,13 @@ pub struct Linked {
     pub duplicates: Vec<Arc<Artifact>>,
 }
 
-/// Links artifacts. The first of two with one name wins.
-pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -> Linked {
+/// Links artifacts. The first of two with one name wins. `resources` are those of the registry.
+pub fn link(
+    artifacts: &[Arc<Artifact>],
+    resources: LocalEntries,
+    stores: &Stores,
+    settings: &Settings,
+) -> Linked {
     let mut diagnostics = Vec::new();
     let mut duplicates = Vec::new();
     let artifacts = unique(artifacts, &mut diagnostics, &mut duplicates);
@@ -185,15 +190,17 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         .map(|(index, (name, _))| (name.clone(), EndpointId(id(index))))
         .collect();
 
-    let entries: LocalEntries = artifacts
-        .iter()
-        .filter_map(|a| match &a.definition {
-            Definition::LocalEntry(def) => Some((a.name.clone(), def.value.clone())),
-            _ => None,
-        })
-        .collect();
     stores.begin();
-    let mut linker = Linker::new(&sequence_names, &endpoint_names, &entries, stores, settings);
+    let mut linker = Linker::new(&sequence_names, &endpoint_names, stores, settings);
+    let mut entries = resources;
+    let mut local_entries = 0;
+    for artifact in &artifacts {
+        if let Definition::LocalEntry(def) = &artifact.definition {
+            entries.insert(artifact.name.clone(), def.value.clone());
+            local_entries += 1;
+        }
+    }
+    linker.entries = Arc::new(entries);
     linker.templates = artifacts
         .iter()
         .filter_map(|a| match &a.definition {
@@ -241,6 +248,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
     }
     let inline_endpoints = linker.take_inline_endpoints();
     diagnostics.extend(cycles::find(&sequences, linker.references()));
+    let entries = linker.entries.clone();
     let (linked_sequences, found) = linker.into_parts();
     diagnostics.extend(found);
     let main_requests = stores.requests("main");
@@ -253,7 +261,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
             .filter(|a| a.kind == ArtifactKind::Sequence)
             .count(),
         endpoints: named_endpoints,
-        local_entries: entries.len(),
+        local_entries,
     };
     let named = |name: &str| sequence_names.get(name).copied();
     let plan = Plan {

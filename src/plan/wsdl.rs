@@ -281,7 +281,7 @@ impl Known {
 }
 
 fn entry(linker: &Linker<'_>, key: &str) -> Result<Content, String> {
-    match linker.entries.get(key) {
+    match crate::expr::entries::find(&linker.entries, key) {
         None => Err(format!("there is no local entry \"{key}\"")),
         Some(Value::Xml(xml)) => {
             let mut document = Document::new();

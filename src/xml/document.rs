@@ -257,6 +257,11 @@ impl Document {
         self.declaration.as_ref()
     }
 
+    /// How many nodes the tree has, those that were taken out of it included.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The node above the root element.
     pub fn document_node(&self) -> NodeId {
         NodeId(0)

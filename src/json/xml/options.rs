@@ -93,7 +93,16 @@ const WITH: &str = "synapse.commons.json.json.output.disableAutoPrimitive.custom
 impl Options {
     /// Reads the settings under their `synapse.properties` names (spec 01 §17.4).
     pub fn from_properties(get: impl Fn(&str) -> Option<String>) -> Result<Self, OptionsError> {
-        let mut options = Self::default();
+        Self::default().overridden(get)
+    }
+
+    /// These options with the settings that are there under their `synapse.properties` names in
+    /// place of their own (spec 03 §18).
+    ///
+    /// # Errors
+    /// When a regular expression cannot be used.
+    pub fn overridden(self, get: impl Fn(&str) -> Option<String>) -> Result<Self, OptionsError> {
+        let mut options = self;
         let flag = |field: &mut bool, key: &str| {
             if let Some(text) = get(key) {
                 // Java's Boolean.parseBoolean: everything but "true" is false.

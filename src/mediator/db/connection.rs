@@ -315,7 +315,7 @@ impl Text {
     fn resolve(&self, linker: &Linker<'_>) -> Result<String, (Place, String)> {
         match self {
             Text::Literal(text) => Ok(text.expose().to_owned()),
-            Text::Key(key, place) => match linker.entries.get(key) {
+            Text::Key(key, place) => match crate::expr::entries::find(&linker.entries, key) {
                 Some(entry) => Ok(entry.text().trim().to_owned()),
                 None => Err((place.clone(), format!("there is no local entry \"{key}\""))),
             },

@@ -359,7 +359,7 @@ fn link_external(
         .map(|(key, place)| (key.as_str(), place))
         .chain([(name, place)])
     {
-        let found = match linker.entries.get(key) {
+        let found = match crate::expr::entries::find(&linker.entries, key) {
             Some(entry) => {
                 let text = entry.text().into_owned();
                 match problem(&text) {

@@ -109,7 +109,7 @@ impl Definition for ThrottleDef {
 }
 
 fn by_key(linker: &Linker<'_>, key: &str) -> Result<Arc<Policy>, String> {
-    match linker.entries.get(key) {
+    match crate::expr::entries::find(&linker.entries, key) {
         None => Err(format!("Cannot find throttling policy using key : {key}")),
         Some(Value::Xml(xml)) => Policy::read(&xml.document, xml.node).map(Arc::new),
         Some(_) => Err(format!(

@@ -1,0 +1,459 @@
+//! `<payloadFactory>`: makes a new body from a format and arguments (spec 03 §14).
+
+mod format;
+mod freemarker;
+mod insert;
+#[cfg(test)]
+mod tests;
+
+use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec, content};
+use crate::diag::{Diagnostic, Place, codes};
+use crate::expr::{Dynamic, Expr, ExprError, Namespaces, entries};
+use crate::message::{Fault, Message, Value};
+use crate::syntax::{Element, Reader};
+use crate::xml::{Document, NodeId, NodeKind};
+use format::Format;
+use insert::Argument;
+use std::sync::Arc;
+
+/// The table row.
+pub(super) const SPEC: Spec = Spec {
+    name: "payloadFactory",
+    summary: "Makes a new body from a format and arguments.",
+    parse,
+};
+
+/// `media-type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Xml,
+    Json,
+    Text,
+}
+
+/// `template-type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
+    Default,
+    FreeMarker,
+}
+
+/// What does not depend on where the format comes from.
+#[derive(Debug)]
+struct Factory {
+    target: Target,
+    language: Language,
+    /// The media type is none that the reference compares equal: the body stays as it is.
+    inert: bool,
+    arguments: Vec<Argument>,
+}
+
+/// A format that is ready to be filled.
+#[derive(Debug)]
+enum Template {
+    Default(Format),
+    FreeMarker(freemarker::Template),
+}
+
+/// Why a format cannot be used, and where in its text.
+struct Unusable {
+    offset: usize,
+    message: String,
+    unsupported: bool,
+}
+
+#[derive(Debug)]
+enum Source {
+    Inline(Template),
+    Key(Dynamic, Place),
+}
+
+fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
+    reader.mediator_attributes(element, &["media-type", "template-type", "escapeXmlChars"]);
+    let before = reader.errors();
+    let (target, inert) = parse_media_type(reader, element);
+    let language = reader
+        .one_of(
+            element,
+            "template-type",
+            &[
+                ("default", Language::Default),
+                ("freemarker", Language::FreeMarker),
+            ],
+        )
+        .unwrap_or(Language::Default);
+    for child in reader.children(element) {
+        if !matches!(reader.name(child), Some("format" | "args" | "description")) {
+            reader.unknown_element(child, "payloadFactory", &["format", "args"]);
+        }
+    }
+    let arguments = parse_arguments(reader, element);
+    let factory = Factory {
+        target,
+        language,
+        inert,
+        arguments,
+    };
+    let source = parse_format(reader, element, &factory);
+    let source = source?;
+    (reader.errors() == before).then(|| {
+        Arc::new(PayloadFactoryDef {
+            factory: Arc::new(factory),
+            source: Arc::new(source),
+        }) as Arc<dyn Definition>
+    })
+}
+
+fn parse_media_type(reader: &mut Reader, element: Element<'_, '_>) -> (Target, bool) {
+    let text = element.attribute("media-type").unwrap_or("xml");
+    match text {
+        "xml" => return (Target::Xml, false),
+        "json" => return (Target::Json, false),
+        "text" => return (Target::Text, false),
+        _ => {}
+    }
+    let place = reader.attribute_place(element, "media-type");
+    reader.report(
+        Diagnostic::warning(
+            codes::INVALID_VALUE,
+            place,
+            format!("media-type \"{text}\" leaves the body as it is"),
+        )
+        .help("write \"xml\", \"json\" or \"text\""),
+    );
+    let target = if text.contains("json") {
+        Target::Json
+    } else if text.contains("text") {
+        Target::Text
+    } else {
+        Target::Xml
+    };
+    (target, true)
+}
+
+fn parse_arguments(reader: &mut Reader, element: Element<'_, '_>) -> Vec<Argument> {
+    let Some(args) = reader.child(element, "args") else {
+        return Vec::new();
+    };
+    reader.known_attributes(args, &[]);
+    let mut out = Vec::new();
+    for child in reader.children(args) {
+        if reader.name(child) != Some("arg") {
+            reader.unknown_element(child, "args", &["arg"]);
+            continue;
+        }
+        reader.known_attributes(
+            child,
+            &["value", "expression", "evaluator", "literal", "deepCheck"],
+        );
+        out.extend(parse_argument(reader, child));
+    }
+    out
+}
+
+fn parse_argument(reader: &mut Reader, element: Element<'_, '_>) -> Option<Argument> {
+    if let Some(text) = element.attribute("value") {
+        return Some(Argument::literal(text));
+    }
+    let Some(text) = element.attribute("expression") else {
+        let place = reader.place(element);
+        reader.error(
+            codes::MISSING_ATTRIBUTE,
+            place,
+            "Unsupported arg type. value or expression attribute required",
+        );
+        return None;
+    };
+    let place = reader.attribute_place(element, "expression");
+    if text.trim().is_empty() {
+        reader.error(
+            codes::INVALID_EXPRESSION,
+            place,
+            "Attribute value for xpath cannot be empty",
+        );
+        return None;
+    }
+    let literal = element
+        .attribute("literal")
+        .is_some_and(|t| t.eq_ignore_ascii_case("true"));
+    let compiled = if element.attribute("evaluator") == Some("json") {
+        json_path(text)
+    } else {
+        let namespaces = reader.namespaces(element);
+        match text.starts_with("json-eval(") || text.starts_with("${") {
+            // The reference reads both as XPath, which they are not.
+            true => Err(ExprError {
+                offset: 0,
+                len: text.len(),
+                message: if text.starts_with("${") {
+                    "write ${…} directly into the format".to_owned()
+                } else {
+                    "a JSON path needs evaluator=\"json\"".to_owned()
+                },
+                unsupported: false,
+            }),
+            false => Expr::compile(text, &namespaces),
+        }
+    };
+    match compiled {
+        Ok(expression) => Some(Argument::Expression {
+            expression,
+            literal,
+        }),
+        Err(e) => {
+            reader.report(
+                Diagnostic::error(
+                    codes::INVALID_EXPRESSION,
+                    place,
+                    format!("Invalid XPath expression for attribute expression : {text}"),
+                )
+                .help(e.message),
+            );
+            None
+        }
+    }
+}
+
+/// A JSON path, with or without `json-eval( )` around it.
+fn json_path(text: &str) -> Result<Expr, ExprError> {
+    let text = text.trim();
+    if text.starts_with("json-eval(") {
+        Expr::compile(text, &Namespaces::default())
+    } else {
+        Expr::compile(&format!("json-eval({text})"), &Namespaces::default())
+    }
+}
+
+fn parse_format(
+    reader: &mut Reader,
+    element: Element<'_, '_>,
+    factory: &Factory,
+) -> Option<Source> {
+    let Some(format) = reader.child(element, "format") else {
+        let place = reader.place(element);
+        reader.error(
+            codes::MISSING_ELEMENT,
+            place,
+            "format element of payloadFactoryMediator is required",
+        );
+        return None;
+    };
+    reader.known_attributes(format, &["key", "media-type"]);
+    if format.has_attribute("key") {
+        let place = reader.attribute_place(format, "key");
+        return reader
+            .dynamic(format, "key")
+            .map(|key| Source::Key(key, place));
+    }
+    let place = reader.place(format);
+    let text = inline_text(reader, format, factory)?;
+    match factory.compile(&text) {
+        Ok(template) => {
+            if let Template::Default(Format { mismatch: true, .. }) = &template {
+                reader.warning(
+                    codes::SUSPICIOUS_EXPRESSION,
+                    place,
+                    "the format has a $n without an argument; from there on it stays as it is written",
+                );
+            }
+            Some(Source::Inline(template))
+        }
+        Err(e) => {
+            let message = factory.complaint(&e);
+            if e.unsupported {
+                reader.unsupported(place, message, None);
+            } else {
+                reader.error(codes::INVALID_EXPRESSION, place, message);
+            }
+            None
+        }
+    }
+}
+
+/// The text of an inline format: of JSON and text what is written, of XML the first child element
+/// without blank text between elements, else the text.
+fn inline_text(reader: &mut Reader, format: Element<'_, '_>, factory: &Factory) -> Option<String> {
+    if factory.target == Target::Xml
+        && let Some(child) = format.children().find(roxmltree::Node::is_element)
+    {
+        let mut document = super::property::import(reader, child)?;
+        let root = document.root_element()?;
+        drop_blank_text(&mut document, root);
+        return Some(document.to_xml(root));
+    }
+    Some(
+        format
+            .children()
+            .filter(|c| c.is_text())
+            .filter_map(|c| c.text())
+            .collect(),
+    )
+}
+
+fn drop_blank_text(document: &mut Document, root: NodeId) {
+    let blank: Vec<NodeId> = document
+        .descendants(root)
+        .filter(|n| document.kind(*n) == NodeKind::Text)
+        .filter(|n| document.text(*n).trim().is_empty())
+        .collect();
+    for node in blank {
+        document.detach(node);
+    }
+}
+
+impl Factory {
+    fn compile(&self, text: &str) -> Result<Template, Unusable> {
+        match self.language {
+            Language::Default => Format::compile(text, self.arguments.len(), self.target)
+                .map(Template::Default)
+                .map_err(|e| Unusable {
+                    offset: e.offset,
+                    message: e.message,
+                    unsupported: e.unsupported,
+                }),
+            Language::FreeMarker => {
+                freemarker::Template::compile(text, self.target).map(Template::FreeMarker)
+            }
+        }
+    }
+
+    fn complaint(&self, e: &Unusable) -> String {
+        match self.language {
+            Language::Default => format!(
+                "Invalid Payload format : {} (at character {} of the format)",
+                e.message, e.offset
+            ),
+            Language::FreeMarker => {
+                format!("Error compiling FreeMarking template : {}", e.message)
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PayloadFactoryDef {
+    factory: Arc<Factory>,
+    source: Arc<Source>,
+}
+
+impl Definition for PayloadFactoryDef {
+    fn link(&self, linker: &mut Linker<'_>) -> Run {
+        let format = match &*self.source {
+            Source::Inline(_) => Linked::Inline(self.source.clone()),
+            Source::Key(Dynamic::Static(key), place) => {
+                let text = linker.entry(key, place).and_then(text_of);
+                Linked::Key(match text {
+                    None => Err(format!("Key {key} not found ")),
+                    Some(text) => self.factory.compile(&text).map_err(|e| {
+                        let message = self.factory.complaint(&e);
+                        let code = if e.unsupported {
+                            codes::UNSUPPORTED
+                        } else {
+                            codes::INVALID_EXPRESSION
+                        };
+                        linker.diagnostics.push(Diagnostic::error(
+                            code,
+                            place.clone(),
+                            message.clone(),
+                        ));
+                        message
+                    }),
+                })
+            }
+            Source::Key(Dynamic::Expr(_), _) => Linked::Dynamic(self.source.clone()),
+        };
+        Run::Now(Box::new(PayloadFactory {
+            factory: self.factory.clone(),
+            format,
+        }))
+    }
+}
+
+/// The text of an entry that is a format.
+fn text_of(value: &Value) -> Option<String> {
+    Some(value.text().into_owned())
+}
+
+#[derive(Debug)]
+enum Linked {
+    Inline(Arc<Source>),
+    /// Of a static key, or why there is none.
+    Key(Result<Template, String>),
+    Dynamic(Arc<Source>),
+}
+
+#[derive(Debug)]
+struct PayloadFactory {
+    factory: Arc<Factory>,
+    format: Linked,
+}
+
+impl Mediate for PayloadFactory {
+    fn need(&self) -> Need {
+        Need::Tree
+    }
+
+    fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
+        let compiled;
+        let template = match &self.format {
+            Linked::Inline(source) => match &**source {
+                Source::Inline(template) => template,
+                Source::Key(..) => return Err(Fault::mediation("the format is not inline")),
+            },
+            Linked::Key(Ok(template)) => template,
+            Linked::Key(Err(why)) => return Err(Fault::mediation(why.clone())),
+            Linked::Dynamic(source) => {
+                compiled = self.factory.find(source, cx, message)?;
+                &compiled
+            }
+        };
+        let limits = &cx.services.limits;
+        let factory = &*self.factory;
+        let text = match template {
+            Template::Default(format) => {
+                format.render(&cx.scope(message), &factory.arguments, limits)?
+            }
+            Template::FreeMarker(template) => {
+                template.render(&cx.scope(message), &factory.arguments, limits)?
+            }
+        };
+        if factory.inert {
+            return Ok(Flow::Continue);
+        }
+        match factory.target {
+            Target::Json => {
+                content::set_json(message, text, limits)?;
+                content::set_type(message, "application/json");
+            }
+            Target::Text => {
+                content::set_text(message, text, limits);
+                content::set_type(message, "text/plain");
+            }
+            Target::Xml => {
+                content::set_xml(message, text, limits)?;
+                content::set_type(message, "application/xml");
+            }
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+impl Factory {
+    /// The format that a key of this message names.
+    fn find(
+        &self,
+        source: &Source,
+        cx: &Context<'_>,
+        message: &Message,
+    ) -> Result<Template, Fault> {
+        let Source::Key(key, _) = source else {
+            return Err(Fault::mediation("the format has no key"));
+        };
+        let key = key.value(&cx.scope(message))?;
+        let text = entries::find(&cx.library.entries, &key)
+            .and_then(text_of)
+            .ok_or_else(|| Fault::mediation(format!("Key {key} not found ")))?;
+        self.compile(&text)
+            .map_err(|e| Fault::mediation(self.complaint(&e)))
+    }
+}
