@@ -7,6 +7,7 @@ use crate::message::value::XmlValue;
 use crate::syntax::{Element, Reader};
 use crate::xml::{Document, Limits};
 use bytes::Bytes;
+use std::io::Read;
 use std::sync::Arc;
 
 /// A local entry as it is written.
@@ -84,13 +85,33 @@ pub(super) fn read_file(path: &str) -> Result<Bytes, String> {
     const MAX: u64 = 16 << 20;
     let path = path.strip_prefix("//").unwrap_or(path);
     let read = std::fs::metadata(path).and_then(|m| {
-        if m.len() > MAX {
+        // Others may never end, or never begin.
+        if !m.is_file() {
+            return Err(std::io::Error::other("it is not a file"));
+        }
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path)?;
+        file.take(MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX {
             return Err(std::io::Error::other(format!(
                 "the file is larger than {MAX} bytes"
             )));
         }
-        std::fs::read(path)
+        Ok(bytes)
     });
     read.map(Bytes::from)
         .map_err(|e| format!("cannot read {path}: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_file;
+
+    #[test]
+    fn only_files_are_read() {
+        for path in ["/dev/zero", "/"] {
+            let problem = read_file(path).unwrap_err();
+            assert_eq!(problem, format!("cannot read {path}: it is not a file"));
+        }
+    }
 }

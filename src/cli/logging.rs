@@ -78,7 +78,47 @@ where
             writer,
             "[{}] {level} {{{logger}}} - {}",
             stamp.trim_end_matches('Z'),
-            text.0
+            Shown(&text.0)
         )
+    }
+}
+
+/// Text of a line. What a message brought cannot begin a line that looks like another record, nor
+/// steer a terminal.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        let mut begins = false;
+        for c in self.0.chars() {
+            if begins && c == '[' {
+                f.write_char(' ')?;
+            }
+            begins = c == '\n';
+            match c {
+                '\n' | '\t' => f.write_char(c)?,
+                c if c.is_control() => write!(f, "{}", c.escape_default())?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shown;
+
+    #[test]
+    fn messages_forge_no_lines() {
+        for (text, shown) in [
+            ("a\n[2026-01-01] ERROR", "a\n [2026-01-01] ERROR"),
+            ("a\r[2026", "a\\r[2026"),
+            ("\u{1b}[2Jx\0", "\\u{1b}[2Jx\\u{0}"),
+            ("<a>\n\t<b/>\n</a> ü", "<a>\n\t<b/>\n</a> ü"),
+        ] {
+            assert_eq!(Shown(text).to_string(), shown);
+        }
     }
 }

@@ -514,6 +514,15 @@ impl Built {
         Ok(())
     }
 
+    /// The contents of the parts beside a SOAP part, in their transfer encoding.
+    pub fn attachments(&self) -> impl Iterator<Item = &Bytes> {
+        let related = match self.parts.as_deref() {
+            Some(Parts::Related(related)) => Some(related),
+            _ => None,
+        };
+        related.into_iter().flat_map(Related::contents)
+    }
+
     /// The bytes that came in, while they still say what the tree says.
     pub fn unchanged(&self) -> Option<&Bytes> {
         let edited = self

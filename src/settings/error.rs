@@ -52,12 +52,12 @@ pub enum WarningKind {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file cannot be read.
-    #[error("{}: {source}", file.display())]
+    #[error("cannot read {}: {error}", file.display())]
     Read {
         /// The file as given to [`load`].
         file: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said. It is in the text, so it is no source.
+        error: io::Error,
     },
     /// The file is far larger than a configuration is.
     #[error("{}: larger than {MAX_FILE_BYTES} bytes", file.display())]

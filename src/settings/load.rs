@@ -29,9 +29,9 @@ pub fn load_with(
     let Some(path) = path else {
         return parse(Path::new("deployment.toml"), "", environment);
     };
-    let read = |source| SettingsError::Read {
+    let read = |error| SettingsError::Read {
         file: path.to_owned(),
-        source,
+        error,
     };
     let mut bytes = Vec::new();
     // One byte more than allowed tells "too large" from "just fits" without trusting the size
@@ -64,10 +64,10 @@ fn file_properties(path: &Path) -> Result<Properties, SettingsError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(Properties::default());
         }
-        Err(source) => {
+        Err(error) => {
             return Err(SettingsError::Read {
                 file: path.to_owned(),
-                source,
+                error,
             });
         }
     }

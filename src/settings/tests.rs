@@ -474,7 +474,7 @@ fn files() {
             .to_string()
             .replace(&dir.path().display().to_string(), "DIR")
     };
-    expect!["DIR/deployment.toml: No such file or directory (os error 2)"]
+    expect!["cannot read DIR/deployment.toml: No such file or directory (os error 2)"]
         .assert_eq(&text(load(Some(&file))));
     std::fs::write(&file, b"a = '\xff'").unwrap();
     expect!["DIR/deployment.toml: not UTF-8 text"].assert_eq(&text(load(Some(&file))));

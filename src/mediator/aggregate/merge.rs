@@ -10,6 +10,7 @@ use crate::message::media::Media;
 use crate::message::{Body, Fault, Message, PayloadKind, Value};
 use crate::syntax::{Element, Reader};
 use crate::xml::{Document, NodeId, NodeKind};
+use std::collections::HashMap;
 
 /// How the results are merged.
 #[derive(Debug, Default)]
@@ -339,15 +340,20 @@ fn fill_empty_json(message: &mut Message) {
 fn merge(one: Json, other: Json) -> Json {
     match (one, other) {
         (Json::Object(mut members), Json::Object(more)) => {
+            let mut places: HashMap<String, usize> = HashMap::with_capacity(members.len());
+            for (at, (name, _)) in members.iter().enumerate() {
+                places.entry(name.clone()).or_insert(at);
+            }
             for (name, value) in more {
-                match members.iter().position(|(known, _)| *known == name) {
-                    Some(at) => {
-                        if let Some(slot) = members.get_mut(at) {
-                            let old = std::mem::replace(&mut slot.1, Json::Null);
-                            slot.1 = merge(old, value);
-                        }
+                match places.get(&name).and_then(|at| members.get_mut(*at)) {
+                    Some(slot) => {
+                        let old = std::mem::replace(&mut slot.1, Json::Null);
+                        slot.1 = merge(old, value);
                     }
-                    None => members.push((name, value)),
+                    None => {
+                        places.insert(name.clone(), members.len());
+                        members.push((name, value));
+                    }
                 }
             }
             Json::Object(members)
@@ -366,5 +372,36 @@ fn merge(one: Json, other: Json) -> Json {
             Json::Array(items)
         }
         (one, other) => Json::Array(vec![one, other]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Json, merge};
+    use crate::json;
+
+    #[test]
+    fn objects_merge_member_by_member() {
+        let parse = |text: &str| json::parse(text.as_bytes(), &json::Limits::default()).unwrap();
+        let merged = merge(
+            parse(r#"{"a":1,"b":{"c":[1]},"a":2}"#),
+            parse(r#"{"b":{"c":[2],"d":0},"a":3,"e":4,"e":5}"#),
+        );
+        assert_eq!(
+            json::to_text(&merged),
+            r#"{"a":[1,3],"b":{"c":[1,2],"d":0},"a":2,"e":[4,5]}"#
+        );
+    }
+
+    #[test]
+    fn wide_objects_merge_in_linear_time() {
+        let wide = |from: u32| {
+            let member = |n: u32| (format!("k{n}"), Json::Null);
+            Json::Object((from..from + 200_000).map(member).collect())
+        };
+        let Json::Object(members) = merge(wide(0), wide(200_000)) else {
+            panic!("no object");
+        };
+        assert_eq!(members.len(), 400_000);
     }
 }

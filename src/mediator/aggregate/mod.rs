@@ -15,7 +15,6 @@ use crate::expr::xpath::Value as XPathValue;
 use crate::expr::{Dynamic, Expr};
 use crate::message::{Fault, Message, SequenceId, SplitMark};
 use crate::syntax::{Element, Reader};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -81,16 +80,9 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         Arc::new(AggregateDef {
             rules: Arc::new(rules),
             complete,
-            fingerprint: fingerprint(reader, element),
+            fingerprint: reader.fingerprint(element),
         }) as Arc<dyn Definition>
     })
-}
-
-fn fingerprint(reader: &Reader, element: Element<'_, '_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let text = reader.source.text().get(element.range());
-    text.unwrap_or_default().hash(&mut hasher);
-    hasher.finish()
 }
 
 fn parse_condition(reader: &mut Reader, element: Element<'_, '_>, rules: &mut Rules) {

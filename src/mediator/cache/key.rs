@@ -48,6 +48,7 @@ pub(super) fn key_of(message: &Message, headers: &HashedHeaders) -> Key {
         })
         .collect();
     fields.sort_unstable();
+    hash.part(&fields.len().to_string());
     for (name, value) in fields {
         hash.part(name);
         hash.bytes(value);
@@ -81,17 +82,37 @@ impl Hash {
         {
             let mut text = Vec::with_capacity(raw.len());
             json::write(&value, &mut text);
+            self.part("json");
             return self.bytes(&text);
         }
-        match (built.kind, built.unchanged()) {
-            (PayloadKind::Text | PayloadKind::Binary | PayloadKind::Form, Some(raw)) => {
-                self.bytes(raw);
-            }
-            _ => {
-                if let Ok(envelope) = built.envelope() {
-                    self.tree(&envelope.document, envelope.body());
-                }
-            }
+        let tree = match built.kind {
+            PayloadKind::Soap
+            | PayloadKind::Xml
+            | PayloadKind::Json
+            | PayloadKind::Badgerfish
+            | PayloadKind::Empty => built.envelope().ok(),
+            PayloadKind::Text
+            | PayloadKind::Binary
+            | PayloadKind::Form
+            | PayloadKind::MultipartForm => match built.unchanged() {
+                Some(_) => None,
+                None => built.envelope().ok(),
+            },
+        };
+        if let Some(envelope) = tree {
+            self.part("tree");
+            self.tree(&envelope.document, envelope.body());
+        }
+        for bytes in built.attachments() {
+            self.part("attachment");
+            self.bytes(bytes);
+        }
+        // What has no tree counts as it came: it must not equal every other that has none.
+        if tree.is_none()
+            && let Some(raw) = built.unchanged()
+        {
+            self.part("raw");
+            self.bytes(raw);
         }
     }
 
@@ -124,6 +145,7 @@ impl Hash {
     fn open(&mut self, document: &Document, node: NodeId) {
         match document.kind(node) {
             NodeKind::Element => {
+                self.part("<");
                 self.part(document.namespace(node));
                 self.part(document.local_name(node));
                 let mut attributes: Vec<(&str, &str, &str)> = document
@@ -155,13 +177,39 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Uri};
 
     async fn key(content_type: &'static str, body: &'static str) -> Key {
+        key_of(
+            &message(content_type, body).await,
+            &HashedHeaders::Only(Vec::new()),
+        )
+    }
+
+    async fn message(content_type: &'static str, body: &'static str) -> Message {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static(content_type));
         let uri = Uri::from_static("/services/X?a=1");
         let body = Body::Bytes(Bytes::from_static(body.as_bytes()));
         let mut message = Message::request(Method::POST, uri, headers, body);
         message.build(&BodyLimits::default()).await.unwrap();
-        key_of(&message, &HashedHeaders::Only(Vec::new()))
+        message
+    }
+
+    #[tokio::test]
+    async fn bodies_without_a_tree_differ() {
+        let json = "application/json";
+        assert_ne!(key(json, "{q:5").await, key(json, "{q:6").await);
+        assert_eq!(key(json, "{q:5").await, key(json, "{q:5").await);
+    }
+
+    #[tokio::test]
+    async fn attachments_count() {
+        fn related(content: &str) -> &'static str {
+            let soap = "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Body><a/></s:Body></s:Envelope>";
+            format!("--b\r\nContent-Type: text/xml\r\nContent-ID: <r>\r\n\r\n{soap}\r\n--b\r\nContent-ID: <f>\r\n\r\n{content}\r\n--b--\r\n").leak()
+        }
+        let kind = "multipart/related; type=\"text/xml\"; start=\"<r>\"; boundary=b";
+        let one = key(kind, related("one")).await;
+        assert_eq!(one, key(kind, related("one")).await);
+        assert_ne!(one, key(kind, related("two")).await);
     }
 
     #[tokio::test]
@@ -176,6 +224,7 @@ mod tests {
             "<a x='1' y='2'><b>t</b></a>",
             "<a x='1' y='2'><b xmlns='u'/>t</a>",
             "<a x='1' y='3'><b xmlns='u'>t</b></a>",
+            "<a x='1' y='2'><b xmlns='u'><t xmlns='#'/></b></a>",
             "<a x='1'><b xmlns='u' y='2'>t</b></a>",
         ] {
             assert_ne!(one, key(xml, other).await, "{other}");

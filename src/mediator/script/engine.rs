@@ -215,6 +215,10 @@ fn prepare<'js>(ctx: &Ctx<'js>, program: &Program) -> Result<Hooks, (String, Err
                 .map_err(|e| (format!("{key}: "), e))?;
         }
     }
+    // `o[a][b] = c` with names from a message must not reach every object of later messages.
+    let _: Value<'js> = ctx
+        .eval_with_options("Object.preventExtensions(Object.prototype)", sloppy("mc"))
+        .map_err(plain)?;
     Ok(Persistent::save(ctx, made))
 }
 

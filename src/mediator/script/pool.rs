@@ -108,10 +108,20 @@ fn work(shared: &Shared, limits: Limits) {
             host,
             reply,
         } = job;
-        let (host, outcome) = engine.run(&program, &arguments, host);
+        let Some((host, outcome)) = unharmed(|| engine.run(&program, &arguments, host)) else {
+            // The flow faults. Whatever was left of the engine is not used again.
+            drop(reply);
+            engine = Engine::new(limits);
+            continue;
+        };
         // The flow waits for it, whatever became of its client.
         let _ = reply.send((host, outcome));
     }
+}
+
+/// Runs `work`; `None` when it panicked. The thread must stay: the queue counts on it.
+fn unharmed<R>(work: impl FnOnce() -> R) -> Option<R> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }
 
 /// Counts a thread as busy.
@@ -137,5 +147,16 @@ fn next(shared: &Shared) -> Option<Job> {
             .arrived
             .wait(queue)
             .unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unharmed;
+
+    #[test]
+    fn a_panic_ends_no_thread() {
+        assert_eq!(unharmed(|| 1), Some(1));
+        assert_eq!(unharmed(|| -> i32 { panic!("in a script") }), None);
     }
 }

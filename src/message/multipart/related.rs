@@ -32,6 +32,11 @@ pub(in crate::message) struct Related {
 }
 
 impl Related {
+    /// The bytes of the parts beside the root part.
+    pub(in crate::message) fn contents(&self) -> impl Iterator<Item = &Bytes> {
+        self.attachments.iter().map(|part| &part.body)
+    }
+
     /// Takes the parts of a message apart: its SOAP part with its content type, and the rest.
     ///
     /// # Errors
