@@ -51,7 +51,7 @@ pub async fn run_proxy(
 
 async fn proxy_flow(cx: Context<'_>, proxy: &Proxy, message: &mut Message) -> Result<(), Fault> {
     if let Some(id) = cx.library.pre_mediate
-        && run_sequence(cx, message, id).await? == Flow::Stop
+        && Box::pin(run_sequence(cx, message, id)).await? == Flow::Stop
     {
         return Ok(());
     }
@@ -97,7 +97,7 @@ pub async fn run_main(
 
 async fn main_flow(cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
     if let Some(id) = cx.library.pre_mediate
-        && run_sequence(cx, message, id).await? == Flow::Stop
+        && Box::pin(run_sequence(cx, message, id)).await? == Flow::Stop
     {
         return Ok(());
     }
