@@ -15,7 +15,7 @@ use super::{
 use crate::diag::codes as diag_codes;
 use crate::expr::Dynamic;
 use crate::message::fault::codes;
-use crate::message::{Fault, Message};
+use crate::message::{Fault, Message, SplitMark};
 use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
 use std::future::poll_fn;
@@ -268,11 +268,11 @@ impl Kind for Recipients {
                     ready.len()
                 )));
             }
+            let mark = SplitMark::of(message, None);
             let mut sends: Vec<Boxed<'_, ()>> = Vec::new();
             for (index, recipient) in ready.into_iter().enumerate() {
                 let mut copy = message.copy(&cx.services.limits).await?;
-                copy.properties
-                    .set("messageSequence", format!("{index}/{count}"));
+                copy.become_part(&mark, index, count);
                 sends.push(Box::pin(one(cx, deliver, recipient, copy)));
             }
             all(sends).await;

@@ -78,6 +78,7 @@ impl MediateAsync for Call {
                 None => &self.implicit,
             };
             message.last_endpoint = false;
+            message.attempts = 0;
             super::send::acknowledge(cx, message);
             // The direction stays what it was: the flow goes on behind the call (spec 01 §7.2).
             let answers = Answers::default();

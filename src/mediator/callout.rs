@@ -95,7 +95,10 @@ fn parse_goal(reader: &mut Reader, element: Element<'_, '_>) -> Option<GoalDef> 
     }
     if let Some(child) = reader.child(element, "endpoint") {
         let endpoint = Arc::new(endpoint::parse(reader, child)?);
-        if let KindDef::LoadBalance(_) | KindDef::Failover(_) | KindDef::Session(_) = endpoint.kind
+        if let KindDef::LoadBalance(_)
+        | KindDef::Failover(_)
+        | KindDef::Recipients(_)
+        | KindDef::Session(_) = endpoint.kind
         {
             let place: Place = endpoint.head.place.clone();
             reader.error(codes::INVALID_VALUE, place, "Endpoint Type not supported");

@@ -87,43 +87,34 @@ pub async fn run_sequence(
     let Some(sequence) = cx.library.sequence(id) else {
         return Err(Fault::mediation("the sequence is not part of this plan"));
     };
-    deeper(cx, message, sequence.label(), async |cx, message| {
-        let pushed = push_handler(message, &sequence.on_error, sequence.label());
-        let leave = match pushed {
-            true => Leave::Handler,
-            false => Leave::Nothing,
-        };
-        let flow = sequence.list.run_from(cx, message, 0, leave).await?;
-        if flow == Flow::Continue {
-            leave.apply(message);
-        }
-        Ok(flow)
-    })
-    .await
+    let before = descend(cx, message, sequence.label())?;
+    let leave = match push_handler(message, &sequence.on_error, sequence.label()) {
+        true => Leave::Handler,
+        false => Leave::Nothing,
+    };
+    let flow = sequence.list.run_from(cx, message, 0, leave).await;
+    message.depth = before;
+    if let Ok(Flow::Continue) = flow {
+        leave.apply(message);
+    }
+    flow
 }
 
-/// Runs something one level deeper in the nesting of sequences and templates.
+/// Goes one level deeper in the nesting of sequences and templates. Whoever does puts the depth that
+/// comes back in place again afterwards.
 ///
 /// # Errors
-/// Its fault, or the nesting limit.
-pub(super) async fn deeper(
-    cx: Context<'_>,
-    message: &mut Message,
-    label: &str,
-    run: impl AsyncFnOnce(Context<'_>, &mut Message) -> Result<Flow, Fault>,
-) -> Result<Flow, Fault> {
+/// The nesting limit.
+pub(super) fn descend(cx: Context<'_>, message: &mut Message, label: &str) -> Result<u32, Fault> {
     let limit = cx.services.settings.limits.max_sequence_depth;
     let before = message.depth;
-    message.depth += 1;
-    let outcome = if message.depth as usize > limit {
-        Err(Fault::mediation(format!(
+    if before as usize >= limit {
+        return Err(Fault::mediation(format!(
             "Sequences call each other more than {limit} levels deep (at {label})"
-        )))
-    } else {
-        run(cx, message).await
-    };
-    message.depth = before;
-    outcome
+        )));
+    }
+    message.depth += 1;
+    Ok(before)
 }
 
 /// Puts an `onError` handler on the stack; whether there is one. One that is not defined leaves the

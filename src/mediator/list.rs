@@ -91,8 +91,12 @@ impl List {
     ///
     /// # Errors
     /// The fault of a step, with its place.
-    pub async fn run(&self, cx: Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
-        self.run_from(cx, message, 0, Leave::Nothing).await
+    pub fn run(
+        &self,
+        cx: Context<'_>,
+        message: &mut Message,
+    ) -> impl Future<Output = Result<Flow, Fault>> + Send {
+        self.run_from(cx, message, 0, Leave::Nothing)
     }
 
     /// Runs the steps from `start` on. `leave` is what whoever runs the list does when it has ended.

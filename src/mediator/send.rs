@@ -167,6 +167,7 @@ async fn send_through(
     receive: Option<Receive>,
 ) -> Result<(), Fault> {
     message.last_endpoint = false;
+    message.attempts = 0;
     acknowledge(cx, message);
     let copies = Copies {
         cx,

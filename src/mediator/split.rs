@@ -3,8 +3,7 @@
 use super::rest::resume;
 use super::target::Target;
 use super::{Context, Flow, settle};
-use crate::message::outgoing::new_message_id;
-use crate::message::{Fault, Message, Split, SplitMark, Value};
+use crate::message::{Fault, Message, SplitMark, Value};
 use futures_util::StreamExt;
 use futures_util::stream;
 use std::sync::Arc;
@@ -18,9 +17,7 @@ pub(super) trait Parts: Send {
 /// How the copies of one split are marked.
 #[derive(Debug)]
 pub(super) struct Marks {
-    id: Option<Arc<str>>,
-    correlation: Arc<str>,
-    split: Arc<Split>,
+    mark: SplitMark,
     total: usize,
     next: usize,
 }
@@ -42,14 +39,8 @@ impl Marks {
                 "The message would be split into {total} parts; at most {limit} are allowed (myelin.max_split_parts)"
             )));
         }
-        let correlation = match original.message_id() {
-            Some(id) => Arc::from(&*id),
-            None => new_message_id().into(),
-        };
         Ok(Marks {
-            id: id.cloned(),
-            correlation,
-            split: Arc::default(),
+            mark: SplitMark::of(original, id.cloned()),
             total,
             next: 0,
         })
@@ -64,35 +55,8 @@ impl Marks {
     pub(super) fn mark(&mut self, copy: &mut Message) -> usize {
         let number = self.next;
         self.next += 1;
-        let suffixed = |name: &str| match &self.id {
-            Some(id) => format!("{name}.{id}"),
-            None => name.to_owned(),
-        };
-        copy.properties.set(
-            &suffixed("messageSequence"),
-            format!("{number}/{}", self.total),
-        );
-        // Every copy has the name without suffix, too.
-        copy.properties
-            .set("aggregateCorelation", &*self.correlation);
-        copy.splits.retain(|m| m.id.is_some() && m.id != self.id);
-        copy.splits.push(self.of(None));
-        if let Some(id) = &self.id {
-            copy.properties
-                .set(&suffixed("aggregateCorelation"), &*self.correlation);
-            copy.splits.push(self.of(Some(id.clone())));
-        }
-        copy.message_id = Some(new_message_id());
-        copy.resumed = false;
+        copy.become_part(&self.mark, number, self.total);
         number
-    }
-
-    fn of(&self, id: Option<Arc<str>>) -> SplitMark {
-        SplitMark {
-            id,
-            correlation: self.correlation.clone(),
-            split: self.split.clone(),
-        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! `<switch>`: runs the first case that matches (spec 03 §3).
 
 use super::filter::whole_match;
-use super::list::build;
+use super::list::look;
 use super::{Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsync, Run, Spec};
 use crate::diag::codes;
-use crate::expr::Expr;
+use crate::expr::{Expr, Wanted};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use regex::Regex;
@@ -127,10 +127,13 @@ impl MediateAsync for Switch {
     ) -> Boxed<'a, Result<Flow, Fault>> {
         Box::pin(async move {
             let Rules { source, cases } = &*self.rules;
-            if source.needs_body() && !message.is_built() {
-                build(cx, message).await?;
-            }
-            let text = source.string(&cx.scope(message))?;
+            look(cx, message, |number| {
+                (number == 0).then_some((source, Wanted::Text))
+            })
+            .await?;
+            let text = source.string(&cx.scope(message));
+            message.answers.clear();
+            let text = text?;
             let hit = text.and_then(|text| cases.iter().position(|regex| regex.is_match(&text)));
             let list = match hit {
                 Some(index) => self.lists.get(index),

@@ -1,6 +1,6 @@
 //! Sequence templates and `<call-template>` (spec 03 §26, 04 §4.1).
 
-use super::library::{deeper, push_handler};
+use super::library::{descend, push_handler};
 use super::list::build;
 use super::rest::Leave;
 use super::sequence::on_error;
@@ -75,7 +75,7 @@ impl SequenceTemplateDef {
                 _ => reader.unknown_element(child, "template", &["parameter", "sequence"]),
             }
         }
-        reader.mediator_attributes(sequence, &["name", "onError"]);
+        reader.mediator_attributes(sequence, &[]);
         Some(SequenceTemplateDef {
             name: element.attribute("name")?.to_owned(),
             on_error: on_error(reader, element),
@@ -271,14 +271,13 @@ impl MediateAsync for Call {
             message.templates.push(Arc::new(call));
             let inner = push_handler(message, &template.on_error, &template.name);
             let leave = Leave::Template(u8::from(outer) + u8::from(inner));
-            deeper(cx, message, &template.name, async |cx, message| {
-                let flow = template.list.run_from(cx, message, 0, leave).await?;
-                if flow == Flow::Continue {
-                    leave.apply(message);
-                }
-                Ok(flow)
-            })
-            .await
+            let before = descend(cx, message, &template.name)?;
+            let flow = template.list.run_from(cx, message, 0, leave).await;
+            message.depth = before;
+            if let Ok(Flow::Continue) = flow {
+                leave.apply(message);
+            }
+            flow
         })
     }
 }

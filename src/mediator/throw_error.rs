@@ -57,8 +57,8 @@ impl Definition for ThrowErrorDef {
 impl Mediate for ThrowErrorDef {
     fn need(&self) -> Need {
         match &self.0.message {
-            Dynamic::Expr(expr) => expr.need(Wanted::Text),
             Dynamic::Static(_) => Need::Nothing,
+            Dynamic::Expr(expr) => expr.need(Wanted::Text),
         }
     }
 

@@ -259,6 +259,11 @@ impl Message {
         self.with_body(self.body.copy())
     }
 
+    /// A copy without body.
+    pub fn shell(&self) -> Message {
+        self.with_body(Body::Empty)
+    }
+
     /// A copy that takes the body along: this message has none then.
     pub fn hand_over(&mut self) -> Message {
         let body = std::mem::take(&mut self.body);

@@ -1,5 +1,7 @@
 //! What the copies of one split know of each other (spec 03 §9, §12).
 
+use super::Message;
+use super::outgoing::new_message_id;
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
@@ -43,4 +45,46 @@ pub struct SplitMark {
     pub correlation: Arc<str>,
     /// The split.
     pub split: Arc<Split>,
+}
+
+impl SplitMark {
+    /// The mark of a new split of a message.
+    pub fn of(original: &Message, id: Option<Arc<str>>) -> SplitMark {
+        SplitMark {
+            id,
+            correlation: match original.message_id() {
+                Some(id) => Arc::from(&*id),
+                None => new_message_id().into(),
+            },
+            split: Arc::default(),
+        }
+    }
+}
+
+impl Message {
+    /// Makes a copy the part `number` (from 0) of the `total` parts of a split: its properties, its
+    /// mark and a message id of its own.
+    pub fn become_part(&mut self, mark: &SplitMark, number: usize, total: usize) {
+        let correlation = &*mark.correlation;
+        let sequence = format!("{number}/{total}");
+        self.splits.retain(|m| m.id.is_some() && m.id != mark.id);
+        self.splits.push(SplitMark {
+            id: None,
+            ..mark.clone()
+        });
+        // Every copy has the name without suffix, too.
+        self.properties.set("aggregateCorelation", correlation);
+        match &mark.id {
+            None => self.properties.set("messageSequence", sequence),
+            Some(id) => {
+                let name = |name: &str| format!("{name}.{id}");
+                self.properties.set(&name("messageSequence"), sequence);
+                self.properties
+                    .set(&name("aggregateCorelation"), correlation);
+                self.splits.push(mark.clone());
+            }
+        }
+        self.message_id = Some(new_message_id());
+        self.resumed = false;
+    }
 }

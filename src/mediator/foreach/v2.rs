@@ -14,7 +14,7 @@ use crate::mediator::{
 };
 use crate::message::media::Media;
 use crate::message::value::XmlValue;
-use crate::message::{Body, Envelope, Fault, Message, SequenceId, Value};
+use crate::message::{Envelope, Fault, Message, SequenceId, Value};
 use crate::syntax::{Element, Reader};
 use crate::xml::{Document, NodeId};
 use futures_util::StreamExt;
@@ -415,8 +415,7 @@ impl Original {
             .envelope()
             .map_or_else(|| Envelope::empty(message.version), Clone::clone);
         envelope.clear_body();
-        let mut copy = message.duplicate();
-        copy.body = Body::Empty;
+        let mut copy = message.shell();
         copy.resumed = false;
         Original {
             message: copy,

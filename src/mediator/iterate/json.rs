@@ -7,7 +7,7 @@ use crate::json::{self, Value};
 use crate::mediator::Context;
 use crate::mediator::payload::{json_of, set_json};
 use crate::mediator::split::{Marks, Parts};
-use crate::message::{Body, Fault, Message};
+use crate::message::{Fault, Message};
 use std::sync::Arc;
 
 /// The pieces of a built message.
@@ -61,10 +61,8 @@ pub(super) fn parts(
         _ => None,
     };
     let marks = Marks::new(cx, message, iterate.id.as_ref(), items.len())?;
-    let mut original = message.duplicate();
-    original.body = Body::Empty;
     Ok(Box::new(Items {
-        original,
+        original: message.shell(),
         marks,
         items: items.into_iter(),
         base,

@@ -36,8 +36,7 @@ pub(super) fn parts(
     }
     let rest = rest.compact();
     let marks = Marks::new(cx, message, iterate.id.as_ref(), nodes.len())?;
-    let mut original = message.duplicate();
-    original.body = Body::Empty;
+    let mut original = message.shell();
     let at = match iterate.preserve && !nodes.is_empty() {
         true => Some(attach_point(cx, &mut original, &rest, iterate)?),
         false => None,
