@@ -315,7 +315,11 @@ impl Leaf {
         message: &mut Message,
         parent: Parent,
     ) -> Result<(), Fault> {
-        if parent != Parent::Root || self.is_ready(cx.services.clock.now()) {
+        // The time is only asked for when it matters.
+        if parent != Parent::Root
+            || !self.state.troubled.load(Ordering::Acquire)
+            || self.is_ready(cx.services.clock.now())
+        {
             return Ok(());
         }
         let comma = if self.def.word == "HTTP" { "," } else { " ," };

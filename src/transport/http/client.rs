@@ -131,23 +131,24 @@ impl Client {
     pub fn send<'a>(
         &'a self,
         target: &'a Target,
-        request: Request<BodyStream>,
-    ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> + 'a {
-        self.send_unless_silent(target, request, None)
-    }
-
-    /// As [`Client::send`], but fails with [`SendErrorKind::Silent`] when no byte went either way for
-    /// the time of `silence` (and up to a quarter more).
-    pub fn send_unless_silent<'a>(
-        &'a self,
-        target: &'a Target,
         mut request: Request<BodyStream>,
-        silence: Option<Duration>,
     ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> + 'a {
         if !request.headers().contains_key(HOST) {
             let host = target.host_header.clone();
             request.headers_mut().insert(HOST, host);
         }
+        self.send_unless_silent(target, request, None)
+    }
+
+    /// As [`Client::send`] for a request that has its `Host`, but fails with
+    /// [`SendErrorKind::Silent`] when no byte went either way for the time of `silence` (and up to a
+    /// quarter more).
+    pub fn send_unless_silent<'a>(
+        &'a self,
+        target: &'a Target,
+        request: Request<BodyStream>,
+        silence: Option<Duration>,
+    ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> + 'a {
         // With a connection at hand the request is handed over at once: the future holds no request
         // then and is cheap to move. What is rare is boxed.
         let sending = match self.at_hand(target) {
