@@ -268,7 +268,7 @@ pub(super) async fn out_path(
             None => return Ok(()),
         },
     };
-    run_sequence(cx, message, id).await?;
+    Box::pin(run_sequence(cx, message, id)).await?;
     Ok(())
 }
 

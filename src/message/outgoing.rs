@@ -417,15 +417,6 @@ impl Message {
         }
         self.strip_addressing();
         let status = self.response_status(is_fault);
-        let mut response = http::Response::new(BodyStream::empty());
-        *response.status_mut() = status;
-        if let Some(reason) = self.reason_phrase(status) {
-            response.extensions_mut().insert(reason);
-        }
-        let without_body = exchange.head
-            || status == StatusCode::NO_CONTENT
-            || status == StatusCode::RESET_CONTENT
-            || status == StatusCode::NOT_MODIFIED;
         let tagged = self.axis2.is_true("HTTP_ETAG");
         if tagged {
             Box::pin(self.build(limits)).await?;
@@ -436,12 +427,41 @@ impl Message {
         if self.is_built() || self.looked.is_some() {
             self.settle_content_type(true, limits)?;
         }
+        let to_tag = match tagged {
+            true => {
+                let body = self.take_wire_body()?;
+                let body = Box::pin(body.collect(limits.max_bytes)).await;
+                Some(body.map_err(super::body::stream_fault)?)
+            }
+            false => None,
+        };
+        self.finish_response(exchange, rules, status, to_tag)
+    }
+
+    /// What of [`Message::to_response`] waits for nothing: the future need not hold the response.
+    fn finish_response(
+        &mut self,
+        exchange: &Exchange,
+        rules: &HeaderRules,
+        status: StatusCode,
+        to_tag: Option<Bytes>,
+    ) -> Result<http::Response<BodyStream>, Fault> {
+        let mut response = http::Response::new(BodyStream::empty());
+        *response.status_mut() = status;
+        if let Some(reason) = self.reason_phrase(status) {
+            response.extensions_mut().insert(reason);
+        }
+        let without_body = exchange.head
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::RESET_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
         let length = match exchange.head {
             true => self.headers.get(CONTENT_LENGTH).cloned(),
             false => None,
         };
-        if tagged {
-            Box::pin(self.tag(exchange, limits, &mut response)).await?;
+        let tagged = to_tag.is_some();
+        if let Some(body) = to_tag {
+            tag(exchange, body, &mut response);
         } else if !without_body {
             *response.body_mut() = self.take_wire_body()?;
         }
@@ -494,51 +514,6 @@ impl Message {
         }
         *response.headers_mut() = headers;
         Ok(response)
-    }
-
-    /// `HTTP_ETAG`: a tag of the body's bytes; 304 when the client has them (spec 01 §1.5).
-    async fn tag(
-        &mut self,
-        exchange: &Exchange,
-        limits: &BodyLimits,
-        response: &mut http::Response<BodyStream>,
-    ) -> Result<(), Fault> {
-        use md5::Digest;
-        let body = self.take_wire_body()?;
-        let body = body
-            .collect(limits.max_bytes)
-            .await
-            .map_err(super::body::stream_fault)?;
-        let digest = md5::Md5::digest(&body);
-        let tag = format!(
-            "\"{}\"",
-            digest
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect::<String>()
-        );
-        let known = exchange.if_none_match.as_ref().is_some_and(|value| {
-            header_text(value)
-                .split(',')
-                .any(|t| t.trim().trim_start_matches("W/") == tag || t.trim() == "*")
-        });
-        if let Ok(value) = HeaderValue::from_str(&tag) {
-            response.headers_mut().insert(ETAG, value);
-        }
-        if known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response
-                .extensions_mut()
-                .remove::<hyper::ext::ReasonPhrase>();
-        } else if !exchange.head
-            && !matches!(
-                response.status(),
-                StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-            )
-        {
-            *response.body_mut() = BodyStream::full(body);
-        }
-        Ok(())
     }
 
     /// The empty answer of `NIO-ACK-Requested`: `HTTP_SC` and the transport headers, before or
@@ -630,6 +605,40 @@ impl Message {
             }
             _ => self.rest,
         };
+    }
+}
+
+/// `HTTP_ETAG`: a tag of the body's bytes; 304 when the client has them (spec 01 §1.5).
+fn tag(exchange: &Exchange, body: Bytes, response: &mut http::Response<BodyStream>) {
+    use md5::Digest;
+    let digest = md5::Md5::digest(&body);
+    let tag = format!(
+        "\"{}\"",
+        digest
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect::<String>()
+    );
+    let known = exchange.if_none_match.as_ref().is_some_and(|value| {
+        header_text(value)
+            .split(',')
+            .any(|t| t.trim().trim_start_matches("W/") == tag || t.trim() == "*")
+    });
+    if let Ok(value) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(ETAG, value);
+    }
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+            .extensions_mut()
+            .remove::<hyper::ext::ReasonPhrase>();
+    } else if !exchange.head
+        && !matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        )
+    {
+        *response.body_mut() = BodyStream::full(body);
     }
 }
 
