@@ -27,4 +27,5 @@ pub mod xml;
 
 pub mod clock;
 pub mod diag;
+pub mod metrics;
 pub mod settings;

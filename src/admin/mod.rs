@@ -1,5 +1,7 @@
 //! The internal port (health, endpoint states) and the management port.
 
+mod metrics;
+
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::message::stream::BodyStream;
@@ -16,6 +18,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::sync::watch;
 use tower_service::Service;
@@ -34,6 +37,8 @@ pub struct State {
     pub status: watch::Receiver<Status>,
     /// Connections and requests in work.
     pub shutdown: Shutdown,
+    /// Open connections to back-ends.
+    pub backend_connections: Arc<AtomicUsize>,
 }
 
 /// Pages of the internal port. No authentication, as in MI (spec 04 §13.1).
@@ -45,6 +50,7 @@ pub fn internal(state: State) -> Router {
             get(|| async { Json(json!({ "server": "started" })) }),
         )
         .route("/endpoints", get(endpoints))
+        .route("/metrics", get(metrics::page))
         .with_state(state)
 }
 

@@ -1,5 +1,6 @@
 //! `<address uri="…">` (spec 02 §4.1).
 
+use super::health::Check;
 use super::leaf::{Destination, Leaf, LeafDef};
 use super::parse::{EndpointDef, parse_leaf};
 use super::{Boxed, Described, Kind, Names, Parent, SendContext, Sent, variable};
@@ -37,6 +38,14 @@ impl Address {
                 let text = expand(template, message);
                 find(&text).map(Destination::Found)
             }
+        }
+    }
+
+    /// The address when no message changes it.
+    pub fn fixed(&self) -> Option<&Target> {
+        match self {
+            Address::Fixed(target) => Some(target),
+            Address::Template(_) => None,
         }
     }
 
@@ -121,7 +130,7 @@ impl AddressDef {
     pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
         Box::new(AddressEndpoint {
             address: self.address.clone(),
-            leaf: Leaf::link(&self.leaf, &def.head, &def.properties, names, path),
+            leaf: Leaf::link(&self.leaf, def, self.address.fixed(), names, path),
             kind: "address",
         })
     }
@@ -162,6 +171,10 @@ impl Kind for AddressEndpoint {
 
     fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
         self.leaf.reshapes()
+    }
+
+    fn checks(&self, out: &mut Vec<Arc<Check>>) {
+        out.extend(self.leaf.check.clone());
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

@@ -27,7 +27,7 @@ impl DefaultDef {
     /// Makes the endpoint.
     pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
         Box::new(DefaultEndpoint {
-            leaf: Leaf::link(&self.leaf, &def.head, &def.properties, names, path),
+            leaf: Leaf::link(&self.leaf, def, None, names, path),
         })
     }
 }

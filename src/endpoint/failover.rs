@@ -1,6 +1,8 @@
 //! `<failover>`: the first ready child, every time (dynamic) or until it fails (static)
 //! (spec 02 §9.6).
 
+use super::balance::Balance;
+use super::health::Check;
 use super::loadbalance::{Failed, Refused, Resend, build_message, cannot_resend, describe_group};
 use super::parse::{EndpointDef, parse_children};
 use super::property::{EndpointProperty, apply_all};
@@ -59,6 +61,8 @@ impl FailoverDef {
         let on_failover = names.settings().endpoint.build_message_on_failover;
         Box::new(Failover {
             build: self.build.unwrap_or(on_failover),
+            path: path.to_owned(),
+            balance: Balance::link(&def.policy, names, path, def.head.fingerprint),
             properties: def.properties.clone(),
             children: EndpointDef::link_children(&self.children, names, path),
             name: def.head.name.clone(),
@@ -74,6 +78,9 @@ struct Failover {
     children: Vec<Arc<Endpoint>>,
     dynamic: bool,
     build: bool,
+    /// Where it is.
+    path: String,
+    balance: Option<Box<Balance>>,
     properties: Arc<Vec<EndpointProperty>>,
     state: Arc<GroupState>,
 }
@@ -113,10 +120,18 @@ impl Kind for Failover {
                 message.body.collect(cx.services.limits.max_bytes).await?;
             }
             let mut log: Vec<(&str, u32)> = Vec::new();
+            let mut underway = match &self.balance {
+                Some(balance) => Some(Box::new(balance.begin(&cx, message).await?)),
+                None => None,
+            };
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = self.pick(&cx, &refused) else {
+                let picked = match &underway {
+                    Some(way) => way.first(&self.children, &cx, &refused),
+                    None => self.pick(&cx, &refused),
+                };
+                let Some(child) = picked else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -129,7 +144,13 @@ impl Kind for Failover {
                     Err(fault) => break Err(fault),
                 }
                 let before = message.attempts;
-                match child.kind.send(cx, message, Parent::Group).await {
+                let at = underway.as_ref().and_then(|u| u.at(&self.children, child));
+                let mut sent = child.kind.send(cx, message, Parent::Group).await;
+                if let Some(underway) = &mut underway {
+                    let done = underway.done(&cx, &self.children, at, message, &mut sent);
+                    Box::pin(done).await;
+                }
+                match sent {
                     Ok(sent) => return Ok(sent),
                     Err(fault) => {
                         note(&mut log, child, fault.code, message);
@@ -159,8 +180,19 @@ impl Kind for Failover {
         self.children.iter().any(|c| c.kind.reshapes(cx))
     }
 
+    fn checks(&self, out: &mut Vec<Arc<Check>>) {
+        for child in &self.children {
+            child.kind.checks(out);
+        }
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
+        let row = out.len();
         describe_group("failover", self.name.as_deref(), &self.children, now, out);
+        if let (Some(row), Some(balance)) = (out.get_mut(row), &self.balance) {
+            row.path.clone_from(&self.path);
+            row.balance = Some(balance.describe(&self.children, now));
+        }
     }
 }
 

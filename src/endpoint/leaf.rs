@@ -1,28 +1,37 @@
 //! What `address`, `http` and `default` endpoints share: quality-of-service block, state, sending
 //! one request, mapping its failures (spec 02 §3, §7, §8).
 
-use super::parse::Head;
+use super::breaker::Breaker;
+use super::health::Check;
+use super::parse::{EndpointDef, Head};
 use super::property::{self, EndpointProperty};
+use super::response::{accept, refuse_soap_fault};
 use super::state::{Caps, Change, FailureConfig, Phase};
 use super::store::LeafState;
-use super::{Boxed, Described, Names, Parent, SendContext, Sent, count_attempt, own_fault};
+use super::{
+    Boxed, Counts, Described, Load, Names, Parent, SendContext, Sent, count_attempt, own_fault,
+};
 use crate::clock::iso;
+use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::expr::Expr;
 use crate::message::addressing::Version;
 use crate::message::fault::{Origin, codes};
 use crate::message::format::Formatter;
-use crate::message::limited::limited;
 use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::{BodyStream, Replay};
-use crate::message::{Body, Exchange, Fault, Message, SequenceId, header_text};
+use crate::message::{Body, Fault, Message, SequenceId};
 use crate::settings::Settings;
 use crate::transport::http::{SendError, Target, beside};
-use http::header::{AUTHORIZATION, LOCATION};
+use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// The state word of an endpoint whose health checks fail.
+pub const UNHEALTHY: &str = "UNHEALTHY";
 
 /// `timeout/responseAction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +120,10 @@ pub struct Leaf {
     pub properties: Arc<Vec<EndpointProperty>>,
     /// State that survives reloads.
     pub state: Arc<LeafState>,
+    /// Where it is.
+    pub path: Arc<str>,
+    /// Its health check.
+    pub check: Option<Arc<Check>>,
 }
 
 /// What one attempt has besides its address. Credentials go on the request, never into the message:
@@ -159,6 +172,41 @@ impl Leaf {
     /// Makes the leaf of a definition.
     pub fn link(
         def: &Arc<LeafDef>,
+        endpoint: &EndpointDef,
+        target: Option<&Target>,
+        names: &mut dyn Names,
+        path: &str,
+    ) -> Leaf {
+        let policy = endpoint.policy.link(names);
+        let mut leaf = Leaf::with(def, &endpoint.head, &endpoint.properties, names, path);
+        leaf.state.breaker.get_or_init(|| Breaker::of(&policy));
+        let Some(health_path) = &policy.health_path else {
+            return leaf;
+        };
+        match target.and_then(|t| t.at_path(health_path).ok()) {
+            Some(target) => {
+                leaf.check = Some(Arc::new(Check {
+                    label: leaf.label().to_owned(),
+                    target,
+                    policy,
+                    state: leaf.state.clone(),
+                }));
+            }
+            None => {
+                if let Some(place) = &endpoint.policy.health_place {
+                    names.report(Diagnostic::error(
+                        diag_codes::CONFLICT,
+                        place.clone(),
+                        "a health check needs an endpoint whose address does not depend on the message",
+                    ));
+                }
+            }
+        }
+        leaf
+    }
+
+    fn with(
+        def: &Arc<LeafDef>,
         head: &Head,
         properties: &Arc<Vec<EndpointProperty>>,
         names: &mut dyn Names,
@@ -185,6 +233,8 @@ impl Leaf {
             on_error,
             properties: properties.clone(),
             state,
+            path: path.into(),
+            check: None,
         }
     }
 }
@@ -218,7 +268,7 @@ impl Leaf {
             place: crate::diag::Place::new(&crate::diag::Source::new("", ""), 0..0),
         };
         let def = Arc::new(LeafDef::plain("Address"));
-        Leaf::link(&def, &head, &Arc::default(), names, path)
+        Leaf::with(&def, &head, &Arc::default(), names, path)
     }
 
     /// A leaf whose state never changes.
@@ -241,6 +291,8 @@ impl Leaf {
             on_error: None,
             properties: Arc::default(),
             state: names.stores().leaf(path, fingerprint),
+            path: path.into(),
+            check: None,
         }
     }
 }
@@ -269,39 +321,62 @@ impl Leaf {
         self.def.format.is_some() || self.def.optimize.is_some()
     }
 
-    /// Whether a message may be sent now.
+    /// Whether a group may choose it: one whose limits are used up only refuses.
     pub fn is_ready(&self, now: u64) -> bool {
-        !self.state.troubled.load(Ordering::Acquire)
-            || self
-                .state
-                .state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_ready(now)
+        self.is_in_use(now) && self.state.breaker().is_none_or(|b| !b.is_full())
     }
 
-    fn phase(&self) -> Phase {
-        self.state
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .phase
+    /// Whether its state lets a message through.
+    fn is_in_use(&self, now: u64) -> bool {
+        !self.state.troubled.load(Ordering::Acquire)
+            || (!self.state.is_unhealthy() && self.state.lock().is_ready(now))
+    }
+
+    /// The state word; health checks have the last one.
+    fn word(&self) -> &'static str {
+        if self.state.is_unhealthy() {
+            return UNHEALTHY;
+        }
+        self.state.lock().phase.word()
     }
 
     /// The row of the endpoint list.
     pub fn described(&self, kind: &'static str, address: Option<String>, now: u64) -> Described {
-        let state = self
-            .state
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let word = self.word();
+        let state = self.state.lock();
         Described {
             name: self.label().to_owned(),
             kind,
             address,
-            state: Some(state.phase.word()),
+            state: Some(word),
             retry_in_ms: matches!(state.phase, Phase::Timeout | Phase::Suspended)
                 .then(|| state.next_retry.saturating_sub(now)),
+            path: self.path.to_string(),
+            counts: Some(self.counts()),
+            load: self.state.breaker().map(|breaker| {
+                let (requests, pending) = breaker.load();
+                Load { requests, pending }
+            }),
+            ..Described::default()
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let counts = &self.state.counts;
+        Counts {
+            attempts: counts.attempts.get(),
+            failures: counts
+                .failures
+                .counts()
+                .map(|(code, n)| (code.map_or_else(|| "other".into(), |c| c.to_string()), n))
+                .collect(),
+            state_changes: Phase::ALL
+                .iter()
+                .zip(&counts.changes)
+                .map(|(phase, n)| (phase.word(), n.get()))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+            health_changes: self.check.as_ref().map(|_| counts.health_changes.get()),
         }
     }
 
@@ -318,7 +393,7 @@ impl Leaf {
         // The time is only asked for when it matters.
         if parent != Parent::Root
             || !self.state.troubled.load(Ordering::Acquire)
-            || self.is_ready(cx.services.clock.now())
+            || self.is_in_use(cx.services.clock.now())
         {
             return Ok(());
         }
@@ -327,7 +402,7 @@ impl Leaf {
             "Currently{comma} {} endpoint : [ Name : {} ] [ State : {} ]",
             self.def.word,
             self.label(),
-            self.phase().word()
+            self.word()
         );
         let fault = own_fault(message, codes::NOT_READY, text);
         Err(self.escalate(fault))
@@ -377,6 +452,7 @@ impl Leaf {
         async move {
             count_attempt(&cx, message)?;
             message.last_endpoint = true;
+            self.state.counts.attempts.add();
             // What cannot be put on the wire says nothing about the back-end: no state change, no other
             // child. (The reference suspends the endpoint; see differences.md.)
             let target = destination.target();
@@ -390,7 +466,12 @@ impl Leaf {
                 return Ok(Sent::OneWay);
             }
             let response = match attempt.renew {
-                None => self.request(&cx, message, target, request).await,
+                None if self.state.breaker().is_none() => {
+                    let wait = self.wait(&cx, message);
+                    self.request_now(&cx, message, target, request, wait).await
+                }
+                // Boxed from here on: rare, and every future of a flow would be larger.
+                None => Box::pin(self.request(&cx, message, target, request)).await,
                 Some(renew) => {
                     Box::pin(self.request_twice(&cx, message, target, request, renew)).await
                 }
@@ -421,11 +502,14 @@ impl Leaf {
                 }
                 Err(mut fault) => {
                     message.report(&fault);
+                    self.state.counts.failures.failed(fault.code);
                     let forgotten = fault.code == codes::SEND_TIMEOUT
                         && self.def.timeout_action == TimeoutAction::None;
                     // A response that is too large says nothing about the next one, and a token server
                     // nothing about the back-end.
+                    let overflow = fault.code == codes::OVERFLOW;
                     let counts = !forgotten
+                        && !overflow
                         && !attempt.keep_state
                         && !matches!(
                             fault.code,
@@ -434,7 +518,7 @@ impl Leaf {
                     if counts {
                         self.failed(&cx, &destination, parent, fault.code);
                     }
-                    fault.retry = counts && !fault.discard;
+                    fault.retry = (counts || overflow) && !fault.discard;
                     Err(self.escalate(fault))
                 }
             }
@@ -540,7 +624,19 @@ impl Leaf {
         let wait = self.wait(cx, message);
         let client = cx.services.client.clone();
         let target = target.clone();
+        let (state, label) = (self.state.clone(), self.label().to_owned());
         beside.spawn(async move {
+            let _place = match state.breaker() {
+                None => None,
+                Some(breaker) => match breaker.enter(wait).await {
+                    Ok(place) => Some(place),
+                    Err(overflow) => {
+                        let text = breaker.text(&label, overflow);
+                        tracing::warn!(target: "Endpoint", "OUT_ONLY message was not sent: {text}");
+                        return;
+                    }
+                },
+            };
             match tokio::time::timeout(wait, client.send(&target, request)).await {
                 Ok(Ok(response)) => {
                     if let Err(error) = response.into_body().collect(MOST).await {
@@ -590,16 +686,48 @@ impl Leaf {
         Ok(response)
     }
 
-    /// One request and the head of its response, within the timeout. The request is handed over at
-    /// once, so that the future does not hold it.
-    fn request<'a>(
+    /// One request and the head of its response, within the timeout and the limits of the endpoint.
+    async fn request(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        target: &Target,
+        request: http::Request<BodyStream>,
+    ) -> Result<http::Response<BodyStream>, Fault> {
+        let mut wait = self.wait(cx, message);
+        let place = match self.state.breaker() {
+            None => None,
+            Some(breaker) => {
+                let started = Instant::now();
+                let entered = breaker.enter(wait).await;
+                wait = wait.saturating_sub(started.elapsed());
+                match entered {
+                    Ok(place) => Some(place),
+                    Err(overflow) => {
+                        give_back(message, request);
+                        let text = breaker.text(self.label(), overflow);
+                        return Err(Fault::endpoint(codes::OVERFLOW, text));
+                    }
+                }
+            }
+        };
+        let response = self.request_now(cx, message, target, request, wait).await?;
+        Ok(match place {
+            None => response,
+            Some(place) => response.map(|body| body.with_guard(Box::new(place))),
+        })
+    }
+
+    /// As [`Leaf::request`] without limits. The request is handed over at once, so that the future
+    /// does not hold it.
+    fn request_now<'a>(
         &'a self,
         cx: &SendContext<'a>,
         message: &'a mut Message,
         target: &'a Target,
         request: http::Request<BodyStream>,
+        wait: Duration,
     ) -> impl Future<Output = Result<http::Response<BodyStream>, Fault>> + Send + 'a {
-        let wait = self.wait(cx, message);
         cx.exchange.mark_sent();
         // Only a socket timeout that comes first needs a timer of its own.
         let services = cx.services;
@@ -687,21 +815,22 @@ impl Leaf {
         if !self.state.troubled.load(Ordering::Acquire) {
             return;
         }
-        let mut state = self
-            .state
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if let Change::Active { from } = state.on_success() {
+            self.state.counts.changed(Phase::Active);
             tracing::info!(
                 target: "EndpointContext",
+                endpoint = self.label(),
+                address = %destination.target(),
+                from = from.word(),
+                to = Phase::Active.word(),
+                code = 0,
+                retry_in_ms = 0,
                 "Endpoint : {}{}currently {} will now be marked active since it processed its last message",
                 self.label(), address_text(destination.target()), from.word()
             );
         }
-        self.state
-            .troubled
-            .store(state.phase != Phase::Active, Ordering::Release);
+        self.state.mark(&state);
     }
 
     fn failed(
@@ -713,11 +842,8 @@ impl Leaf {
     ) {
         let clock = &cx.services.clock;
         let now = clock.now();
-        let mut state = self
-            .state
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
+        let from = state.phase.word();
         let change = state.on_failure(
             &self.failure,
             &self.caps,
@@ -727,12 +853,18 @@ impl Leaf {
         );
         self.state.troubled.store(true, Ordering::Release);
         let next = iso(clock.wall(state.next_retry));
+        let (to, retry_in_ms) = (state.phase, state.next_retry.saturating_sub(now));
         drop(state);
+        if !matches!(change, Change::None) {
+            self.state.counts.changed(to);
+        }
         let (name, address) = (self.label(), address_text(destination.target()));
+        let (target, to) = (destination.target(), to.word());
         match change {
             Change::None | Change::Active { .. } => {}
             Change::Timeout { remaining } => tracing::warn!(
                 target: "EndpointContext",
+                endpoint = name, address = %target, from, to, code, retry_in_ms,
                 "Endpoint : {name}{address}is marked as TIMEOUT and will be retried : {remaining} more time/s after : {next} until its marked SUSPENDED for failure"
             ),
             Change::Suspended {
@@ -748,111 +880,39 @@ impl Leaf {
                 }
                 match last {
                     None => tracing::warn!(
-                        target: "EndpointContext",
-                        "Suspending endpoint : {name}{address}- current suspend duration is : {duration}ms - Next retry after : {next}"
-                    ),
+                            target: "EndpointContext",
+                    endpoint = name, address = %target, from, to, code, retry_in_ms,
+                            "Suspending endpoint : {name}{address}- current suspend duration is : {duration}ms - Next retry after : {next}"
+                        ),
                     Some(last) => tracing::warn!(
-                        target: "EndpointContext",
-                        "Suspending endpoint : {name}{address}- last suspend duration was : {last}ms and current suspend duration is : {duration}ms - Next retry after : {next}"
-                    ),
+                            target: "EndpointContext",
+                    endpoint = name, address = %target, from, to, code, retry_in_ms,
+                            "Suspending endpoint : {name}{address}- last suspend duration was : {last}ms and current suspend duration is : {duration}ms - Next retry after : {next}"
+                        ),
                 }
             }
         }
     }
 }
 
-/// The message becomes the response.
-fn accept(
-    cx: &SendContext<'_>,
-    message: &mut Message,
-    response: http::Response<BodyStream>,
-) -> Result<(), Fault> {
-    let (head, body) = response.into_parts();
-    let body = if body.is_known_empty() {
-        Body::Empty
-    } else {
-        Body::Stream(body)
-    };
-    let body = match cx.services.settings.http.max_message_size {
-        Some(limit) => bounded(body, limit)?,
-        None => body,
-    };
-    message.become_response(head, body);
-    if !cx.services.rules.location {
-        rewrite_location(cx.exchange, message);
-    }
-    Ok(())
-}
-
-/// `FORCE_ERROR_ON_SOAP_FAULT`.
-async fn refuse_soap_fault(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
-    message
-        .build(&cx.services.limits)
-        .await
-        .map_err(|mut fault| {
-            fault.origin = Origin::Backend;
-            fault
-        })?;
-    if message.envelope().is_some_and(|e| e.fault().is_some()) {
-        return Err(Fault::endpoint(
-            codes::FORCED_SOAP_FAULT,
-            "The response is a SOAP fault",
-        ));
-    }
-    Ok(())
-}
-
 fn address_text(target: &Target) -> String {
     format!(" with address {}{} ", target.key, target.path_and_query)
 }
 
-/// A response body within the validated message size.
-fn bounded(body: Body, limit: u64) -> Result<Body, Fault> {
-    match body {
-        Body::Stream(stream) if stream.exact_len().is_some_and(|length| length > limit) => {
-            let mut fault = Fault::endpoint(
-                codes::RESPONSE_TOO_LARGE,
-                format!("Response Entity Too Large: the limit is {limit} bytes"),
-            );
-            fault.status = Some(502);
-            Err(fault)
+/// The body of a request that was not sent goes back to the message.
+fn give_back(message: &mut Message, request: http::Request<BodyStream>) {
+    if matches!(message.body, Body::Empty) {
+        let body: BodyStream = request.into_body();
+        if !body.is_known_empty() {
+            message.body = Body::Stream(body);
         }
-        Body::Stream(stream) => Ok(Body::Stream(limited(stream, limit))),
-        other => Ok(other),
     }
-}
-
-/// `Location` of a response that is no redirect and creates nothing points to the service, not to
-/// the back-end (spec 01 §15.7).
-fn rewrite_location(exchange: &Exchange, message: &mut Message) {
-    let Some(location) = message.headers.get(LOCATION) else {
-        return;
-    };
-    if matches!(message.status, Some(201 | 301 | 302 | 303 | 307)) {
-        return;
-    }
-    let location = header_text(location);
-    let path = match location.split_once("://") {
-        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or(""),
-        None => location,
-    };
-    let mut text = message.service_prefix(exchange);
-    text.push_str(path.strip_prefix('/').unwrap_or(path));
-    match HeaderValue::from_str(&text) {
-        Ok(value) => message.headers.insert(LOCATION, value),
-        Err(_) => message.headers.remove(LOCATION),
-    };
 }
 
 /// The fault of a failed send. The unsent request gives its body back.
 fn send_fault(message: &mut Message, error: SendError) -> Fault {
-    if let Some(request) = error.unsent
-        && matches!(message.body, Body::Empty)
-    {
-        let body: BodyStream = (*request).into_body();
-        if !body.is_known_empty() {
-            message.body = Body::Stream(body);
-        }
+    if let Some(request) = error.unsent {
+        give_back(message, *request);
     }
     if let crate::transport::http::SendErrorKind::BodyFailed(cause) = error.kind {
         return crate::message::body::stream_fault(cause);

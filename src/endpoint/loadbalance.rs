@@ -1,5 +1,7 @@
 //! `<loadbalance>` (spec 02 §9.1–§9.4).
 
+use super::balance::Balance;
+use super::health::Check;
 use super::member::MembersDef;
 use super::parse::{EndpointDef, parse_children};
 use super::property::{EndpointProperty, apply_all};
@@ -88,6 +90,11 @@ impl LoadBalanceDef {
         })
     }
 
+    /// Whether it goes by weights.
+    pub fn is_weighted(&self) -> bool {
+        self.algorithm != AlgorithmDef::RoundRobin
+    }
+
     /// Who is next, as it runs.
     pub fn algorithm(&self) -> Algorithm {
         Algorithm::new(&self.algorithm, self.children.len())
@@ -105,6 +112,8 @@ impl LoadBalanceDef {
             name: def.head.name.clone(),
             failover: self.failover,
             build: self.failover && self.build.unwrap_or(on_failover),
+            path: path.to_owned(),
+            balance: Balance::link(&def.policy, names, path, def.head.fingerprint),
             properties: def.properties.clone(),
             state: names.stores().group(path, def.head.fingerprint),
         })
@@ -318,6 +327,9 @@ struct LoadBalance {
     algorithm: Algorithm,
     failover: bool,
     build: bool,
+    /// Where it is.
+    path: String,
+    balance: Option<Box<Balance>>,
     properties: Arc<Vec<EndpointProperty>>,
     state: Arc<GroupState>,
 }
@@ -339,13 +351,22 @@ impl Kind for LoadBalance {
             if self.build {
                 message.body.collect(cx.services.limits.max_bytes).await?;
             }
+            let mut underway = match &self.balance {
+                Some(balance) => Some(Box::new(balance.begin(&cx, message).await?)),
+                None => None,
+            };
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = self
-                    .algorithm
-                    .pick(&self.children, &self.state, &cx, &refused)
-                else {
+                let picked = match &underway {
+                    Some(way) => {
+                        way.pick(&self.children, &self.algorithm, &self.state, &cx, &refused)
+                    }
+                    None => self
+                        .algorithm
+                        .pick(&self.children, &self.state, &cx, &refused),
+                };
+                let Some(child) = picked else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -363,8 +384,13 @@ impl Kind for LoadBalance {
                 message.clear_error();
                 let before = message.attempts;
                 let busy = self.algorithm.busy(&self.children, child);
-                let sent = child.kind.send(cx, message, Parent::Group).await;
+                let at = underway.as_ref().and_then(|u| u.at(&self.children, child));
+                let mut sent = child.kind.send(cx, message, Parent::Group).await;
                 drop(busy);
+                if let Some(underway) = &mut underway {
+                    let done = underway.done(&cx, &self.children, at, message, &mut sent);
+                    Box::pin(done).await;
+                }
                 match sent {
                     Ok(sent) => return Ok(sent),
                     Err(mut fault) => {
@@ -398,7 +424,14 @@ impl Kind for LoadBalance {
         self.children.iter().any(|c| c.kind.reshapes(cx))
     }
 
+    fn checks(&self, out: &mut Vec<Arc<Check>>) {
+        for child in &self.children {
+            child.kind.checks(out);
+        }
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
+        let row = out.len();
         describe_group(
             "loadbalance",
             self.name.as_deref(),
@@ -406,6 +439,10 @@ impl Kind for LoadBalance {
             now,
             out,
         );
+        if let (Some(row), Some(balance)) = (out.get_mut(row), &self.balance) {
+            row.path.clone_from(&self.path);
+            row.balance = Some(balance.describe(&self.children, now));
+        }
     }
 }
 
@@ -420,9 +457,7 @@ pub(super) fn describe_group(
     out.push(Described {
         name: name.unwrap_or(ANONYMOUS).to_owned(),
         kind,
-        address: None,
-        state: None,
-        retry_in_ms: None,
+        ..Described::default()
     });
     for child in children {
         child.kind.describe(now, out);

@@ -14,6 +14,7 @@ use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// One host with its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,25 @@ pub(super) struct Member {
     host: String,
     http: Option<u16>,
     https: Option<u16>,
+}
+
+impl Member {
+    /// Its first port.
+    fn address(&self) -> String {
+        match self.http.or(self.https) {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.clone(),
+        }
+    }
+
+    /// The event of a change.
+    fn report(&self, from: &str, to: &str, code: u32) {
+        tracing::warn!(
+            target: "EndpointContext",
+            endpoint = self.host, address = self.address(), from, to, code, retry_in_ms = 0,
+            "Member {} of a load-balance endpoint goes from {from} to {to}", self.host
+        );
+    }
 }
 
 /// The members of a group as they are written.
@@ -110,6 +130,16 @@ struct MemberLists {
     inactive: Vec<Member>,
     cursor: usize,
     probing: bool,
+    probe: Option<AbortHandle>,
+}
+
+/// Nobody looks after members that are no longer deployed.
+impl Drop for Members {
+    fn drop(&mut self) {
+        if let Some(probe) = self.lists(|lists| lists.probe.take()) {
+            probe.abort();
+        }
+    }
 }
 
 impl Members {
@@ -136,10 +166,11 @@ impl Members {
     }
 
     /// Takes a member out of use and makes sure that somebody looks after it.
-    fn deactivate(self: &Arc<Members>, member: &Member) {
+    fn deactivate(self: &Arc<Members>, member: &Member, code: u32) {
         let start = self.lists(|lists| {
             if let Some(at) = lists.active.iter().position(|m| m == member) {
                 let member = lists.active.remove(at);
+                member.report("ACTIVE", "SUSPENDED", code);
                 lists.inactive.push(member);
                 if at < lists.cursor {
                     lists.cursor -= 1;
@@ -148,7 +179,8 @@ impl Members {
             !std::mem::replace(&mut lists.probing, true)
         });
         if start {
-            tokio::spawn(probe(Arc::downgrade(self)));
+            let probe = tokio::spawn(probe(Arc::downgrade(self))).abort_handle();
+            self.lists(|lists| lists.probe = Some(probe));
         }
     }
 }
@@ -182,6 +214,7 @@ async fn probe(members: Weak<Members>) {
                 state.lists(|lists| {
                     if let Some(at) = lists.inactive.iter().position(|m| *m == member) {
                         let member = lists.inactive.remove(at);
+                        member.report("SUSPENDED", "ACTIVE", 0);
                         lists.active.push(member);
                     }
                 });
@@ -272,7 +305,7 @@ impl Kind for MemberGroup {
                         if !fault.retry {
                             break Err(fault);
                         }
-                        self.state.deactivate(&member);
+                        self.state.deactivate(&member, fault.code);
                         if !self.failover {
                             break Err(fault);
                         }
@@ -303,9 +336,36 @@ impl Kind for MemberGroup {
                         .or(member.https)
                         .map(|port| format!("{}:{port}", member.host)),
                     state: Some(state),
-                    retry_in_ms: None,
+                    path: format!("{}/{}", self.leaf.path, member.host),
+                    ..Described::default()
                 });
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_ends_with_its_members() {
+        let member = Member {
+            host: "127.0.0.1".into(),
+            http: Some(1),
+            https: None,
+        };
+        let members = Arc::new(Members::default());
+        members.fill(std::slice::from_ref(&member));
+        members.deactivate(&member, 101_503);
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        assert_eq!(tasks(), 1);
+        drop(members);
+        tokio::task::yield_now().await;
+        assert_eq!(tasks(), 0);
     }
 }

@@ -2,16 +2,22 @@
 //! (spec 02). One kind, one file: description, parse, link, send, tests.
 
 pub mod address;
+pub mod balance;
+pub mod bindings;
+pub mod breaker;
 pub mod default;
 pub mod failover;
+pub mod health;
 pub mod http;
 pub mod indirect;
 pub mod leaf;
 pub mod loadbalance;
 pub mod member;
 pub mod parse;
+pub mod policy;
 pub mod property;
 pub mod recipients;
+mod response;
 pub mod session;
 pub mod state;
 pub mod store;
@@ -22,7 +28,7 @@ pub mod wsdl;
 
 pub use leaf::Leaf;
 pub use parse::{EndpointDef, parse};
-pub use store::Stores;
+pub use store::{GroupState, Stores};
 pub use template::EndpointTemplate;
 
 use crate::clock::Clock;
@@ -35,7 +41,7 @@ use crate::message::{EndpointId, Exchange, Fault, Message, SequenceId};
 use crate::settings::Settings;
 use crate::transport::http::Client;
 use crate::transport::outside::Outside;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
@@ -59,6 +65,8 @@ pub struct Services {
     pub rules: HeaderRules,
     /// Settings.
     pub settings: Arc<Settings>,
+    /// Sessions that several runtimes share.
+    pub sessions: Option<Arc<dyn bindings::SessionStore>>,
     /// Copies of the lines that `log` mediators wrote, for those who run flows under test.
     pub lines: Option<Arc<Mutex<Vec<String>>>>,
 }
@@ -201,12 +209,15 @@ pub trait Kind: Send + Sync + Debug {
         false
     }
 
+    /// The health checks that are to run while it is deployed.
+    fn checks(&self, _out: &mut Vec<Arc<health::Check>>) {}
+
     /// Its runtime state, as the internal port lists it.
     fn describe(&self, now: u64, out: &mut Vec<Described>);
 }
 
 /// One line of the endpoint list.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Described {
     /// Name, or `AnonymousEndpoint`.
     pub name: String,
@@ -218,6 +229,43 @@ pub struct Described {
     pub state: Option<&'static str>,
     /// Milliseconds until it may be tried again.
     pub retry_in_ms: Option<u64>,
+    /// Where it is; two endpoints are never at one place.
+    pub path: String,
+    /// What happened to a leaf since it was deployed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// Sessions that live at a session group of this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<usize>,
+    /// Requests under way at a leaf with limits, and those that wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// A group with a policy of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<balance::Balanced>,
+}
+
+/// What a leaf with limits has to do.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Load {
+    /// Requests under way.
+    pub requests: u32,
+    /// Requests that wait for one of them to end.
+    pub pending: u32,
+}
+
+/// What happened to a leaf since it was deployed.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Counts {
+    /// Requests that were to go out.
+    pub attempts: u64,
+    /// Attempts without an answer, by code.
+    pub failures: BTreeMap<String, u64>,
+    /// Changes of state, by the state after them.
+    pub state_changes: BTreeMap<&'static str, u64>,
+    /// Changes of what its health checks say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_changes: Option<u64>,
 }
 
 /// An endpoint as it runs.

@@ -7,6 +7,7 @@ use super::http::HttpDef;
 use super::indirect::{IndirectDef, ResolvingDef};
 use super::leaf::{LeafDef, Optimize, Timeout, TimeoutAction};
 use super::loadbalance::LoadBalanceDef;
+use super::policy::PolicyDef;
 use super::property::{self, EndpointProperty};
 use super::recipients::RecipientsDef;
 use super::session::SessionDef;
@@ -17,6 +18,7 @@ use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::message::SequenceId;
 use crate::message::addressing::Version;
 use crate::message::outgoing::{Format, addressing_version};
+use crate::settings::PolicyLevel;
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +65,8 @@ pub struct EndpointDef {
     pub head: Head,
     /// Properties.
     pub properties: Arc<Vec<EndpointProperty>>,
+    /// What it has beyond the reference.
+    pub policy: PolicyDef,
     /// The kind.
     pub kind: KindDef,
 }
@@ -160,10 +164,12 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         None
     };
     if let Some(kind) = reference {
-        let properties = Arc::new(property::parse(reader, element));
+        let mut properties = property::parse(reader, element);
+        let policy = PolicyDef::take(reader, &mut properties, None);
         return Some(EndpointDef {
             head,
-            properties,
+            properties: Arc::new(properties),
+            policy,
             kind,
         });
     }
@@ -172,6 +178,7 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         return Some(EndpointDef {
             head,
             properties: Arc::default(),
+            policy: PolicyDef::default(),
             kind,
         });
     }
@@ -223,7 +230,14 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
             ),
         );
     }
-    let properties = Arc::new(property::parse(reader, element));
+    let mut properties = property::parse(reader, element);
+    let level = match first.tag_name().name() {
+        "address" | "http" | "default" | "wsdl" => Some(PolicyLevel::Leaf),
+        "loadbalance" | "failover" => Some(PolicyLevel::Group),
+        _ => None,
+    };
+    let policy = PolicyDef::take(reader, &mut properties, level);
+    let properties = Arc::new(properties);
     let kind = match (first.tag_name().name(), session) {
         ("address", None) => KindDef::Address(AddressDef::parse(reader, first)?),
         ("http", None) => KindDef::Http(HttpDef::parse(reader, first, &properties)?),
@@ -232,10 +246,18 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         ("recipientlist", None) => KindDef::Recipients(RecipientsDef::parse(reader, first)?),
         ("failover", None) => KindDef::Failover(FailoverDef::parse(reader, first)?),
         ("loadbalance", None) => {
-            KindDef::LoadBalance(LoadBalanceDef::parse(reader, first, &properties)?)
+            let def = LoadBalanceDef::parse(reader, first, &properties)?;
+            if def.is_weighted() {
+                policy.refuse_beside_weights(reader);
+            }
+            KindDef::LoadBalance(def)
         }
         ("loadbalance", Some(session)) => {
-            KindDef::Session(SessionDef::parse(reader, session, first, &properties)?)
+            let def = SessionDef::parse(reader, session, first, &properties)?;
+            if def.is_weighted() {
+                policy.refuse_beside_weights(reader);
+            }
+            KindDef::Session(def)
         }
         (name, Some(session)) => {
             let place = reader.place(session);
@@ -251,6 +273,7 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
     Some(EndpointDef {
         head,
         properties,
+        policy,
         kind,
     })
 }
@@ -275,6 +298,7 @@ pub fn reference(reader: &mut Reader, element: Element<'_, '_>, attribute: &str)
             place: place.clone(),
         },
         properties: Arc::default(),
+        policy: PolicyDef::default(),
         kind: KindDef::Indirect(IndirectDef {
             key: element.attribute(attribute).unwrap_or_default().to_owned(),
             place,

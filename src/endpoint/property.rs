@@ -115,6 +115,14 @@ impl EndpointProperty {
         }
     }
 
+    /// Its expression, when it has one instead of a value.
+    pub fn into_expression(self) -> Option<Expr> {
+        match self.value {
+            PropertyValue::Literal(_) => None,
+            PropertyValue::Expr(expr) => Some(expr),
+        }
+    }
+
     /// Sets it on the message.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! each goes its own way, see [`Deliver`].
 
 use super::address::find;
+use super::health::Check;
 use super::leaf::{Destination, Leaf};
 use super::loadbalance::describe_group;
 use super::member::{Member, MembersDef, member_target, plain_leaf};
@@ -286,6 +287,14 @@ impl Kind for Recipients {
             List::Members(..) | List::Dynamic { .. } => true,
         };
         any && !self.state.off.load(Ordering::Relaxed)
+    }
+
+    fn checks(&self, out: &mut Vec<Arc<Check>>) {
+        if let List::Children(children) = &self.list {
+            for child in children {
+                child.kind.checks(out);
+            }
+        }
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

@@ -1,5 +1,8 @@
 //! `<session>` with `<loadbalance>`: session affinity (spec 02 §11).
 
+use super::balance::Balance;
+use super::bindings::Bindings;
+use super::health::Check;
 use super::loadbalance::{Failed, LoadBalanceDef, Refused, Resend, cannot_resend, describe_group};
 use super::parse::{EndpointDef, number};
 use super::property::{EndpointProperty, apply_all};
@@ -17,9 +20,8 @@ use crate::message::{Answer, Body, Fault, Message, header_text};
 use crate::syntax::{Element, Reader, SYNAPSE};
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Who makes the session id, and where it stands.
@@ -129,6 +131,11 @@ impl SessionDef {
         })
     }
 
+    /// Whether its group goes by weights.
+    pub fn is_weighted(&self) -> bool {
+        self.group.is_weighted()
+    }
+
     /// Makes the endpoint.
     pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
         let settings = names.settings();
@@ -138,84 +145,20 @@ impl SessionDef {
         let max_sessions = settings.limits.max_sessions;
         Box::new(SessionGroup {
             algorithm: self.group.algorithm(),
+            balance: Balance::link(&def.policy, names, path, def.head.fingerprint),
             properties: def.properties.clone(),
             children: EndpointDef::link_children(&self.group.children, names, path),
             name: def.head.name.clone(),
             kind: self.kind,
             block: self.block.clone(),
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            max_sessions,
             state: names.stores().group(path, def.head.fingerprint),
-            sessions: names.stores().sessions(path),
+            bindings: Bindings {
+                group: path.to_owned(),
+                local: names.stores().sessions(path),
+                timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                max: max_sessions,
+            },
         })
-    }
-}
-
-/// The bindings of one session group: session id to child. Bounded; a binding ends at an absolute
-/// time, later requests do not extend it (spec 02 §11.3).
-#[derive(Debug, Default)]
-pub struct Sessions(Mutex<HashMap<Box<str>, Binding>>);
-
-#[derive(Clone, Copy, Debug)]
-struct Binding {
-    child: u64,
-    expires: u64,
-}
-
-impl Sessions {
-    fn with<R>(&self, f: impl FnOnce(&mut HashMap<Box<str>, Binding>) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The child of a live session.
-    pub fn child(&self, id: &str, now: u64) -> Option<u64> {
-        self.with(|map| match map.get(id) {
-            Some(binding) if binding.expires > now => Some(binding.child),
-            Some(_) => {
-                map.remove(id);
-                None
-            }
-            None => None,
-        })
-    }
-
-    /// Binds an id. At the limit, expired bindings make room, else the one that ends first.
-    pub fn bind(&self, id: &str, child: u64, now: u64, timeout: u64, max: usize) {
-        self.with(|map| {
-            if map.len() >= max && !map.contains_key(id) {
-                map.retain(|_, binding| binding.expires > now);
-                if map.len() >= max {
-                    // A tenth makes room at once, so that a full table is not walked per request.
-                    let mut ends: Vec<u64> = map.values().map(|b| b.expires).collect();
-                    let at = ends.len() / 10;
-                    let (_, limit, _) = ends.select_nth_unstable(at);
-                    let limit = *limit;
-                    map.retain(|_, binding| binding.expires > limit);
-                }
-            }
-            map.insert(
-                id.into(),
-                Binding {
-                    child,
-                    expires: now.saturating_add(timeout),
-                },
-            );
-        });
-    }
-
-    /// Forgets an id.
-    pub fn forget(&self, id: &str) {
-        self.with(|map| map.remove(id));
-    }
-
-    /// How many bindings are held, expired ones included until they are met.
-    pub fn len(&self) -> usize {
-        self.with(|map| map.len())
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -225,12 +168,11 @@ struct SessionGroup {
     kind: SessionType,
     block: Option<Arc<Block>>,
     algorithm: Algorithm,
+    balance: Option<Box<Balance>>,
     properties: Arc<Vec<EndpointProperty>>,
     children: Vec<Arc<Endpoint>>,
-    timeout_ms: u64,
-    max_sessions: usize,
     state: Arc<GroupState>,
-    sessions: Arc<Sessions>,
+    bindings: Bindings,
 }
 
 const AXIS2: &str = "http://ws.apache.org/namespaces/axis2";
@@ -259,7 +201,6 @@ impl SessionGroup {
         cx: &SendContext<'_>,
         message: &mut Message,
     ) -> Result<(Option<String>, Option<&Arc<Endpoint>>), Fault> {
-        let now = cx.services.clock.now();
         match self.kind {
             SessionType::SimpleClient | SessionType::Soap => {
                 let Some(block) = self.block.as_deref() else {
@@ -268,32 +209,36 @@ impl SessionGroup {
                 let Some(id) = header_id(cx, message, block).await? else {
                     return Ok((None, None));
                 };
-                let child = self.sessions.child(&id, now).and_then(|c| self.child_of(c));
+                let child = self.bindings.child(cx, &id).await;
+                let child = child.and_then(|c| self.child_of(c));
                 Ok((Some(id), child))
             }
             SessionType::Http => {
-                let found = cookies(message)
-                    .filter(|part| is_session_cookie(part))
-                    .find_map(|part| {
-                        let child = self.child_of(self.sessions.child(part, now)?)?;
-                        Some((part.to_owned(), child))
-                    });
-                Ok(match found {
-                    Some((id, child)) => (Some(id), Some(child)),
-                    None => (None, None),
-                })
+                for part in cookies(message).filter(|part| is_session_cookie(part)) {
+                    let child = self.bindings.child(cx, part).await;
+                    if let Some(child) = child.and_then(|c| self.child_of(c)) {
+                        return Ok((Some(part.to_owned()), Some(child)));
+                    }
+                }
+                Ok((None, None))
             }
         }
     }
 
-    fn bind(&self, cx: &SendContext<'_>, id: &str, child: &Endpoint) {
-        self.sessions.bind(
-            id,
-            child.fingerprint,
-            cx.services.clock.now(),
-            self.timeout_ms,
-            self.max_sessions,
-        );
+    /// Binds the session of a first message; another runtime may have been first, and then its
+    /// choice counts.
+    async fn claim<'e>(
+        &'e self,
+        cx: &SendContext<'_>,
+        id: &str,
+        child: &'e Arc<Endpoint>,
+    ) -> &'e Arc<Endpoint> {
+        let known = |owner| self.child_of(owner).is_some();
+        let owner = self.bindings.claim(cx, id, child.fingerprint, known).await;
+        if owner == child.fingerprint {
+            return child;
+        }
+        self.child_of(owner).unwrap_or(child)
     }
 
     /// A message of a known session goes to its endpoint or nowhere (spec 02 §11.3).
@@ -456,13 +401,22 @@ impl Kind for SessionGroup {
                 SessionType::Soap if id.is_some() => strip_group(&cx, message).await?,
                 SessionType::Soap => {}
             }
+            let mut underway = match &self.balance {
+                Some(balance) => Some(Box::new(balance.begin(&cx, message).await?)),
+                None => None,
+            };
             let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
             let mut refused = Refused::default();
             let outcome = loop {
-                let Some(child) = self
-                    .algorithm
-                    .pick(&self.children, &self.state, &cx, &refused)
-                else {
+                let picked = match &underway {
+                    Some(way) => {
+                        way.pick(&self.children, &self.algorithm, &self.state, &cx, &refused)
+                    }
+                    None => self
+                        .algorithm
+                        .pick(&self.children, &self.state, &cx, &refused),
+                };
+                let Some(mut child) = picked else {
                     break Err(own_fault(
                         message,
                         codes::NO_READY_CHILD,
@@ -476,12 +430,19 @@ impl Kind for SessionGroup {
                 }
                 // A client's session is bound before there is any response.
                 if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
-                    self.bind(&cx, id, child);
+                    child = self.claim(&cx, id, child).await;
                 }
                 let before = message.attempts;
                 let busy = self.algorithm.busy(&self.children, child);
-                let sent = child.kind.send(cx, message, Parent::Group).await;
+                let at = underway.as_ref().and_then(|u| u.at(&self.children, child));
+                let mut sent = child.kind.send(cx, message, Parent::Group).await;
                 drop(busy);
+                let unbinds = |f: &Fault| f.retry && child.kind.retryable(f.code);
+                let unbind = sent.as_ref().is_err_and(unbinds);
+                if let Some(underway) = &mut underway {
+                    let done = underway.done(&cx, &self.children, at, message, &mut sent);
+                    Box::pin(done).await;
+                }
                 match sent {
                     Ok(sent) => {
                         let id = match self.kind {
@@ -491,16 +452,13 @@ impl Kind for SessionGroup {
                             SessionType::Soap => new_group(&cx, message).await?,
                         };
                         if let Some(id) = id {
-                            self.bind(&cx, &id, child);
+                            self.bindings.bind(&cx, &id, child.fingerprint).await;
                         }
                         return Ok(sent);
                     }
                     Err(fault) => {
-                        if let Some(id) = &id
-                            && fault.retry
-                            && child.kind.retryable(fault.code)
-                        {
-                            self.sessions.forget(id);
+                        if let (Some(id), true) = (&id, unbind) {
+                            self.bindings.forget(&cx, id, child.fingerprint).await;
                         }
                         refused.note(child, before, message);
                         let next = Failed {
@@ -528,33 +486,21 @@ impl Kind for SessionGroup {
         self.children.iter().any(|c| c.kind.reshapes(cx))
     }
 
-    fn describe(&self, now: u64, out: &mut Vec<Described>) {
-        describe_group("session", self.name.as_deref(), &self.children, now, out);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bindings_end_at_an_absolute_time() {
-        let sessions = Sessions::default();
-        sessions.bind("a", 1, 0, 2000, 10);
-        assert_eq!(sessions.child("a", 1500), Some(1));
-        assert_eq!(sessions.child("a", 1999), Some(1));
-        assert_eq!(sessions.child("a", 2000), None);
-        assert!(sessions.is_empty());
-    }
-
-    #[test]
-    fn the_table_is_bounded_and_keeps_the_newest() {
-        let sessions = Sessions::default();
-        for n in 0..1000_u64 {
-            sessions.bind(&n.to_string(), n, n, 5000, 100);
-            assert!(sessions.len() <= 100);
+    fn checks(&self, out: &mut Vec<Arc<Check>>) {
+        for child in &self.children {
+            child.kind.checks(out);
         }
-        assert_eq!(sessions.child("999", 999), Some(999));
-        assert_eq!(sessions.child("0", 999), None);
+    }
+
+    fn describe(&self, now: u64, out: &mut Vec<Described>) {
+        let row = out.len();
+        describe_group("session", self.name.as_deref(), &self.children, now, out);
+        if let Some(row) = out.get_mut(row) {
+            row.path.clone_from(&self.bindings.group);
+            if let Some(balance) = &self.balance {
+                row.balance = Some(balance.describe(&self.children, now));
+            }
+            row.sessions = Some(self.bindings.local.live_count(now));
+        }
     }
 }

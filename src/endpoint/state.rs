@@ -78,6 +78,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them.
+    pub const ALL: [Phase; 4] = [Phase::Active, Phase::Timeout, Phase::Suspended, Phase::Off];
+
     /// The word in error messages (spec 02 §7.4, spelling of the reference).
     pub fn word(self) -> &'static str {
         match self {

@@ -1,17 +1,20 @@
 //! Runtime state of endpoints and mediators that survives a reload, keyed by where the artifact is and by a
 //! fingerprint of its definition (design §1.3).
 
+use super::balance::BalanceState;
+use super::bindings::Sessions;
+use super::breaker::Breaker;
 use super::http::Tokens;
 use super::member::Members;
 use super::recipients::AddressStates;
-use super::session::Sessions;
-use super::state::State;
+use super::state::{Phase, State};
 use super::weighted::Turn;
 use super::wsdl::Fetched;
+use crate::metrics::{Counter, Failures, Requests};
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// State of one leaf. The flag lets the message path skip the lock while all is well.
 #[derive(Debug, Default)]
@@ -20,6 +23,52 @@ pub struct LeafState {
     pub troubled: AtomicBool,
     /// The state.
     pub state: Mutex<State>,
+    /// Its health checks fail.
+    pub unhealthy: AtomicBool,
+    /// Limits of requests under way; `None` inside when there are none.
+    pub breaker: OnceLock<Option<Breaker>>,
+    /// What happened to it.
+    pub counts: LeafCounts,
+}
+
+impl LeafState {
+    /// Its limits.
+    pub fn breaker(&self) -> Option<&Breaker> {
+        self.breaker.get()?.as_ref()
+    }
+
+    /// The state.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the flag of trouble from a state that was changed.
+    pub fn mark(&self, state: &State) {
+        let troubled = state.phase != Phase::Active || self.unhealthy.load(Ordering::Acquire);
+        self.troubled.store(troubled, Ordering::Release);
+    }
+}
+
+/// What happened to a leaf since it was deployed.
+#[derive(Debug, Default)]
+pub struct LeafCounts {
+    /// Requests that were to go out.
+    pub attempts: Counter,
+    /// Attempts without an answer.
+    pub failures: Failures,
+    /// Changes to ACTIVE, TIMEOUT, SUSPENDED and MAINTNENCE.
+    pub changes: [Counter; 4],
+    /// Changes of what its health checks say.
+    pub health_changes: Counter,
+}
+
+impl LeafCounts {
+    /// Counts a change of state.
+    pub fn changed(&self, to: Phase) {
+        if let Some(counter) = self.changes.get(to as usize) {
+            counter.add();
+        }
+    }
 }
 
 /// State of one group.
@@ -97,6 +146,11 @@ impl Stores {
         self.get(format!("group {path}"), fingerprint)
     }
 
+    /// What the policy of a group knows of its children.
+    pub fn balance(&self, path: &str, fingerprint: u64) -> Arc<BalanceState> {
+        self.get(format!("balance {path}"), fingerprint)
+    }
+
     /// The members of a load-balance group.
     pub fn members(&self, path: &str, fingerprint: u64) -> Arc<Members> {
         self.get(format!("members {path}"), fingerprint)
@@ -122,6 +176,11 @@ impl Stores {
         fingerprint: u64,
     ) -> Arc<T> {
         self.get(format!("{kind} {path}"), fingerprint)
+    }
+
+    /// The counts of a service's requests.
+    pub fn requests(&self, path: &str) -> Arc<Requests> {
+        self.get(format!("requests {path}"), 0)
     }
 
     /// The OAuth tokens of an http endpoint.
@@ -165,5 +224,37 @@ impl Stores {
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::{Caps, Change, FailureConfig};
+    use super::*;
+
+    #[test]
+    fn failures_at_one_time_are_each_judged_once() {
+        let config = FailureConfig {
+            mark_codes: vec![101_504],
+            retries: 1000,
+            ..FailureConfig::default()
+        };
+        let leaf = LeafState::default();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let mut state = leaf.lock();
+                        state.on_failure(&config, &Caps::default(), false, 101_504, 0);
+                        leaf.mark(&state);
+                    }
+                });
+            }
+        });
+        let change = leaf
+            .lock()
+            .on_failure(&config, &Caps::default(), false, 101_504, 0);
+        assert_eq!(change, Change::Timeout { remaining: 199 });
+        assert!(leaf.troubled.load(Ordering::Acquire));
     }
 }

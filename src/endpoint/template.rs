@@ -1,6 +1,7 @@
 //! Endpoint templates: `<template><endpoint/></template>` and endpoints made from them
 //! (spec 02 §6). An instance is made when the plan is linked.
 
+use super::health::Check;
 use super::parse::{self, EndpointDef};
 use super::{
     Boxed, Described, Endpoint, Kind, MAX_NESTING, Names, Parent, SendContext, Sent, own_fault,
@@ -383,6 +384,12 @@ impl Kind for Instance {
         match (&self.real, cx.deeper()) {
             (Some(real), Ok(cx)) => real.kind.reshapes(&cx),
             _ => false,
+        }
+    }
+
+    fn checks(&self, out: &mut Vec<Arc<Check>>) {
+        if let Some(real) = &self.real {
+            real.kind.checks(out);
         }
     }
 

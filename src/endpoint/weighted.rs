@@ -252,12 +252,13 @@ impl Algorithm {
         cx: &SendContext<'_>,
         refused: &Refused<'_>,
     ) -> Option<&'e Arc<Endpoint>> {
-        let Some(weights) = &self.weights else {
+        if !self.is_weighted() {
             return round_robin(children, state, cx, refused);
-        };
+        }
         if refused.len() >= children.len() {
             return None;
         }
+        let weights = self.weights.as_ref()?;
         let mut turn = state.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // The others may have no weight at the moment, so this ends by itself.
         for _ in 0..=children.len() {
@@ -269,6 +270,18 @@ impl Algorithm {
             turn.used = i64::MAX;
         }
         None
+    }
+
+    /// Whether it goes by weights.
+    pub fn is_weighted(&self) -> bool {
+        self.weights.is_some()
+    }
+
+    /// The index of the child whose turn it is, by weights.
+    pub fn pick_index(&self, state: &GroupState) -> Option<usize> {
+        let weights = self.weights.as_ref()?;
+        let mut turn = state.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.next(&mut turn, weights)
     }
 
     /// Counts a request under way at a child.

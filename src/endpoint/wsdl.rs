@@ -125,7 +125,7 @@ impl WsdlDef {
             document: self.document.clone(),
             service: self.service.clone(),
             port: self.port.clone(),
-            leaf: Leaf::link(&self.leaf, &def.head, &def.properties, names, path),
+            leaf: Leaf::link(&self.leaf, def, None, names, path),
             fetched: names.stores().wsdl(path, def.head.fingerprint),
         })
     }

@@ -8,11 +8,13 @@ use crate::message::{Exchange, Fault, Message, Value};
 use crate::plan::{Incoming, Plan, Proxy};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// What all workers share: the current plan.
 #[derive(Debug)]
 pub struct Engine {
     plan: ArcSwap<Plan>,
+    swaps: watch::Sender<()>,
 }
 
 impl Engine {
@@ -20,6 +22,7 @@ impl Engine {
     pub fn new() -> Arc<Engine> {
         Arc::new(Engine {
             plan: ArcSwap::from_pointee(Plan::default()),
+            swaps: watch::Sender::new(()),
         })
     }
 
@@ -31,6 +34,12 @@ impl Engine {
     /// Puts a new plan in place; running messages finish on theirs.
     pub fn swap(&self, plan: Arc<Plan>) {
         self.plan.store(plan);
+        self.swaps.send_replace(());
+    }
+
+    /// Changes whenever a plan was put in place.
+    pub fn swaps(&self) -> watch::Receiver<()> {
+        self.swaps.subscribe()
     }
 }
 

@@ -78,6 +78,7 @@ mod tests {
                     http: true,
                     https: true,
                     started: true,
+                    requests: Arc::default(),
                     in_sequence: Incoming::None,
                     endpoint: None,
                     missing_endpoint: None,

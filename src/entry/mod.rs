@@ -15,6 +15,7 @@ use crate::message::stream::BodyStream;
 use crate::message::{
     ACTIVITY_ID, Body, ClientFormat, Exchange, Message, SoapVersion, header_text,
 };
+use crate::metrics::Requests;
 use crate::plan::{Plan, Proxy};
 use crate::transport::http::{Handler, Peer, uncancelled};
 use http::header::{CONTENT_LENGTH, Entry, HOST, IF_NONE_MATCH, SERVER};
@@ -48,16 +49,22 @@ impl Handler for HttpEntry {
         let plan = self.engine.plan();
         let services = self.services.clone();
         async move {
-            match begin(plan, services, request, peer) {
+            let (counts, begun) = begin(plan, services, request, peer);
+            let answer = match begun {
                 // The client's going away does not end a flow that has begun.
                 Ok((exchange, flow)) => answer_of(&exchange, uncancelled(flow)).await,
                 Err(refusal) => *refusal,
-            }
+            };
+            counts.answered(answer.status().as_u16());
+            answer
         }
     }
 }
 
 type Flow = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A flow with the client's side of it, or the answer to a request that is refused.
+type Begun = Result<(Arc<Exchange>, Flow), Box<Response<BodyStream>>>;
 
 /// Receives a request and finds who it is for. The message and the flow have boxes of their own: the
 /// futures around them are moved about, and stay small.
@@ -66,15 +73,16 @@ fn begin(
     services: Arc<Services>,
     request: Request<Incoming>,
     peer: Peer,
-) -> Result<(Arc<Exchange>, Flow), Box<Response<BodyStream>>> {
+) -> (Arc<Requests>, Begun) {
     let (exchange, mut message) = receive(&services, request, peer);
     let settings = &services.settings;
     let path = message.uri.path();
     let found = find_service(&plan.proxies, path, &settings.server.service_path);
     let found = found.map(|f| (f.proxy.clone(), path.len() - f.postfix.len()));
     let proxy = found.as_ref().map(|f| &*f.0);
+    let counts = proxy.map_or(&plan.main_requests, |p| &p.requests).clone();
     if let Some(refusal) = check(&services, &plan, &exchange, &message, proxy) {
-        return Err(Box::new(refusal));
+        return (counts, Err(Box::new(refusal)));
     }
     let shared = exchange.clone();
     let flow: Flow = match found {
@@ -108,7 +116,7 @@ fn begin(
             })
         }
     };
-    Ok((exchange, flow))
+    (counts, Ok((exchange, flow)))
 }
 
 /// The description of a service that is kept elsewhere.

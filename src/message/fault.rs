@@ -146,6 +146,8 @@ pub mod codes {
     pub const WSDL: u32 = 303_002;
     /// The credentials of an http endpoint could not be had.
     pub const AUTHENTICATION: u32 = 303_003;
+    /// Circuit breaker thresholds of an endpoint refuse the request (not in the reference).
+    pub const OVERFLOW: u32 = 303_200;
     /// An endpoint key does not resolve.
     pub const UNDEFINED_ENDPOINT: u32 = 305_100;
     /// The endpoint that a session is bound to is not ready.

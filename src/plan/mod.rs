@@ -7,11 +7,13 @@ pub mod wsdl;
 use crate::artifact::proxy::SequenceRef;
 use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDef, TemplateDef};
 use crate::diag::{Diagnostic, codes};
+use crate::endpoint::health::Check;
 use crate::endpoint::store::Held;
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
 use crate::mediator::{Library, Linker, Out, Route, SequenceDef, TemplateId};
 use crate::message::{EndpointId, SequenceId};
+use crate::metrics::Requests;
 use crate::settings::Settings;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,6 +32,8 @@ pub struct Plan {
     pub held: Arc<Held>,
     /// The route of messages that no service claims.
     pub main_route: Option<Arc<Route>>,
+    /// The answers to messages that no service claims.
+    pub main_requests: Arc<Requests>,
     /// Counts of what is deployed.
     pub counts: Counts,
 }
@@ -81,6 +85,8 @@ pub struct Proxy {
     pub route: Arc<Route>,
     /// What it publishes about itself.
     pub wsdl: Wsdl,
+    /// Its answers so far.
+    pub requests: Arc<Requests>,
 }
 
 /// The in path of a proxy service.
@@ -95,6 +101,16 @@ pub enum Incoming {
 }
 
 impl Plan {
+    /// The health checks of all endpoints.
+    pub fn checks(&self) -> Vec<Arc<Check>> {
+        let mut out = Vec::new();
+        let named = &self.library.endpoints.list;
+        for endpoint in named.iter().chain(&self.inline_endpoints) {
+            endpoint.kind.checks(&mut out);
+        }
+        out
+    }
+
     /// The states of all endpoints.
     pub fn describe_endpoints(&self, now: u64) -> Vec<Described> {
         let mut out = Vec::new();
@@ -227,6 +243,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
     diagnostics.extend(cycles::find(&sequences, linker.references()));
     let (linked_sequences, found) = linker.into_parts();
     diagnostics.extend(found);
+    let main_requests = stores.requests("main");
     stores.sweep();
 
     let counts = Counts {
@@ -243,6 +260,7 @@ pub fn link(artifacts: &[Arc<Artifact>], stores: &Stores, settings: &Settings) -
         proxies,
         inline_endpoints,
         held: stores.held().clone(),
+        main_requests,
         main_route: Some(Arc::new(Route {
             label: Arc::from(""),
             out: Out::Main,
@@ -347,6 +365,7 @@ fn link_proxy(def: &ProxyDef, linker: &mut Linker<'_>, default_fault: Option<Seq
         Proxy {
             wsdl,
             name: def.name.clone(),
+            requests: linker.stores.requests(&format!("proxy:{}", def.name)),
             http: def.http,
             https: def.https,
             started: def.started,

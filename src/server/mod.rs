@@ -1,6 +1,7 @@
 //! A running instance: workers with their listeners, the deployer, the internal and management
 //! ports, and the graceful stop.
 
+mod health;
 mod worker;
 
 use crate::admin;
@@ -17,11 +18,11 @@ use crate::transport::tls::{
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use worker::WorkerPlan;
+use worker::{Worker, WorkerPlan};
 
 /// Connections of the internal and of the management port at one time.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -104,8 +105,9 @@ pub struct Server {
     pub certificate: Option<String>,
     engine: Arc<Engine>,
     shutdown: Shutdown,
+    backend_connections: Arc<AtomicUsize>,
     finish: watch::Sender<bool>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<Worker>,
     timeout: Duration,
     _watch: Option<Watch>,
 }
@@ -187,6 +189,7 @@ impl Server {
         let mut http = http.into_iter();
         let mut https = https.into_iter();
         let mut workers = Vec::new();
+        let backend_connections = Arc::new(AtomicUsize::new(0));
         for index in 0..workers_wanted {
             workers.push(
                 worker::start(WorkerPlan {
@@ -200,6 +203,7 @@ impl Server {
                         (https.next(), https_settings.clone()),
                     ],
                     client_tls: client_tls.clone(),
+                    backend_connections: backend_connections.clone(),
                     shutdown: shutdown.clone(),
                     finish: finish.subscribe(),
                 })
@@ -211,6 +215,7 @@ impl Server {
             clock: clock.clone(),
             status: status.clone(),
             shutdown: shutdown.clone(),
+            backend_connections: backend_connections.clone(),
         };
         for (listener, at, pages) in [
             (internal, internal_address, admin::internal(state.clone())),
@@ -250,6 +255,7 @@ impl Server {
             certificate,
             engine,
             shutdown,
+            backend_connections,
             finish,
             workers,
             timeout: settings.server.shutdown_timeout,
@@ -272,6 +278,17 @@ impl Server {
         )
     }
 
+    /// Open connections to back-ends, in use or not.
+    pub fn backend_connections(&self) -> usize {
+        self.backend_connections.load(Ordering::Relaxed)
+    }
+
+    /// Tasks of all workers: listeners, connections, flows beside their requests, timers.
+    pub fn tasks(&self) -> usize {
+        let tasks = |w: &Worker| w.runtime.metrics().num_alive_tasks();
+        self.workers.iter().map(tasks).sum()
+    }
+
     /// Stops accepting, lets running exchanges finish within the shutdown timeout, and ends the
     /// workers. Returns how many exchanges were cut.
     pub fn stop(self) -> impl Future<Output = usize> {
@@ -286,7 +303,7 @@ impl Server {
         let workers = self.workers;
         let _ = tokio::task::spawn_blocking(move || {
             for worker in workers {
-                let _ = worker.join();
+                let _ = worker.thread.join();
             }
         })
         .await;

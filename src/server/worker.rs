@@ -1,8 +1,10 @@
 //! One worker: a thread with its own runtime, listening sockets and HTTP client, so that a message
 //! never changes threads (design §6).
 
+use super::health;
 use crate::clock::Clock;
 use crate::endpoint::Services;
+use crate::endpoint::bindings::{RedisSessions, SessionStore};
 use crate::engine::Engine;
 use crate::entry::HttpEntry;
 use crate::message::body::BodyLimits;
@@ -13,9 +15,11 @@ use crate::transport::http::{Client, ClientSettings, ListenerSettings, Shutdown,
 use crate::transport::outside::Outside;
 use crate::{json, xml};
 use std::net::TcpListener;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// What a worker is made from.
@@ -27,6 +31,8 @@ pub(super) struct WorkerPlan {
     pub(super) lines: Option<Arc<Mutex<Vec<String>>>>,
     pub(super) listeners: [(Option<TcpListener>, Arc<ListenerSettings>); 2],
     pub(super) client_tls: Arc<rustls::ClientConfig>,
+    /// Open connections to back-ends, of all workers.
+    pub(super) backend_connections: Arc<AtomicUsize>,
     pub(super) shutdown: Shutdown,
     pub(super) finish: watch::Receiver<bool>,
 }
@@ -34,15 +40,26 @@ pub(super) struct WorkerPlan {
 /// Flows nest as deep as sequences call each other; the stack is reserved, not used, memory.
 const STACK: usize = 16 << 20;
 
+/// A running worker.
+pub(super) struct Worker {
+    pub(super) thread: JoinHandle<()>,
+    pub(super) runtime: Handle,
+}
+
 /// Starts the thread.
-pub(super) fn start(plan: WorkerPlan) -> std::io::Result<JoinHandle<()>> {
+pub(super) fn start(plan: WorkerPlan) -> std::io::Result<Worker> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    std::thread::Builder::new()
+    let handle = runtime.handle().clone();
+    let thread = std::thread::Builder::new()
         .name(format!("worker-{}", plan.index))
         .stack_size(STACK)
-        .spawn(move || runtime.block_on(run(plan)))
+        .spawn(move || runtime.block_on(run(plan)))?;
+    Ok(Worker {
+        thread,
+        runtime: handle,
+    })
 }
 
 async fn run(plan: WorkerPlan) {
@@ -50,12 +67,23 @@ async fn run(plan: WorkerPlan) {
     let outside = Outside::new(plan.client_tls.clone(), settings.http.connection_timeout);
     let services = Arc::new(Services {
         outside: outside.into(),
-        client: Client::new(client_settings(&settings, plan.client_tls)).into(),
+        client: Client::new(ClientSettings {
+            total_open: plan.backend_connections,
+            ..client_settings(&settings, plan.client_tls)
+        })
+        .into(),
         clock: plan.clock,
         limits: limits(&settings),
         rules: HeaderRules::of(&settings.http),
         settings: settings.clone(),
+        sessions: shared_sessions(&settings),
         lines: plan.lines,
+    });
+    let checks = (plan.index == 0).then(|| {
+        tokio::spawn(health::supervise(
+            plan.engine.clone(),
+            services.client.clone(),
+        ))
     });
     let entry = HttpEntry::new(plan.engine, services);
     for (listener, listener_settings) in plan.listeners {
@@ -76,6 +104,19 @@ async fn run(plan: WorkerPlan) {
     }
     let mut finish = plan.finish;
     let _ = finish.wait_for(|done| *done).await;
+    if let Some(checks) = checks {
+        checks.abort();
+    }
+}
+
+fn shared_sessions(settings: &Settings) -> Option<Arc<dyn SessionStore>> {
+    match RedisSessions::new(settings.sessions.as_ref()?) {
+        Ok(store) => Some(Arc::new(store)),
+        Err(error) => {
+            tracing::error!(target: "Server", "[myelin.sessions] redis_url cannot be used: {error}; sessions are kept in this process");
+            None
+        }
+    }
 }
 
 fn some(duration: Duration) -> Option<Duration> {

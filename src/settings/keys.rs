@@ -60,7 +60,7 @@ const CHECKED_ONLY: &[(&str, &str)] = &[
     ("management_api.", NO_LOGIN),
     ("internal_apis.", NO_LOGIN),
     ("user_access.", NO_LOGIN),
-    ("prometheus_api.", "metrics are not supported yet"),
+    ("prometheus_api.", METRICS_PORT),
     ("readiness_probe.protocols", ONE_PROTOCOL),
     ("liveness_probe.protocols", ONE_PROTOCOL),
 ];
@@ -69,6 +69,7 @@ const NO_PROXY: &str =
     "messages do not go through an HTTP proxy yet; they are sent to their target";
 const ALWAYS_WHOLE: &str = "an XML body that is read is always checked to its end";
 const NO_LOGIN: &str = "the management API has no login yet and listens on loopback only";
+const METRICS_PORT: &str = "metrics answer over HTTP on the internal port, without login";
 const ONE_PROTOCOL: &str = "the probes answer over HTTP on the internal port";
 const NO_POOL: &str = "there is no such thread pool; the number of threads is myelin.workers";
 const ALWAYS_ON: &str = "the HTTP sender is always on";

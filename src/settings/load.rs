@@ -12,8 +12,8 @@ use super::error::{MAX_FILE_BYTES, SettingsError, SettingsProblem, SettingsWarni
 use super::read::{Document, Finding, Reader, flatten};
 use super::units::Unit::{Milliseconds, Seconds};
 use super::{
-    AdminUser, DataSourceSettings, HostnameVerifier, Properties, Protocols, ProxyProfile,
-    ProxySettings, Settings, Unsupported, VerifyClient,
+    AdminUser, DataSourceSettings, EndpointPolicy, HostnameVerifier, Properties, Protocols,
+    ProxyProfile, ProxySettings, RedisSettings, Secret, Settings, Unsupported, VerifyClient,
 };
 
 /// Reads `deployment.toml` with the environment of this process. `None` yields the defaults.
@@ -193,6 +193,8 @@ fn settings(r: &Reader<'_>, base: &Path, environment: &Environment) -> Settings 
     admin(r, &mut s);
     port_conflicts(r, &s);
     endpoint(r, &mut s);
+    sessions(r, &mut s);
+    endpoint_policy(r, &mut s);
     json(r, &mut s);
     limits(r, &mut s);
     script(r, &mut s);
@@ -684,6 +686,48 @@ fn endpoint(r: &Reader<'_>, s: &mut Settings) {
             Duration::ZERO,
         ),
     );
+}
+
+fn endpoint_policy(r: &Reader<'_>, s: &mut Settings) {
+    for name in EndpointPolicy::names() {
+        let key = format!("myelin.endpoint.{name}");
+        if let Some(text) = r.scalar(&key)
+            && let Err(why) = s.endpoint_policy.set(name, &text)
+        {
+            r.error(&key, format!("{key}: \"{text}\" {why}"));
+        }
+    }
+}
+
+fn sessions(r: &Reader<'_>, s: &mut Settings) {
+    let url = r.secret(&["myelin.sessions.redis_url"]);
+    let known = ["redis://", "redis+unix://", "unix://"];
+    if let Some(url) = &url
+        && !known.iter().any(|scheme| url.expose().starts_with(scheme))
+    {
+        r.error(
+            "myelin.sessions.redis_url",
+            "myelin.sessions.redis_url: not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported",
+        );
+    }
+    let mut redis = RedisSettings::new(url.as_ref().map_or("", Secret::expose));
+    set(
+        &mut redis.key_prefix,
+        r.text(&["myelin.sessions.key_prefix"]),
+    );
+    for (field, key) in [
+        (
+            &mut redis.connect_timeout,
+            "myelin.sessions.connect_timeout",
+        ),
+        (
+            &mut redis.command_timeout,
+            "myelin.sessions.command_timeout",
+        ),
+    ] {
+        set(field, r.duration(&[key], Milliseconds, AT_LEAST));
+    }
+    s.sessions = url.is_some().then_some(redis);
 }
 
 fn json(r: &Reader<'_>, s: &mut Settings) {

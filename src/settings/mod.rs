@@ -9,6 +9,7 @@ mod error;
 mod inject;
 mod keys;
 mod load;
+mod policy;
 mod properties;
 mod read;
 mod secret;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use environment::Environment;
 pub use error::{SettingsError, SettingsProblem, SettingsWarning, WarningKind};
 pub use load::{load, load_with, parse};
+pub use policy::{EndpointPolicy, LbPolicy, PolicyLevel};
 pub use properties::Properties;
 pub use secret::Secret;
 
@@ -36,6 +38,12 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// Defaults of endpoints, groups and sessions.
     pub endpoint: EndpointSettings,
+    /// What endpoints have beyond the reference unless they say otherwise. Default: nothing is on.
+    /// TOML section `[myelin.endpoint]`.
+    pub endpoint_policy: EndpointPolicy,
+    /// A Redis that holds sessions for several runtimes, `None` = in this process. Default `None`.
+    /// TOML section `[myelin.sessions]`, on when it has a `redis_url`.
+    pub sessions: Option<RedisSettings>,
     /// Conversion between XML and JSON.
     pub json: JsonSettings,
     /// Upper bounds that keep one message, client or artifact from taking the server down.
@@ -470,6 +478,34 @@ impl Default for EndpointSettings {
             suspend_on_max_recursive_failover: Duration::from_secs(30),
             build_message_on_failover: false,
             oauth_cache_timeout: Duration::from_secs(3000),
+        }
+    }
+}
+
+/// A Redis that several runtimes share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisSettings {
+    /// `redis://[user:password@]host[:port][/database]`, or `redis+unix:///path`. No default.
+    /// TOML `myelin.sessions.redis_url`.
+    pub url: Secret,
+    /// What every key begins with. Default `myelin:session:`. TOML `myelin.sessions.key_prefix`.
+    pub key_prefix: String,
+    /// Longest wait for a connection. Default 500 ms.
+    /// TOML `myelin.sessions.connect_timeout` (number = milliseconds).
+    pub connect_timeout: Duration,
+    /// Longest wait for an answer; then the sessions of this process are used. Default 250 ms.
+    /// TOML `myelin.sessions.command_timeout` (number = milliseconds).
+    pub command_timeout: Duration,
+}
+
+impl RedisSettings {
+    /// A Redis with the default prefix and timeouts.
+    pub fn new(url: &str) -> RedisSettings {
+        RedisSettings {
+            url: Secret::new(url),
+            key_prefix: "myelin:session:".into(),
+            connect_timeout: Duration::from_millis(500),
+            command_timeout: Duration::from_millis(250),
         }
     }
 }

@@ -448,6 +448,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The text of a number, truth value or text.
+    pub(super) fn scalar(&self, key: &str) -> Option<String> {
+        let found = self.find(&[key])?;
+        match scalar_text(&found.value) {
+            Some(text) => Some(text),
+            None => self.wrong(&found, "is not a single value"),
+        }
+    }
+
     /// The key's text is exactly `-1`, which MI uses for "default" and "no limit".
     pub(super) fn is_minus_one(&self, keys: &[&str]) -> bool {
         self.find(keys)

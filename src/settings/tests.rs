@@ -554,3 +554,52 @@ jdbc.pool_options.maxActive = 4
     assert_eq!((source.id.as_str(), source.max_active), ("Shop", Some(4)));
     assert_eq!(source.password, Some(Secret::new("p")));
 }
+
+#[test]
+fn shared_sessions_and_endpoint_policies() {
+    let text = r#"
+        [myelin.sessions]
+        redis_url = "redis://user:secret@cache:6379/1"
+        key_prefix = "orders:"
+        command_timeout = "100ms"
+
+        [myelin.endpoint]
+        lb_policy = "LEAST_REQUEST"
+        health_check.interval = "2s"
+        [myelin.endpoint.circuit_breakers]
+        max_connections = 50
+    "#;
+    let settings = settings(text);
+    let redis = settings.sessions.unwrap();
+    assert_eq!(redis.url.expose(), "redis://user:secret@cache:6379/1");
+    assert_eq!(redis.key_prefix, "orders:");
+    assert_eq!(redis.command_timeout, Duration::from_millis(100));
+    assert_eq!(redis.connect_timeout, Duration::from_millis(500));
+    let policy = settings.endpoint_policy;
+    assert_eq!(policy.lb_policy, LbPolicy::LeastRequest);
+    assert_eq!(policy.health_interval, Duration::from_secs(2));
+    assert_eq!(policy.max_connections, Some(50));
+    assert_eq!(policy.max_pending, 1024);
+}
+
+#[test]
+fn errors_of_shared_sessions_and_endpoint_policies() {
+    check(
+        &[
+            "[myelin.sessions]\nredis_url = \"rediss://cache:6379\"",
+            "[myelin.sessions]\nredis_url = 6379",
+            "[myelin.sessions]\nredis_uri = \"redis://cache\"",
+            "[myelin.endpoint]\nlb_policy = \"RANDOM\"",
+            "[myelin.endpoint]\nhealth_check.path = [\"/up\"]",
+            "[myelin.endpoint]\nretry_budget.percent = 20",
+        ],
+        expect![[r#"
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported
+            deployment.toml:2:1: unknown key "myelin.sessions.redis_uri"; did you mean "myelin.sessions.redis_url"?
+            deployment.toml:2:13: myelin.endpoint.lb_policy: "RANDOM" is not one of ROUND_ROBIN, LEAST_REQUEST, RING_HASH
+            deployment.toml:2:21: myelin.endpoint.health_check.path: is not a single value
+            deployment.toml:2:14: unknown key "myelin.endpoint.retry_budget.percent"
+        "#]],
+    );
+}

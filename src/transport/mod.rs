@@ -5,6 +5,7 @@
 
 pub mod http;
 pub mod outside;
+pub mod redis;
 pub mod tcp;
 pub mod tls;
 

@@ -8,6 +8,8 @@
 
 /// Runs every folder of `tests/cases` against a server in this process.
 mod cases;
+/// Failing back-ends under load.
+mod chaos;
 /// The database mediators on real servers.
 mod databases;
 /// Snapshots of what the command line prints.
@@ -18,6 +20,10 @@ mod limits;
 mod oracle;
 /// The real program: logs, exit codes, signals, the sample.
 mod process;
+/// Health checks, metrics and events of endpoints.
+mod resilience;
+/// Several runtimes that share their sessions.
+mod sessions;
 /// Reloading under load.
 mod soak;
 /// Splitting and aggregating under load.

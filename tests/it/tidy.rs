@@ -23,6 +23,7 @@ const LAYERS: &[&str] = &[
     "json",
     "xml",
     "settings",
+    "metrics",
     "clock",
     "diag",
 ];
@@ -276,6 +277,44 @@ fn codes_are_used(registry: &File, others: &[File]) -> Vec<String> {
     findings
 }
 
+/// Every row of the list of differences has a test that exists: a folder of cases, a test function, a
+/// module with tests, or a file.
+fn differences_have_tests(list: &File, sources: &[File]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let rows = list.text.lines().enumerate();
+    for (number, row) in rows.filter(|(_, r)| r.starts_with("| ") && !r.starts_with("| # ")) {
+        let column = row.trim_end().trim_end_matches('|').rsplit('|').next();
+        let tests: Vec<&str> = column
+            .unwrap_or_default()
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .collect();
+        if tests.is_empty() {
+            findings.push(finding(list, number + 1, "a difference needs a test"));
+        }
+        for test in tests {
+            let module = test.trim_end_matches("::tests").replace("::", "/");
+            let function = format!("fn {}(", test.rsplit("::").next().unwrap_or_default());
+            let exists = |path: String| root().join(path).exists();
+            let known = exists(format!("tests/cases/{}", test.trim_end_matches("/*")))
+                || exists(format!("tests/{test}"))
+                || exists(format!("src/{test}"))
+                || exists(format!("src/{module}.rs"))
+                || exists(format!("src/{module}/mod.rs"))
+                || sources.iter().any(|f| f.text.contains(&function));
+            if !known {
+                findings.push(finding(
+                    list,
+                    number + 1,
+                    &format!("there is no test {test}"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
 /// Every case says what it is about.
 fn about(file: &File) -> Vec<String> {
     let about = toml::from_str::<toml::Table>(&file.text)
@@ -388,6 +427,17 @@ fn every_case_says_what_it_shows() {
 }
 
 #[test]
+fn every_difference_has_its_tests() {
+    let mut files = sources();
+    let tests = std::fs::read_dir(root().join("tests/it"))
+        .into_iter()
+        .flatten();
+    files.extend(tests.flatten().map(|e| read(&e.path())));
+    let list = read(&root().join("docs/differences.md"));
+    assert_none(differences_have_tests(&list, &files));
+}
+
+#[test]
 fn upward_imports_are_still_needed() {
     let files = sources();
     for (from, to) in UPWARD {
@@ -411,6 +461,19 @@ mod bad {
             path: path.to_owned(),
             text: text.to_owned(),
         }
+    }
+
+    #[test]
+    fn differences_without_tests() {
+        let list = "| # | Test |\n|---|---|\n| 1 | `it_is_so` |\n| 2 | `session/sticks` |\n| 3 | `nobody_tests_it` |\n| 4 | |\n";
+        let source = file("src/a.rs", "    fn it_is_so() {}");
+        assert_eq!(
+            differences_have_tests(&file("list.md", list), &[source]),
+            [
+                "list.md:5: there is no test nobody_tests_it",
+                "list.md:6: a difference needs a test"
+            ]
+        );
     }
 
     #[test]

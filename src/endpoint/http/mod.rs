@@ -8,6 +8,7 @@ pub use oauth::Tokens;
 pub use template::{TemplateError, UriTemplate};
 
 use super::address::{find, parse_text};
+use super::health::Check;
 use super::leaf::{Attempt, Destination, Leaf, LeafDef, Renew};
 use super::parse::{EndpointDef, parse_leaf};
 use super::property::EndpointProperty;
@@ -104,7 +105,11 @@ impl HttpDef {
 
     /// Makes the endpoint.
     pub fn link(&self, def: &EndpointDef, names: &mut dyn Names, path: &str) -> Box<dyn Kind> {
-        let leaf = Leaf::link(&self.leaf, &def.head, &def.properties, names, path);
+        let target = match &self.uri {
+            Uri::Fixed(target) => Some(&**target),
+            Uri::Template(template) => template.base.as_ref().map(|(target, _)| target),
+        };
+        let leaf = Leaf::link(&self.leaf, def, target, names, path);
         let auth = self
             .auth
             .as_ref()
@@ -358,6 +363,10 @@ impl Kind for HttpEndpoint {
 
     fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
         self.leaf.reshapes()
+    }
+
+    fn checks(&self, out: &mut Vec<Arc<Check>>) {
+        out.extend(self.leaf.check.clone());
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

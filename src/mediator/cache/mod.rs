@@ -357,7 +357,9 @@ impl MediateAsync for Finder {
                 }
             }
             restore(message, &reply, &self.config, now);
-            if self.hit.run(cx, message, "onCacheHit").await?.is_none() {
+            // Nothing behind the finder runs.
+            let hit = self.hit.run(cx.apart(), message, "onCacheHit").await?;
+            if hit.is_none() {
                 super::respond::answer(cx, message).await?;
             }
             Ok(Flow::Stop)

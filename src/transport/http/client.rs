@@ -54,6 +54,8 @@ pub struct ClientSettings {
     pub body_idle: Option<Duration>,
     /// Sets `TCP_NODELAY`. Default on.
     pub nodelay: bool,
+    /// Counts the open connections of all clients that share it.
+    pub total_open: Arc<AtomicUsize>,
     /// Used for `https` targets, see [`crate::transport::tls`].
     pub tls: Arc<rustls::ClientConfig>,
 }
@@ -70,6 +72,7 @@ impl ClientSettings {
             max_headers: DEFAULT_HEADERS,
             body_idle: Some(Duration::from_secs(180)),
             nodelay: true,
+            total_open: Arc::default(),
             tls,
         }
     }
@@ -331,7 +334,7 @@ impl Client {
             .handshake(TokioIo::new(io))
             .await
             .map_err(|error| (SendErrorKind::Other, describe(&error)))?;
-        let open = Open::new(&self.pool);
+        let open = [&self.pool.open, &self.settings.total_open].map(Open::new);
         let task = tokio::spawn(async move {
             let _open = open;
             if let Err(error) = connection.await {
@@ -434,9 +437,9 @@ async fn sweep(pool: Weak<Pool>, every: Duration, mut stopped: oneshot::Receiver
 struct Open(Arc<AtomicUsize>);
 
 impl Open {
-    fn new(pool: &Pool) -> Self {
-        pool.open.fetch_add(1, Relaxed);
-        Self(Arc::clone(&pool.open))
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(Arc::clone(count))
     }
 }
 
