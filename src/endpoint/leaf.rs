@@ -5,7 +5,7 @@ use super::breaker::Breaker;
 use super::health::Check;
 use super::parse::{EndpointDef, Head};
 use super::property::{self, EndpointProperty};
-use super::response::accept;
+use super::response::{accept, refuse_soap_fault};
 use super::state::{Caps, Change, FailureConfig, Phase};
 use super::store::LeafState;
 use super::{
@@ -124,12 +124,6 @@ pub struct Leaf {
     pub path: Arc<str>,
     /// Its health check.
     pub check: Option<Arc<Check>>,
-}
-
-/// A request that is ready to go.
-enum Ready {
-    InOut(http::Request<BodyStream>),
-    OneWay(http::Request<BodyStream>),
 }
 
 /// What one attempt has besides its address. Credentials go on the request, never into the message:
@@ -396,7 +390,11 @@ impl Leaf {
         message: &mut Message,
         parent: Parent,
     ) -> Result<(), Fault> {
-        if parent != Parent::Root || self.is_in_use(cx.services.clock.now()) {
+        // The time is only asked for when it matters.
+        if parent != Parent::Root
+            || !self.state.troubled.load(Ordering::Acquire)
+            || self.is_in_use(cx.services.clock.now())
+        {
             return Ok(());
         }
         let comma = if self.def.word == "HTTP" { "," } else { " ," };
@@ -441,95 +439,105 @@ impl Leaf {
     ///
     /// # Errors
     /// As [`Leaf::send_to`].
-    pub async fn send_as(
-        &self,
-        cx: SendContext<'_>,
-        message: &mut Message,
-        destination: Destination<'_>,
+    // An `async fn` would have room for its arguments twice.
+    #[allow(clippy::manual_async_fn)]
+    pub fn send_as<'a>(
+        &'a self,
+        cx: SendContext<'a>,
+        message: &'a mut Message,
+        destination: Destination<'a>,
         parent: Parent,
-        attempt: Attempt<'_>,
-    ) -> Result<Sent, Fault> {
-        count_attempt(&cx, message)?;
-        message.last_endpoint = true;
-        self.state.counts.attempts.add();
-        // What cannot be put on the wire says nothing about the back-end: no state change, no other
-        // child. (The reference suspends the endpoint; see differences.md.)
-        let mut ready = self
-            .make_request(&cx, message, destination.target(), attempt.format)
-            .await
-            .inspect_err(|fault| message.report(fault))?;
-        if let Some(value) = attempt.authorization {
-            let (Ready::InOut(request) | Ready::OneWay(request)) = &mut ready;
-            request.headers_mut().insert(AUTHORIZATION, value);
-        }
-        let outcome = match ready {
-            Ready::OneWay(request) => {
-                self.send_one_way(&cx, message, &destination, request)?;
+        attempt: Attempt<'a>,
+    ) -> impl Future<Output = Result<Sent, Fault>> + Send + 'a {
+        async move {
+            count_attempt(&cx, message)?;
+            message.last_endpoint = true;
+            self.state.counts.attempts.add();
+            // What cannot be put on the wire says nothing about the back-end: no state change, no other
+            // child. (The reference suspends the endpoint; see differences.md.)
+            let target = destination.target();
+            let ready = match self.prepare(&cx, message, attempt.format).await {
+                Ok(()) => self.make_request(&cx, message, target, &attempt),
+                Err(fault) => Err(fault),
+            };
+            let (request, one_way) = ready.inspect_err(|fault| message.report(fault))?;
+            if one_way {
+                self.send_one_way(&cx, message, target, request)?;
                 return Ok(Sent::OneWay);
             }
-            Ready::InOut(request) => {
-                let target = destination.target();
-                match attempt.renew {
-                    None => self.exchange(&cx, message, target, request).await,
-                    Some(renew) => {
-                        let replayed = self.exchange_twice(&cx, message, target, request, renew);
-                        Box::pin(replayed).await
+            let response = match attempt.renew {
+                None if self.state.breaker().is_none() => {
+                    let wait = self.wait(&cx, message);
+                    self.request_now(&cx, message, target, request, wait).await
+                }
+                // Boxed from here on: rare, and every future of a flow would be larger.
+                None => Box::pin(self.request(&cx, message, target, request)).await,
+                Some(renew) => {
+                    Box::pin(self.request_twice(&cx, message, target, request, renew)).await
+                }
+            };
+            let outcome = match response {
+                Ok(response) => match accept(&cx, message, response) {
+                    Ok(()) if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") => {
+                        Box::pin(refuse_soap_fault(&cx, message)).await
                     }
+                    outcome => outcome,
+                },
+                Err(fault) => Err(fault),
+            };
+            match outcome {
+                Ok(()) => {
+                    if let Some(Optimize::Mtom) = self.def.optimize {
+                        // The response counts as MTOM too (spec 02 §3.1).
+                        message.axis2.set(Optimize::Mtom.property(), "true");
+                    }
+                    self.succeeded(&destination);
+                    Ok(Sent::Response)
                 }
-            }
-        };
-        match outcome {
-            Ok(()) => {
-                if let Some(Optimize::Mtom) = self.def.optimize {
-                    // The response counts as MTOM too (spec 02 §3.1).
-                    message.axis2.set(Optimize::Mtom.property(), "true");
+                Err(fault) if fault.origin == Origin::Client => {
+                    // The client's body broke off on its way: nothing against the back-end, and nobody
+                    // else can get it whole either.
+                    message.report(&fault);
+                    Err(fault)
                 }
-                self.succeeded(&destination);
-                Ok(Sent::Response)
-            }
-            Err(fault) if fault.origin == Origin::Client => {
-                // The client's body broke off on its way: nothing against the back-end, and nobody
-                // else can get it whole either.
-                message.report(&fault);
-                Err(fault)
-            }
-            Err(mut fault) => {
-                message.report(&fault);
-                self.state.counts.failures.failed(fault.code);
-                let forgotten = fault.code == codes::SEND_TIMEOUT
-                    && self.def.timeout_action == TimeoutAction::None;
-                // A response that is too large says nothing about the next one, and a token server
-                // nothing about the back-end.
-                let overflow = fault.code == codes::OVERFLOW;
-                let counts = !forgotten
-                    && !overflow
-                    && !attempt.keep_state
-                    && !matches!(
-                        fault.code,
-                        codes::RESPONSE_TOO_LARGE | codes::AUTHENTICATION
-                    );
-                if counts {
-                    self.failed(&cx, &destination, parent, fault.code);
+                Err(mut fault) => {
+                    message.report(&fault);
+                    self.state.counts.failures.failed(fault.code);
+                    let forgotten = fault.code == codes::SEND_TIMEOUT
+                        && self.def.timeout_action == TimeoutAction::None;
+                    // A response that is too large says nothing about the next one, and a token server
+                    // nothing about the back-end.
+                    let overflow = fault.code == codes::OVERFLOW;
+                    let counts = !forgotten
+                        && !overflow
+                        && !attempt.keep_state
+                        && !matches!(
+                            fault.code,
+                            codes::RESPONSE_TOO_LARGE | codes::AUTHENTICATION
+                        );
+                    if counts {
+                        self.failed(&cx, &destination, parent, fault.code);
+                    }
+                    fault.retry = (counts || overflow) && !fault.discard;
+                    Err(self.escalate(fault))
                 }
-                fault.retry = (counts || overflow) && !fault.discard;
-                Err(self.escalate(fault))
             }
         }
     }
 
-    /// Properties, body form, addressing headers, and the request itself.
-    async fn make_request(
+    /// Sets the properties and builds the body when it goes out in another form.
+    async fn prepare(
         &self,
         cx: &SendContext<'_>,
         message: &mut Message,
-        target: &Target,
         format: Option<Format>,
-    ) -> Result<Ready, Fault> {
+    ) -> Result<(), Fault> {
+        // Boxed throughout: rare, and every future of a flow would be larger.
         let services = cx.services;
-        property::apply_all(&self.properties, cx, message).await?;
+        if !self.properties.is_empty() {
+            Box::pin(property::apply_all(&self.properties, cx, message)).await?;
+        }
         let format = format.or(self.def.format);
-        let mut forced = self.def.method.clone();
-        let mut appended = None;
         let has_body = !matches!(message.body, Body::Empty);
         let optimize = self.def.optimize.filter(|_| has_body);
         if let Some(optimize) = optimize {
@@ -543,11 +551,28 @@ impl Leaf {
             || message.is_other_than_seen()
             || message.properties.is_true("PRESERVE_ENVELOPE")
         {
-            message.build(&services.limits).await?;
+            if !message.is_built() {
+                Box::pin(message.build(&services.limits)).await?;
+            }
         } else if message.wants_built_body() {
             // A length up front needs the bytes, not their meaning.
-            message.body.collect(services.limits.max_bytes).await?;
+            Box::pin(message.body.collect(services.limits.max_bytes)).await?;
         }
+        Ok(())
+    }
+
+    /// Addressing headers and the request itself; whether nobody waits for the answer.
+    fn make_request(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        target: &Target,
+        attempt: &Attempt<'_>,
+    ) -> Result<(http::Request<BodyStream>, bool), Fault> {
+        let services = cx.services;
+        let format = attempt.format.or(self.def.format);
+        let mut forced = self.def.method.clone();
+        let mut appended = None;
         message.sent_as_rest = false;
         if let Some(format) = format {
             let (method, suffix) = message.apply_format(format, self.def.encoding.as_deref())?;
@@ -573,11 +598,12 @@ impl Leaf {
             scheme: target.scheme.as_str(),
             rules: &services.rules,
         };
-        let request = message.to_request(plan, body)?;
-        if message.properties.str("OUT_ONLY") == Some("true") {
-            return Ok(Ready::OneWay(request));
+        let mut request = message.to_request(plan, body)?;
+        if let Some(value) = &attempt.authorization {
+            request.headers_mut().insert(AUTHORIZATION, value.clone());
         }
-        Ok(Ready::InOut(request))
+        let one_way = message.properties.str("OUT_ONLY") == Some("true");
+        Ok((request, one_way))
     }
 
     /// Nobody waits for the answer; it is read so that the connection can be used again.
@@ -588,7 +614,7 @@ impl Leaf {
         &self,
         cx: &SendContext<'_>,
         message: &Message,
-        destination: &Destination<'_>,
+        target: &Target,
         request: http::Request<BodyStream>,
     ) -> Result<(), Fault> {
         const MOST: usize = 16 << 20;
@@ -597,7 +623,7 @@ impl Leaf {
         })?;
         let wait = self.wait(cx, message);
         let client = cx.services.client.clone();
-        let target = destination.target().clone();
+        let target = target.clone();
         let (state, label) = (self.state.clone(), self.label().to_owned());
         beside.spawn(async move {
             let _place = match state.breaker() {
@@ -630,28 +656,16 @@ impl Leaf {
         Ok(())
     }
 
-    /// One request and its response, within the timeout.
-    async fn exchange(
-        &self,
-        cx: &SendContext<'_>,
-        message: &mut Message,
-        target: &Target,
-        request: http::Request<BodyStream>,
-    ) -> Result<(), Fault> {
-        let response = self.request(cx, message, target, request).await?;
-        accept(cx, message, response).await
-    }
-
-    /// As [`Leaf::exchange`]; after 401 the same request goes out once more with new credentials,
+    /// As [`Leaf::request`]; after 401 the same request goes out once more with new credentials,
     /// as far as its body could be kept.
-    async fn exchange_twice(
+    async fn request_twice(
         &self,
         cx: &SendContext<'_>,
         message: &mut Message,
         target: &Target,
         request: http::Request<BodyStream>,
         renew: &dyn Renew,
-    ) -> Result<(), Fault> {
+    ) -> Result<http::Response<BodyStream>, Fault> {
         let limit =
             usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
         let (head, body) = request.into_parts();
@@ -669,9 +683,10 @@ impl Leaf {
             let request = http::Request::from_parts(head, body);
             response = self.request(cx, message, target, request).await?;
         }
-        accept(cx, message, response).await
+        Ok(response)
     }
 
+    /// One request and the head of its response, within the timeout and the limits of the endpoint.
     async fn request(
         &self,
         cx: &SendContext<'_>,
@@ -684,8 +699,7 @@ impl Leaf {
             None => None,
             Some(breaker) => {
                 let started = Instant::now();
-                // Boxed: its state would make every future of a flow larger.
-                let entered = Box::pin(breaker.enter(wait)).await;
+                let entered = breaker.enter(wait).await;
                 wait = wait.saturating_sub(started.elapsed());
                 match entered {
                     Ok(place) => Some(place),
@@ -697,19 +711,36 @@ impl Leaf {
                 }
             }
         };
+        let response = self.request_now(cx, message, target, request, wait).await?;
+        Ok(match place {
+            None => response,
+            Some(place) => response.map(|body| body.with_guard(Box::new(place))),
+        })
+    }
+
+    /// As [`Leaf::request`] without limits. The request is handed over at once, so that the future
+    /// does not hold it.
+    fn request_now<'a>(
+        &'a self,
+        cx: &SendContext<'a>,
+        message: &'a mut Message,
+        target: &'a Target,
+        request: http::Request<BodyStream>,
+        wait: Duration,
+    ) -> impl Future<Output = Result<http::Response<BodyStream>, Fault>> + Send + 'a {
         cx.exchange.mark_sent();
         // Only a socket timeout that comes first needs a timer of its own.
         let services = cx.services;
         let socket = services.settings.http.socket_timeout;
         let silence = (!socket.is_zero() && socket < wait).then_some(socket);
         let sending = services.client.send_unless_silent(target, request, silence);
-        match tokio::time::timeout(wait, sending).await {
-            Ok(Ok(response)) => Ok(match place {
-                None => response,
-                Some(place) => response.map(|body| body.with_guard(Box::new(place))),
-            }),
-            Ok(Err(error)) => Err(send_fault(message, error)),
-            Err(_) => Err(self.timed_out(message, wait, target)),
+        let sending = tokio::time::timeout(wait, sending);
+        async move {
+            match sending.await {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(error)) => Err(send_fault(message, error)),
+                Err(_) => Err(self.timed_out(message, wait, target)),
+            }
         }
     }
 
@@ -759,17 +790,16 @@ impl Leaf {
         appended: Option<&str>,
     ) -> Result<PathAndQuery, Fault> {
         let base = target.path_and_query.as_str();
-        let rest = match format {
+        // An http endpoint with a method appends nothing (spec 02 §3.2).
+        let postfix = match self.def.method {
+            Some(_) => None,
+            None => message.postfix(),
+        };
+        let postfix = postfix.filter(|_| match format {
             Some(Format::Soap11 | Format::Soap12) => false,
             Some(Format::Rest) => true,
             _ => message.is_rest_request(),
-        };
-        // An http endpoint with a method appends nothing (spec 02 §3.2).
-        let postfix = if rest && self.def.method.is_none() {
-            message.postfix()
-        } else {
-            None
-        };
+        });
         if postfix.is_none() && appended.is_none() {
             return Ok(target.path_and_query.clone());
         }
@@ -882,7 +912,7 @@ fn give_back(message: &mut Message, request: http::Request<BodyStream>) {
 /// The fault of a failed send. The unsent request gives its body back.
 fn send_fault(message: &mut Message, error: SendError) -> Fault {
     if let Some(request) = error.unsent {
-        give_back(message, request);
+        give_back(message, *request);
     }
     if let crate::transport::http::SendErrorKind::BodyFailed(cause) = error.kind {
         return crate::message::body::stream_fault(cause);
@@ -907,7 +937,25 @@ fn join(base: &str, postfix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::join;
+    use super::*;
+
+    /// As for flows: every endpoint's future has that of its leaf inside.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        fn size<A, F>(_: fn(A) -> F) -> usize {
+            size_of::<F>()
+        }
+        type Parts = (
+            &'static Leaf,
+            SendContext<'static>,
+            &'static mut Message,
+            Destination<'static>,
+            Parent,
+        );
+        let sending =
+            size(|(leaf, cx, message, to, parent): Parts| leaf.send_to(cx, message, to, parent));
+        assert!(sending <= 1700, "{sending} bytes");
+    }
 
     #[test]
     fn postfix_joins_with_one_slash() {

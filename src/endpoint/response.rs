@@ -9,7 +9,7 @@ use http::HeaderValue;
 use http::header::LOCATION;
 
 /// The message becomes the response.
-pub(super) async fn accept(
+pub(super) fn accept(
     cx: &SendContext<'_>,
     message: &mut Message,
     response: http::Response<BodyStream>,
@@ -28,20 +28,29 @@ pub(super) async fn accept(
     if !cx.services.rules.location {
         rewrite_location(cx.exchange, message);
     }
-    if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
-        message
-            .build(&cx.services.limits)
-            .await
-            .map_err(|mut fault| {
-                fault.origin = Origin::Backend;
-                fault
-            })?;
-        if message.envelope().is_some_and(|e| e.fault().is_some()) {
-            return Err(Fault::endpoint(
-                codes::FORCED_SOAP_FAULT,
-                "The response is a SOAP fault",
-            ));
-        }
+    Ok(())
+}
+
+/// `FORCE_ERROR_ON_SOAP_FAULT`.
+///
+/// # Errors
+/// When the response is a SOAP fault, or cannot be read.
+pub(super) async fn refuse_soap_fault(
+    cx: &SendContext<'_>,
+    message: &mut Message,
+) -> Result<(), Fault> {
+    message
+        .build(&cx.services.limits)
+        .await
+        .map_err(|mut fault| {
+            fault.origin = Origin::Backend;
+            fault
+        })?;
+    if message.envelope().is_some_and(|e| e.fault().is_some()) {
+        return Err(Fault::endpoint(
+            codes::FORCED_SOAP_FAULT,
+            "The response is a SOAP fault",
+        ));
     }
     Ok(())
 }

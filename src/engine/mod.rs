@@ -52,7 +52,9 @@ pub async fn run_proxy(
     message: &mut Message,
 ) {
     let cx = context(services, plan, exchange, &proxy.route);
-    message.properties.set("proxy.name", proxy.name.as_str());
+    message
+        .properties
+        .set_known("proxy.name", proxy.name.as_str());
     message.fault_stack.extend(proxy.route.fault);
     let outcome = proxy_flow(cx, proxy, message).await;
     settle(cx, message, outcome).await;
@@ -60,13 +62,13 @@ pub async fn run_proxy(
 
 async fn proxy_flow(cx: Context<'_>, proxy: &Proxy, message: &mut Message) -> Result<(), Fault> {
     if let Some(id) = cx.library.pre_mediate
-        && run_sequence(cx, message, id).await? == Flow::Stop
+        && Box::pin(run_sequence(cx, message, id)).await? == Flow::Stop
     {
         return Ok(());
     }
     let flow = match &proxy.in_sequence {
         Incoming::None => Flow::Continue,
-        Incoming::Sequence(id) => run_sequence(cx, message, *id).await?,
+        Incoming::Sequence(id) => Box::pin(run_sequence(cx, message, *id)).await?,
         Incoming::Missing(name) => {
             return Err(Fault::mediation(format!(
                 "Unable to find in-sequence : {name}"
@@ -106,7 +108,7 @@ pub async fn run_main(
 
 async fn main_flow(cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
     if let Some(id) = cx.library.pre_mediate
-        && run_sequence(cx, message, id).await? == Flow::Stop
+        && Box::pin(run_sequence(cx, message, id)).await? == Flow::Stop
     {
         return Ok(());
     }
@@ -114,7 +116,7 @@ async fn main_flow(cx: Context<'_>, message: &mut Message) -> Result<(), Fault> 
         return Ok(());
     }
     if let Some(id) = cx.library.main {
-        run_sequence(cx, message, id).await?;
+        Box::pin(run_sequence(cx, message, id)).await?;
     }
     Ok(())
 }
@@ -142,4 +144,28 @@ pub fn conclude(exchange: &Exchange) -> http::Response<BodyStream> {
 /// The answer to a request that is refused before mediation (spec 01 §15.2).
 pub fn refuse(exchange: &Exchange, json: bool, text: String) -> http::Response<BodyStream> {
     fault_response(exchange, exchange.format, json, &Fault::mediation(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Futures are moved into their box and into each other: what is rare in a flow belongs in a box
+    /// of its own.
+    #[test]
+    fn the_future_of_a_flow_is_small() {
+        type Parts = (
+            &'static Arc<Services>,
+            &'static Plan,
+            &'static Proxy,
+            &'static Arc<Exchange>,
+            &'static mut Message,
+        );
+        let flow = size(|(s, plan, proxy, e, m): Parts| run_proxy(s, plan, proxy, e, m));
+        assert!(flow <= 1700, "{flow} bytes");
+    }
 }

@@ -25,6 +25,10 @@ pub fn find_service<'a>(
 ) -> Option<Found<'a>> {
     let start = last_service(path, service_path)?;
     let rest = path.get(start..)?;
+    if memchr::memchr2(b'/', b'.', rest.as_bytes()).is_none() {
+        let proxy = proxies.get(rest)?;
+        return Some(Found { proxy, postfix: "" });
+    }
     let mut ends: [usize; MAX_SEGMENTS] = [0; MAX_SEGMENTS];
     let mut count = 0;
     for (at, _) in rest.match_indices('/').take(MAX_SEGMENTS - 1) {

@@ -10,7 +10,7 @@ use crate::endpoint::Services;
 use crate::engine::{self, Engine};
 use crate::message::limited::limited;
 use crate::message::media::Media;
-use crate::message::outgoing::{PRODUCT, new_message_id, new_uuid};
+use crate::message::outgoing::{PRODUCT, new_message_id, uuid_header};
 use crate::message::stream::BodyStream;
 use crate::message::{
     ACTIVITY_ID, Body, ClientFormat, Exchange, Message, SoapVersion, header_text,
@@ -18,7 +18,7 @@ use crate::message::{
 use crate::metrics::Requests;
 use crate::plan::{Plan, Proxy};
 use crate::transport::http::{Handler, Peer, uncancelled};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_NONE_MATCH, SERVER, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, Entry, HOST, IF_NONE_MATCH, SERVER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::future::Future;
@@ -66,8 +66,8 @@ type Flow = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A flow with the client's side of it, or the answer to a request that is refused.
 type Begun = Result<(Arc<Exchange>, Flow), Box<Response<BodyStream>>>;
 
-/// Receives a request and finds who it is for. Only the flow's box holds the message: the futures
-/// around it are moved about, and stay small.
+/// Receives a request and finds who it is for. The message and the flow have boxes of their own: the
+/// futures around them are moved about, and stay small.
 fn begin(
     plan: Arc<Plan>,
     services: Arc<Services>,
@@ -84,7 +84,6 @@ fn begin(
     if let Some(refusal) = check(&services, &plan, &exchange, &message, proxy) {
         return (counts, Err(Box::new(refusal)));
     }
-    let exchange = Arc::new(exchange);
     let shared = exchange.clone();
     let flow: Flow = match found {
         Some((proxy, end)) => {
@@ -142,15 +141,25 @@ async fn remote(
 }
 
 /// Makes the message and its exchange from a request.
-fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exchange, Message) {
+fn receive(
+    services: &Services,
+    request: Request<Incoming>,
+    peer: Peer,
+) -> (Arc<Exchange>, Box<Message>) {
     let (parts, body) = request.into_parts();
-    let mut body = body_of(body, &parts.headers, services.settings.http.socket_timeout);
+    let mut body = body_of(body, services.settings.http.socket_timeout);
     if let Some(limit) = services.settings.http.max_message_size
         && let Body::Stream(stream) = body
     {
         body = Body::Stream(limited(stream, limit));
     }
-    let mut message = Message::request(parts.method, parts.uri, parts.headers, body);
+    // Boxed at once: it is large, and is handed on several times.
+    let mut message = Box::new(Message::request(
+        parts.method,
+        parts.uri,
+        parts.headers,
+        body,
+    ));
     if message.content_type.is_none() && matches!(message.body, Body::Stream(_)) {
         message.content_type = Some(HeaderValue::from_static("application/octet-stream"));
     }
@@ -165,13 +174,16 @@ fn receive(services: &Services, request: Request<Incoming>, peer: Peer) -> (Exch
         exchange.if_none_match = message.headers.get(IF_NONE_MATCH).cloned();
     }
     exchange.host = message.headers.get(HOST).cloned();
-    if message.headers.contains_key(ACTIVITY_ID) {
+    match message.headers.entry(ACTIVITY_ID) {
         // With a client's own id the message id is an independent one.
-        message.message_id = Some(new_message_id());
-    } else if let Ok(id) = HeaderValue::try_from(new_uuid()) {
-        message.headers.insert(ACTIVITY_ID, id);
+        Entry::Occupied(_) => message.message_id = Some(new_message_id()),
+        Entry::Vacant(place) => {
+            if let Some(id) = uuid_header() {
+                place.insert(id);
+            }
+        }
     }
-    (exchange, message)
+    (Arc::new(exchange), message)
 }
 
 /// Answers that need no mediation (spec 01 §15.1).
@@ -198,16 +210,16 @@ fn check(
             } else {
                 proxy.http
             };
-            let json = message.content_type().map(Media::of) == Some(Media::Json);
+            let json = || message.media() == Some(Media::Json);
             if !exposed {
                 let to = message.to_address().unwrap_or_default();
                 let text =
                     format!("The service cannot be found for the endpoint reference (EPR) {to}");
-                return Some(engine::refuse(exchange, json, text));
+                return Some(engine::refuse(exchange, json(), text));
             }
             if !proxy.started {
                 let text = format!("The service {} is inactive", proxy.name);
-                return Some(engine::refuse(exchange, json, text));
+                return Some(engine::refuse(exchange, json(), text));
             }
             if proxy.wsdl.is_remote() {
                 return None;
@@ -262,14 +274,14 @@ async fn answer_of(exchange: &Exchange, flow: impl Future<Output = ()>) -> Respo
     engine::conclude(exchange)
 }
 
-fn body_of(body: Incoming, headers: &http::HeaderMap, idle: std::time::Duration) -> Body {
-    let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+/// The body of a request. One that announces none is known to be empty.
+fn body_of(body: Incoming, idle: std::time::Duration) -> Body {
     let idle = (!idle.is_zero()).then_some(idle);
     let stream = BodyStream::incoming(body, idle);
-    if !announced || stream.is_known_empty() {
-        return Body::Empty;
+    match stream.is_known_empty() {
+        true => Body::Empty,
+        false => Body::Stream(stream),
     }
-    Body::Stream(stream)
 }
 
 fn content_length(message: &Message) -> Option<u64> {
@@ -279,11 +291,7 @@ fn content_length(message: &Message) -> Option<u64> {
 }
 
 fn client_format(message: &Message) -> ClientFormat {
-    match message
-        .headers
-        .get(CONTENT_TYPE)
-        .map(|v| Media::of(header_text(v)))
-    {
+    match message.media() {
         Some(Media::TextXml) => ClientFormat::Soap11,
         Some(Media::SoapXml) => ClientFormat::Soap12,
         Some(Media::Related) => match message.version {

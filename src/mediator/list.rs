@@ -116,8 +116,11 @@ impl List {
                     if !message.is_built() {
                         let ready = match mediator.need() {
                             Need::Nothing => Ok(()),
-                            Need::Look => look(cx, message, |n| mediator.expression(n)).await,
-                            Need::Tree => build(cx, message).await,
+                            // Boxed: every future of a flow would be larger.
+                            Need::Look => {
+                                Box::pin(look(cx, message, |n| mediator.expression(n))).await
+                            }
+                            Need::Tree => Box::pin(build(cx, message)).await,
                         };
                         ready.map_err(|f| f.at(&step.place))?;
                     }

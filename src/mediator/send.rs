@@ -242,7 +242,7 @@ pub(super) async fn out_path(
 ) -> Result<(), Fault> {
     let cx = cx.apart();
     if let Some(id) = cx.library.pre_mediate
-        && run_sequence(cx, message, id).await? == Flow::Stop
+        && Box::pin(run_sequence(cx, message, id)).await? == Flow::Stop
     {
         return Ok(());
     }
@@ -268,7 +268,7 @@ pub(super) async fn out_path(
             None => return Ok(()),
         },
     };
-    run_sequence(cx, message, id).await?;
+    Box::pin(run_sequence(cx, message, id)).await?;
     Ok(())
 }
 

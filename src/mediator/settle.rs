@@ -10,14 +10,19 @@ use crate::message::{Fault, Message, Value};
 /// Ends a flow: runs fault handlers if it faulted, and makes sure that the client gets an answer
 /// where the reference leaves it hanging (differences.md).
 pub async fn settle(cx: Context<'_>, message: &mut Message, outcome: Result<(), Fault>) {
-    let Err(mut fault) = outcome else {
+    let Err(fault) = outcome else {
         if message.axis2.is_true("NIO-ACK-Requested") && !cx.exchange.is_answered() {
             cx.exchange.answer(message.acknowledgement());
         }
         return;
     };
-    let cx = cx.apart();
-    let json = message.effective_message_type().map(Media::of) == Some(Media::Json);
+    // Boxed: rare, and every future of a flow would be larger.
+    Box::pin(handle(cx.apart(), message, fault)).await;
+}
+
+/// Runs the fault handlers.
+async fn handle(cx: Context<'_>, message: &mut Message, mut fault: Fault) {
+    let json = message.effective_media() == Some(Media::Json);
     let form = message.client_form(cx.exchange);
     // An exception while a response is mediated: 500 before the handlers run (spec 01 §9.2). The
     // fault of a send or call comes with the request as it was sent.

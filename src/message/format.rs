@@ -118,7 +118,7 @@ impl Message {
         } else {
             Formatter::Soap
         };
-        let formatter = match self.effective_message_type().map(Media::of) {
+        let formatter = match self.effective_media() {
             Some(Media::TextXml) if self.rest => Formatter::Xml,
             Some(Media::TextXml | Media::SoapXml) => Formatter::Soap,
             Some(Media::Xml) => Formatter::Xml,
@@ -131,7 +131,7 @@ impl Message {
             Some(Media::Related) => Formatter::Related,
             Some(Media::Other) | None => fallback,
         };
-        if formatter == Formatter::Soap && self.wants_attachments() {
+        if formatter == Formatter::Soap && self.wants_parsed_body() {
             return Formatter::Related;
         }
         formatter

@@ -80,6 +80,21 @@ impl Media {
         }
     }
 
+    /// Classifies a `Content-Type` header.
+    pub fn of_header(value: &http::HeaderValue) -> Media {
+        // As nearly every message has it: known without a look at each character.
+        let bytes = value.as_bytes();
+        for (name, media) in REGISTERED.iter().take(COMMON) {
+            if let Some(rest) = bytes.strip_prefix(name.as_bytes())
+                && matches!(rest, [] | [b';', ..])
+                && rest.is_ascii()
+            {
+                return *media;
+            }
+        }
+        Media::of(super::header_text(value))
+    }
+
     /// Whether a formatter is registered for exactly this type, so that `Accept` can choose it
     /// (spec 01 §2.4).
     pub fn is_registered(media: &str) -> bool {
@@ -96,6 +111,9 @@ impl Media {
         is("type") || is("start-info")
     }
 }
+
+/// How many of the first rows of [`REGISTERED`] are common.
+const COMMON: usize = 4;
 
 /// Types with a builder and a formatter of their own (spec 01 §16.2).
 const REGISTERED: &[(&str, Media)] = &[

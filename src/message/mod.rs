@@ -13,6 +13,7 @@ pub mod fault;
 pub mod form;
 pub mod format;
 pub mod handler;
+mod headers;
 pub mod limited;
 pub mod media;
 pub mod multipart;
@@ -160,7 +161,7 @@ impl Message {
     /// A request as it arrived. The body state decides itself from the headers.
     pub fn request(method: Method, uri: Uri, headers: HeaderMap, body: Body) -> Message {
         let content_type = headers.get(CONTENT_TYPE).cloned();
-        let (version, rest) = match content_type.as_ref().map(|v| Media::of(header_text(v))) {
+        let (version, rest) = match content_type.as_ref().map(Media::of_header) {
             Some(Media::TextXml) => (SoapVersion::V11, false),
             Some(Media::SoapXml) => (SoapVersion::V12, false),
             Some(Media::Related) => (related_version(content_type.as_ref()), false),
@@ -231,11 +232,7 @@ impl Message {
         self.rest_postfix = None;
         self.addressing_read = false;
         self.looked = None;
-        match self
-            .content_type
-            .as_ref()
-            .map(|v| Media::of(header_text(v)))
-        {
+        match self.media() {
             Some(Media::TextXml) => self.version = SoapVersion::V11,
             Some(Media::SoapXml) => self.version = SoapVersion::V12,
             Some(Media::Related) => self.version = related_version(self.content_type.as_ref()),
@@ -389,6 +386,19 @@ impl Message {
         match &self.message_type {
             Some(set) => Some(set),
             None => self.content_type().map(media::media_type),
+        }
+    }
+
+    /// The class of the content type.
+    pub fn media(&self) -> Option<Media> {
+        self.content_type.as_ref().map(Media::of_header)
+    }
+
+    /// The class of [`Message::effective_message_type`].
+    pub fn effective_media(&self) -> Option<Media> {
+        match &self.message_type {
+            Some(set) => Some(Media::of(set)),
+            None => self.media(),
         }
     }
 

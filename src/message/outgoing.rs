@@ -6,82 +6,20 @@ use super::coding::Codings;
 use super::envelope::{Envelope, FaultParts};
 use super::exchange::ClientFormat;
 use super::format::Formatter;
+pub use super::headers::strip_hop;
+use super::headers::{self, Known, named_by_connection};
 use super::media::{self, Media};
 use super::stream::BodyStream;
 use super::{Exchange, Fault, Message, SOAP_ACTION, SoapVersion, Value, addressing, header_text};
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG,
-    EXPECT, HOST, HeaderName, PROXY_AUTHORIZATION, SERVER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG, HOST, SERVER,
     USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 /// Who we are, in `Server` and `User-Agent`.
 pub const PRODUCT: HeaderValue = HeaderValue::from_static("Myelin");
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-
-/// Headers that belong to one connection and never travel.
-const HOP: [HeaderName; 8] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    TRANSFER_ENCODING,
-    CONTENT_LENGTH,
-    TE,
-    TRAILER,
-    UPGRADE,
-];
-
-/// Request headers that a response made from the request never carries back: they are credentials
-/// or describe the request's own connection.
-const NOT_ECHOED: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, EXPECT];
-
-/// Removes connection headers, including those that `Connection` names.
-pub fn strip_hop(headers: &mut HeaderMap) {
-    if let Some(named) = headers.get(CONNECTION)
-        && !named.as_bytes().eq_ignore_ascii_case(b"keep-alive")
-        && !named.as_bytes().eq_ignore_ascii_case(b"close")
-    {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|v| header_text(v).split(','))
-            .filter_map(|n| HeaderName::from_bytes(n.trim().as_bytes()).ok())
-            .filter(|n| *n != CONTENT_TYPE && *n != HOST)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
-    }
-    // Looking at the names once is cheaper than asking the map for each one.
-    let present = headers
-        .keys()
-        .fold(0_u16, |found, name| found | hop_bit(name));
-    for (bit, name) in HOP.iter().enumerate() {
-        if present & (1 << bit) != 0 {
-            headers.remove(name);
-        }
-    }
-}
-
-/// The place of a name in [`HOP`], as a bit.
-fn hop_bit(name: &HeaderName) -> u16 {
-    let bit = match name.as_str() {
-        "connection" => 0,
-        "keep-alive" => 1,
-        "proxy-connection" => 2,
-        "transfer-encoding" => 3,
-        "content-length" => 4,
-        "te" => 5,
-        "trailer" => 6,
-        "upgrade" => 7,
-        _ => return 0,
-    };
-    1 << bit
-}
 
 /// A new `urn:uuid:…`.
 pub fn new_message_id() -> String {
@@ -90,16 +28,23 @@ pub fn new_message_id() -> String {
 
 /// A random version 4 UUID.
 pub fn new_uuid() -> String {
+    String::from_utf8(uuid().to_vec()).unwrap_or_default()
+}
+
+/// As [`new_uuid`], for a header.
+pub fn uuid_header() -> Option<HeaderValue> {
+    HeaderValue::from_bytes(&uuid()).ok()
+}
+
+fn uuid() -> [u8; 36] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     let bits = fastrand::u128(..);
     let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let mut out = String::with_capacity(36);
-    for (index, byte) in bits.to_be_bytes().into_iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            out.push('-');
-        }
-        out.push(char::from(HEX[usize::from(byte >> 4)]));
-        out.push(char::from(HEX[usize::from(byte & 15)]));
+    let mut out = [b'-'; 36];
+    for (byte, place) in bits.to_be_bytes().into_iter().zip(PLACES) {
+        out[place] = HEX[usize::from(byte >> 4)];
+        out[place + 1] = HEX[usize::from(byte & 15)];
     }
     out
 }
@@ -116,6 +61,13 @@ pub struct RequestPlan<'a> {
     pub scheme: &'static str,
     /// What is kept of the client's headers.
     pub rules: &'a HeaderRules,
+}
+
+/// What becomes of a header of the message.
+enum Part {
+    Keep,
+    Drop,
+    Set(HeaderValue),
 }
 
 /// Which headers the sender and the listener leave as they are (spec 01 §0, §15.6–§15.8).
@@ -165,7 +117,7 @@ impl Message {
         if self.rest || self.request_method() != Method::POST {
             return true;
         }
-        match self.effective_message_type().map(Media::of) {
+        match self.effective_media() {
             Some(Media::TextXml) => self.action().is_none(),
             Some(Media::Xml | Media::Form | Media::MultipartForm | Media::Json) => true,
             _ => false,
@@ -201,45 +153,70 @@ impl Message {
     ) -> Result<http::Request<BodyStream>, Fault> {
         let method = plan.method.unwrap_or_else(|| self.request_method());
         let rules = plan.rules;
-        let mut headers = self.headers.clone();
-        strip_hop(&mut headers);
-        headers.remove(EXPECT);
-        if !rules.date {
-            headers.remove(DATE);
-        }
-        if !rules.server {
-            headers.remove(SERVER);
-        }
         let host = self
             .axis2
             .str("REQUEST_HOST_HEADER")
             .and_then(|h| HeaderValue::from_str(h).ok());
-        if host.is_some() || !rules.host || !headers.contains_key(HOST) {
+        let cookie = self
+            .properties
+            .str("LB_COOKIE_HEADER")
+            .and_then(|c| HeaderValue::from_str(c).ok());
+        let get = method == Method::GET;
+        let empty = body.is_known_empty();
+        let content_type = match &self.content_type {
+            _ if get => Part::Drop,
+            Some(value) => Part::Set(value.clone()),
+            None if empty => Part::Drop,
+            None => Part::Keep,
+        };
+        let named = named_by_connection(&self.headers);
+        let mut has_host = false;
+        let mut came_action = None;
+        // One pass: what goes on is copied, what is set below is left out.
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 1);
+        for (name, value) in &self.headers {
+            let goes_on = match Known::of(name) {
+                None | Some(Known::Authorization | Known::ProxyAuthorization) => true,
+                Some(known) if known.is_hop() => false,
+                Some(Known::Expect) => false,
+                Some(Known::Date) => rules.date,
+                Some(Known::Server) => rules.server,
+                Some(Known::UserAgent) => rules.user_agent,
+                Some(Known::Cookie) => cookie.is_none(),
+                Some(Known::ContentType) => matches!(content_type, Part::Keep),
+                Some(Known::ContentEncoding) => !empty && !get,
+                Some(Known::Host) => {
+                    let stays = rules.host && host.is_none();
+                    has_host |= stays;
+                    stays
+                }
+                Some(Known::SoapAction) => {
+                    came_action.get_or_insert(value);
+                    true
+                }
+                Some(_) => true,
+            };
+            if goes_on && (named.is_empty() || !named.contains(name)) {
+                headers.append(name, value.clone());
+            }
+        }
+        if !has_host {
             headers.insert(HOST, host.unwrap_or_else(|| plan.host.clone()));
         }
         if !rules.user_agent {
             headers.insert(USER_AGENT, PRODUCT);
         }
-        if let Some(cookie) = self
-            .properties
-            .str("LB_COOKIE_HEADER")
-            .and_then(|c| HeaderValue::from_str(c).ok())
-        {
+        if let Some(cookie) = cookie {
             headers.insert(COOKIE, cookie);
         }
         if self.axis2.is_true("NO_KEEPALIVE") {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if method == Method::GET || (body.is_known_empty() && self.content_type.is_none()) {
-            headers.remove(CONTENT_TYPE);
-        } else if let Some(content_type) = &self.content_type {
-            headers.insert(CONTENT_TYPE, content_type.clone());
-        }
-        if body.is_known_empty() || method == Method::GET {
-            headers.remove(CONTENT_ENCODING);
+        if let Part::Set(value) = content_type {
+            headers.insert(CONTENT_TYPE, value);
         }
         if self.version == SoapVersion::V11
-            && let Some(value) = self.soap_action_header()
+            && let Some(value) = self.soap_action_header(came_action)
         {
             headers.insert(SOAP_ACTION, value);
         }
@@ -254,11 +231,7 @@ impl Message {
         } else {
             http::Uri::from(plan.path)
         };
-        let mut request = http::Request::new(if method == Method::GET {
-            BodyStream::empty()
-        } else {
-            body
-        });
+        let mut request = http::Request::new(if get { BodyStream::empty() } else { body });
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
@@ -270,11 +243,10 @@ impl Message {
 
     /// `SOAPAction` when it is not what the client sent: quoted by the SOAP formatter, bare in
     /// plain XML and forms (spec 01 §15.6).
-    fn soap_action_header(&self) -> Option<HeaderValue> {
-        if !self.action_is_set() && !self.headers.contains_key(SOAP_ACTION) {
+    fn soap_action_header(&self, came: Option<&HeaderValue>) -> Option<HeaderValue> {
+        if !self.action_is_set() && came.is_none() {
             return None;
         }
-        let action = self.action()?;
         let quoted = match self.formatter() {
             Formatter::Soap | Formatter::Related => true,
             Formatter::Xml | Formatter::Form => false,
@@ -282,9 +254,19 @@ impl Message {
             _ if self.action_is_set() => false,
             _ => return None,
         };
-        if let Some(came) = self.headers.get(SOAP_ACTION) {
+        if let Some(came) = came {
             let came = came.as_bytes();
             let bare = came.strip_prefix(b"\"").and_then(|c| c.strip_suffix(b"\""));
+            if quoted && !self.action_is_set() {
+                // What nearly every client sends: one pair of quotes, and that is how it goes on.
+                if let Some([first, .., last] | [first @ last]) = bare
+                    && *first != b'"'
+                    && *last != b'"'
+                {
+                    return None;
+                }
+            }
+            let action = self.action()?;
             let same = if quoted {
                 bare == Some(action.as_bytes())
             } else {
@@ -294,6 +276,7 @@ impl Message {
                 return None;
             }
         }
+        let action = self.action()?;
         let text = if quoted {
             format!("\"{action}\"")
         } else {
@@ -420,19 +403,49 @@ impl Message {
         limits: &BodyLimits,
         rules: &HeaderRules,
     ) -> Result<http::Response<BodyStream>, Fault> {
+        // What is rare is boxed, so that the futures of flows stay small.
         if self.is_other_than_seen() {
-            self.build(limits).await?;
+            Box::pin(self.build(limits)).await?;
         }
         let is_fault = self.envelope().is_some_and(|e| e.fault().is_some());
         if self.client_form(exchange) == ClientFormat::Rest {
             if is_fault {
                 self.fault_to_rest();
             }
-        } else {
-            self.convert_for(exchange, limits).await?;
+        } else if let Some(wanted) = self.version_for(exchange) {
+            Box::pin(self.convert_to(wanted, limits)).await?;
         }
         self.strip_addressing();
         let status = self.response_status(is_fault);
+        let tagged = self.axis2.is_true("HTTP_ETAG");
+        if tagged {
+            Box::pin(self.build(limits)).await?;
+        } else if self.wants_built_body() {
+            // A length up front needs the bytes, not their meaning.
+            Box::pin(self.body.collect(limits.max_bytes)).await?;
+        }
+        if self.is_built() || self.looked.is_some() {
+            self.settle_content_type(true, limits)?;
+        }
+        let to_tag = match tagged {
+            true => {
+                let body = self.take_wire_body()?;
+                let body = Box::pin(body.collect(limits.max_bytes)).await;
+                Some(body.map_err(super::body::stream_fault)?)
+            }
+            false => None,
+        };
+        self.finish_response(exchange, rules, status, to_tag)
+    }
+
+    /// What of [`Message::to_response`] waits for nothing: the future need not hold the response.
+    fn finish_response(
+        &mut self,
+        exchange: &Exchange,
+        rules: &HeaderRules,
+        status: StatusCode,
+        to_tag: Option<Bytes>,
+    ) -> Result<http::Response<BodyStream>, Fault> {
         let mut response = http::Response::new(BodyStream::empty());
         *response.status_mut() = status;
         if let Some(reason) = self.reason_phrase(status) {
@@ -442,35 +455,31 @@ impl Message {
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::RESET_CONTENT
             || status == StatusCode::NOT_MODIFIED;
-        let tagged = self.axis2.is_true("HTTP_ETAG");
-        if tagged {
-            self.build(limits).await?;
-        } else if self.wants_built_body() {
-            // A length up front needs the bytes, not their meaning.
-            self.body.collect(limits.max_bytes).await?;
-        }
-        if self.is_built() || self.looked.is_some() {
-            self.settle_content_type(true, limits)?;
-        }
-        let length = self.headers.get(CONTENT_LENGTH).cloned();
-        if tagged {
-            self.tag(exchange, limits, &mut response).await?;
+        let length = match exchange.head {
+            true => self.headers.get(CONTENT_LENGTH).cloned(),
+            false => None,
+        };
+        let tagged = to_tag.is_some();
+        if let Some(body) = to_tag {
+            tag(exchange, body, &mut response);
         } else if !without_body {
             *response.body_mut() = self.take_wire_body()?;
         }
         let from_request = self.status.is_none();
         let mut headers = std::mem::take(&mut self.headers);
-        strip_hop(&mut headers);
+        let length_now = match without_body || from_request {
+            true => None,
+            false => response.body().exact_len(),
+        };
+        let present = headers::strip(&mut headers, length_now);
         if from_request || !rules.response_date {
-            headers.remove(DATE);
+            present.remove(&mut headers, Known::Date, DATE);
         }
-        headers.remove(USER_AGENT);
+        present.remove(&mut headers, Known::UserAgent, USER_AGENT);
         if from_request {
-            for name in NOT_ECHOED {
-                headers.remove(name);
-            }
+            headers::strip_not_echoed(&mut headers, present);
             if response.body().is_known_empty() {
-                headers.remove(CONTENT_ENCODING);
+                present.remove(&mut headers, Known::ContentEncoding, CONTENT_ENCODING);
             }
         }
         if tagged && let Some(tag) = response.headers_mut().remove(ETAG) {
@@ -480,9 +489,7 @@ impl Message {
             Some(value) if !response.body().is_known_empty() || !from_request => {
                 headers.insert(CONTENT_TYPE, value.clone());
             }
-            _ => {
-                headers.remove(CONTENT_TYPE);
-            }
+            _ => present.remove(&mut headers, Known::ContentType, CONTENT_TYPE),
         }
         if exchange.head
             && let Some(length) = length
@@ -502,57 +509,11 @@ impl Message {
         if closes(response.status()) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if !from_request && !rules.response_server {
+        if !present.has(Known::Server) || (!from_request && !rules.response_server) {
             headers.insert(SERVER, PRODUCT);
         }
-        headers.entry(SERVER).or_insert(PRODUCT);
         *response.headers_mut() = headers;
         Ok(response)
-    }
-
-    /// `HTTP_ETAG`: a tag of the body's bytes; 304 when the client has them (spec 01 §1.5).
-    async fn tag(
-        &mut self,
-        exchange: &Exchange,
-        limits: &BodyLimits,
-        response: &mut http::Response<BodyStream>,
-    ) -> Result<(), Fault> {
-        use md5::Digest;
-        let body = self.take_wire_body()?;
-        let body = body
-            .collect(limits.max_bytes)
-            .await
-            .map_err(super::body::stream_fault)?;
-        let digest = md5::Md5::digest(&body);
-        let tag = format!(
-            "\"{}\"",
-            digest
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect::<String>()
-        );
-        let known = exchange.if_none_match.as_ref().is_some_and(|value| {
-            header_text(value)
-                .split(',')
-                .any(|t| t.trim().trim_start_matches("W/") == tag || t.trim() == "*")
-        });
-        if let Ok(value) = HeaderValue::from_str(&tag) {
-            response.headers_mut().insert(ETAG, value);
-        }
-        if known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response
-                .extensions_mut()
-                .remove::<hyper::ext::ReasonPhrase>();
-        } else if !exchange.head
-            && !matches!(
-                response.status(),
-                StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-            )
-        {
-            *response.body_mut() = BodyStream::full(body);
-        }
-        Ok(())
     }
 
     /// The empty answer of `NIO-ACK-Requested`: `HTTP_SC` and the transport headers, before or
@@ -563,13 +524,11 @@ impl Message {
             *response.status_mut() = self.response_status(false);
         }
         let mut headers = self.headers.clone();
-        strip_hop(&mut headers);
+        let present = headers::strip(&mut headers, None);
         for name in [DATE, USER_AGENT, CONTENT_TYPE, CONTENT_ENCODING] {
             headers.remove(name);
         }
-        for name in NOT_ECHOED {
-            headers.remove(name);
-        }
+        headers::strip_not_echoed(&mut headers, present);
         headers.insert(SERVER, PRODUCT);
         *response.headers_mut() = headers;
         response
@@ -603,25 +562,24 @@ impl Message {
     }
 
     /// A SOAP client gets its own SOAP version back; decided by the `Content-Type` header, as the
-    /// reference does (spec 01 §18.4).
-    async fn convert_for(&mut self, exchange: &Exchange, limits: &BodyLimits) -> Result<(), Fault> {
-        if self.status.is_none() {
-            return Ok(());
+    /// reference does (spec 01 §18.4). `None` when the response is as it should be.
+    fn version_for(&self, exchange: &Exchange) -> Option<SoapVersion> {
+        if self.status.is_none() || matches!(self.body, Body::Empty) {
+            return None;
         }
-        let media = self.content_type().map(Media::of);
-        let wanted = match (exchange.format, media) {
+        match (exchange.format, self.media()) {
             // Attachments go back as they came.
-            (_, Some(Media::Related)) => return Ok(()),
-            (ClientFormat::Soap11, Some(Media::SoapXml)) => SoapVersion::V11,
-            (ClientFormat::Soap12, Some(Media::TextXml)) => SoapVersion::V12,
+            (_, Some(Media::Related)) => None,
+            (ClientFormat::Soap11, Some(Media::SoapXml)) => Some(SoapVersion::V11),
+            (ClientFormat::Soap12, Some(Media::TextXml)) => Some(SoapVersion::V12),
             // The exchange with the back-end was REST, so that what came is no envelope.
-            (ClientFormat::Soap11, _) if self.sent_as_rest => SoapVersion::V11,
-            (ClientFormat::Soap12, _) if self.sent_as_rest => SoapVersion::V12,
-            _ => return Ok(()),
-        };
-        if matches!(self.body, Body::Empty) {
-            return Ok(());
+            (ClientFormat::Soap11, _) if self.sent_as_rest => Some(SoapVersion::V11),
+            (ClientFormat::Soap12, _) if self.sent_as_rest => Some(SoapVersion::V12),
+            _ => None,
         }
+    }
+
+    async fn convert_to(&mut self, wanted: SoapVersion, limits: &BodyLimits) -> Result<(), Fault> {
         let built = self.build(limits).await?;
         let converted = built.envelope()?.convert(wanted);
         built.set_envelope(converted);
@@ -647,6 +605,40 @@ impl Message {
             }
             _ => self.rest,
         };
+    }
+}
+
+/// `HTTP_ETAG`: a tag of the body's bytes; 304 when the client has them (spec 01 §1.5).
+fn tag(exchange: &Exchange, body: Bytes, response: &mut http::Response<BodyStream>) {
+    use md5::Digest;
+    let digest = md5::Md5::digest(&body);
+    let tag = format!(
+        "\"{}\"",
+        digest
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect::<String>()
+    );
+    let known = exchange.if_none_match.as_ref().is_some_and(|value| {
+        header_text(value)
+            .split(',')
+            .any(|t| t.trim().trim_start_matches("W/") == tag || t.trim() == "*")
+    });
+    if let Ok(value) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(ETAG, value);
+    }
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+            .extensions_mut()
+            .remove::<hyper::ext::ReasonPhrase>();
+    } else if !exchange.head
+        && !matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        )
+    {
+        *response.body_mut() = BodyStream::full(body);
     }
 }
 

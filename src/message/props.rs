@@ -1,10 +1,11 @@
 //! A small map of properties: a message holds few, so a list beats a hash table.
 
 use super::value::Value;
+use std::borrow::Cow;
 
 /// Properties of one scope, in the order in which they were first set.
 #[derive(Clone, Debug, Default)]
-pub struct Props(Vec<(Box<str>, Value)>);
+pub struct Props(Vec<(Cow<'static, str>, Value)>);
 
 impl Props {
     /// No properties; allocates nothing.
@@ -29,10 +30,18 @@ impl Props {
 
     /// Sets or replaces.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) {
-        let value = value.into();
+        self.put(name, || Cow::Owned(name.to_owned()), value.into());
+    }
+
+    /// As [`Props::set`] for a name that the program knows: it is not copied.
+    pub fn set_known(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.put(name, || Cow::Borrowed(name), value.into());
+    }
+
+    fn put(&mut self, name: &str, owned: impl FnOnce() -> Cow<'static, str>, value: Value) {
         match self.0.iter_mut().find(|(n, _)| &**n == name) {
             Some(slot) => slot.1 = value,
-            None => self.0.push((name.into(), value)),
+            None => self.0.push((owned(), value)),
         }
     }
 

@@ -131,43 +131,97 @@ impl Client {
     /// absolute form (`POST_TO_URI`). `Host` is set from the target unless the request has one. Length or chunked framing follows from the body; hop-by-hop headers are the
     /// caller's to remove. A request that could not be written to a pooled connection is sent once
     /// more on a new one; nothing that was written in part is ever repeated.
-    pub fn send(
-        &self,
-        target: &Target,
-        request: Request<BodyStream>,
-    ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> {
-        self.send_unless_silent(target, request, None)
-    }
-
-    /// As [`Client::send`], but fails with [`SendErrorKind::Silent`] when no byte went either way for
-    /// the time of `silence` (and up to a quarter more).
-    pub async fn send_unless_silent(
-        &self,
-        target: &Target,
+    pub fn send<'a>(
+        &'a self,
+        target: &'a Target,
         mut request: Request<BodyStream>,
-        silence: Option<Duration>,
-    ) -> Result<Response<BodyStream>, SendError> {
+    ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> + 'a {
         if !request.headers().contains_key(HOST) {
             let host = target.host_header.clone();
             request.headers_mut().insert(HOST, host);
         }
-        if let Some(connection) = self.pooled(target).await {
-            match self.exchange(connection, request, silence).await {
-                Ok(response) => return Ok(response),
+        self.send_unless_silent(target, request, None)
+    }
+
+    /// As [`Client::send`] for a request that has its `Host`, but fails with
+    /// [`SendErrorKind::Silent`] when no byte went either way for the time of `silence` (and up to a
+    /// quarter more).
+    pub fn send_unless_silent<'a>(
+        &'a self,
+        target: &'a Target,
+        request: Request<BodyStream>,
+        silence: Option<Duration>,
+    ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> + 'a {
+        // With a connection at hand the request is handed over at once: the future holds no request
+        // then and is cheap to move. What is rare is boxed.
+        let sending = match self.at_hand(target) {
+            AtHand::Good(connection) => Ok(self.exchange(connection, request, silence)),
+            AtHand::Suspect(connection) => Err((Some(connection), request)),
+            AtHand::Nothing => Err((None, request)),
+        };
+        let sending = sending.map_err(|(suspect, request)| {
+            Box::pin(self.look_and_send(suspect, target, request, silence))
+        });
+        async move {
+            let outcome = match sending {
+                Ok(exchange) => exchange.await,
+                Err(slowly) => return slowly.await,
+            };
+            match outcome {
                 Err(SendError {
-                    unsent: Some(unsent),
+                    unsent: Some(request),
                     ..
-                }) => request = unsent,
-                Err(error) => return Err(error),
+                }) => Box::pin(self.connect_and_send(target, *request, silence)).await,
+                outcome => outcome,
             }
         }
-        // Boxed: connecting is rare and its state would make every future of a flow larger.
-        match Box::pin(self.connect(target)).await {
+    }
+
+    /// Makes sure that a connection which rested long is still open before it is used.
+    async fn look_and_send(
+        &self,
+        mut suspect: Option<Box<Connection>>,
+        target: &Target,
+        request: Request<BodyStream>,
+        silence: Option<Duration>,
+    ) -> Result<Response<BodyStream>, SendError> {
+        let mut found = None;
+        while let Some(connection) = suspect.take() {
+            tokio::task::yield_now().await;
+            if connection.sender.is_ready() {
+                found = Some(connection);
+                break;
+            }
+            match self.at_hand(target) {
+                AtHand::Good(connection) => found = Some(connection),
+                AtHand::Suspect(connection) => suspect = Some(connection),
+                AtHand::Nothing => {}
+            }
+        }
+        let Some(connection) = found else {
+            return self.connect_and_send(target, request, silence).await;
+        };
+        match self.exchange(connection, request, silence).await {
+            Err(SendError {
+                unsent: Some(request),
+                ..
+            }) => self.connect_and_send(target, *request, silence).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn connect_and_send(
+        &self,
+        target: &Target,
+        request: Request<BodyStream>,
+        silence: Option<Duration>,
+    ) -> Result<Response<BodyStream>, SendError> {
+        match self.connect(target).await {
             Ok(connection) => self.exchange(connection, request, silence).await,
             Err((kind, detail)) => Err(SendError {
                 kind,
                 detail,
-                unsent: Some(request),
+                unsent: Some(request.into()),
             }),
         }
     }
@@ -187,17 +241,16 @@ impl Client {
         self.pool.clear();
     }
 
-    async fn pooled(&self, target: &Target) -> Option<Box<Connection>> {
-        loop {
-            let now = Instant::now();
-            let connection = self.pool.take(target, now)?;
-            if now.saturating_duration_since(connection.idle_since) < SUSPECT_AFTER {
-                return Some(connection);
+    fn at_hand(&self, target: &Target) -> AtHand {
+        let now = Instant::now();
+        match self.pool.take(target, now) {
+            Some(connection)
+                if now.saturating_duration_since(connection.idle_since) < SUSPECT_AFTER =>
+            {
+                AtHand::Good(connection)
             }
-            tokio::task::yield_now().await;
-            if connection.sender.is_ready() {
-                return Some(connection);
-            }
+            Some(connection) => AtHand::Suspect(connection),
+            None => AtHand::Nothing,
         }
     }
 
@@ -210,7 +263,8 @@ impl Client {
         silence: Option<Duration>,
     ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> {
         let request = connection.begin(request);
-        let sent = connection.sender.try_send_request(request);
+        // Boxed: hyper's future has room for the request that could not be sent.
+        let sent = Box::pin(connection.sender.try_send_request(request));
         let body_idle = self.settings.body_idle;
         async move {
             let outcome = match silence {
@@ -253,7 +307,7 @@ impl Client {
             Err(SendError {
                 kind: classify(failed.error(), connection.link.progress()),
                 detail: describe(failed.error()),
-                unsent: unsent.map(|request| request.map(|outgoing| outgoing.body)),
+                unsent: unsent.map(|request| Box::new(request.map(|outgoing| outgoing.body))),
             })
         }
     }
@@ -336,6 +390,14 @@ impl Client {
             stop
         });
     }
+}
+
+/// A pooled connection for a request.
+enum AtHand {
+    Good(Box<Connection>),
+    /// It rested long.
+    Suspect(Box<Connection>),
+    Nothing,
 }
 
 impl fmt::Debug for Client {

@@ -114,7 +114,7 @@ pub struct SendError {
     /// The cause in words, for `ERROR_DETAIL` and logs.
     pub detail: String,
     /// The request, given back whenever no byte of it was written: it may be sent elsewhere.
-    pub unsent: Option<http::Request<BodyStream>>,
+    pub unsent: Option<Box<http::Request<BodyStream>>>,
 }
 
 impl fmt::Display for SendError {
