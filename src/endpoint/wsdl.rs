@@ -13,6 +13,7 @@ use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
 use crate::transport::outside::{self, Options};
 use roxmltree::Node;
+use std::io::Read;
 use std::sync::Arc;
 
 const WSDL: &str = "http://schemas.xmlsoap.org/wsdl/";
@@ -134,11 +135,18 @@ impl WsdlDef {
 fn read_file(uri: &str) -> Result<String, String> {
     let path = uri.strip_prefix("file:").unwrap_or(uri);
     let path = path.strip_prefix("//").unwrap_or(path);
-    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if size > MOST as u64 {
+    // Others may never end, or never begin.
+    if !std::fs::metadata(path).is_ok_and(|m| m.is_file()) {
+        return Err(format!("{path} is not a file that can be read"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MOST as u64 + 1).read_to_string(&mut text))
+        .map_err(|e| e.to_string())?;
+    if text.len() > MOST {
         return Err(format!("the file is larger than {MOST} bytes"));
     }
-    std::fs::read_to_string(path).map_err(|e| e.to_string())
+    Ok(text)
 }
 
 /// The port of a document.

@@ -19,6 +19,10 @@ pub(super) enum HashedHeaders {
     Only(Vec<String>),
 }
 
+/// Headers that say who asks. They count unless they are left out by name, so that one client never
+/// gets what another may see (differences.md).
+const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
 /// The hash of a request. A collision would give one client the answer of another, so it is a hash
 /// that nobody can make collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +48,9 @@ pub(super) fn key_of(message: &Message, headers: &HashedHeaders) -> Key {
         .filter(|(name, _)| match headers {
             HashedHeaders::All => true,
             HashedHeaders::Without(names) => !names.iter().any(|n| n == name),
-            HashedHeaders::Only(names) => names.iter().any(|n| n == name),
+            HashedHeaders::Only(names) => {
+                CREDENTIALS.contains(name) || names.iter().any(|n| n == name)
+            }
         })
         .collect();
     fields.sort_unstable();
