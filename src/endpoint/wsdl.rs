@@ -136,8 +136,11 @@ fn read_file(uri: &str) -> Result<String, String> {
     let path = uri.strip_prefix("file:").unwrap_or(uri);
     let path = path.strip_prefix("//").unwrap_or(path);
     // Others may never end, or never begin.
-    if !std::fs::metadata(path).is_ok_and(|m| m.is_file()) {
-        return Err(format!("{path} is not a file that can be read"));
+    if !std::fs::metadata(path)
+        .map_err(|e| e.to_string())?
+        .is_file()
+    {
+        return Err("it is not a file".to_owned());
     }
     let mut text = String::new();
     std::fs::File::open(path)
