@@ -6,7 +6,7 @@ pub mod resource;
 pub mod template;
 pub mod wsdl;
 
-pub use local_entry::LocalEntryDef;
+pub use local_entry::{LocalEntryDef, RemoteEntry, value as entry_value};
 pub use proxy::ProxyDef;
 pub use template::TemplateDef;
 pub use wsdl::WsdlDef;

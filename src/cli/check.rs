@@ -105,7 +105,7 @@ fn check(args: &CheckArgs) -> Result<Vec<Diagnostic>, (Vec<Diagnostic>, String)>
     }
     let mut artifacts: Vec<Arc<Artifact>> = Vec::new();
     for file in files {
-        let content = read_file(&file, settings.deploy.unsupported_mediators);
+        let content = read_file(&file, &settings);
         findings.extend(content.diagnostics);
         artifacts.extend(content.artifacts);
     }

@@ -153,7 +153,7 @@ impl Deployer {
             }
             return;
         }
-        let content = read_file(file, self.settings.deploy.unsupported_mediators);
+        let content = read_file(file, &self.settings);
         report
             .diagnostics
             .extend(content.diagnostics.iter().cloned());
@@ -250,8 +250,14 @@ pub fn resources(snapshot: &Snapshot) -> LocalEntries {
         .collect()
 }
 
-/// Reads one file's text as artifacts.
-pub fn read_file(file: &SourceFile, unsupported: Unsupported) -> FileContent {
+/// Reads one file's text as artifacts, and what they take from elsewhere. It blocks.
+pub fn read_file(file: &SourceFile, settings: &Settings) -> FileContent {
+    let mut content = parse(file, settings.deploy.unsupported_mediators);
+    super::fetch::complete(&mut content, settings);
+    content
+}
+
+fn parse(file: &SourceFile, unsupported: Unsupported) -> FileContent {
     match std::str::from_utf8(&file.text) {
         Ok(text) => {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -1,7 +1,7 @@
 //! `<callout>`: calls a service and puts one part of its answer into the message (spec 01 §7.3,
 //! 04 §9.6).
 
-use super::payload::{Selected, select, set_envelope};
+use super::content::{Selected, select, set_envelope};
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, list};
 use crate::diag::{Place, codes};
 use crate::endpoint::default::DefaultEndpoint;

@@ -28,7 +28,6 @@ mod log;
 mod loopback;
 mod makefault;
 mod outcome;
-mod payload;
 mod payload_factory;
 mod property;
 mod property_group;

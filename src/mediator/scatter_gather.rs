@@ -2,8 +2,8 @@
 //! (spec 03 §13).
 
 use super::aggregate::{count, number_of};
+use super::content::{set_envelope, set_value};
 use super::gather::{Form, as_json, elements, enclose};
-use super::payload::{set_envelope, set_json};
 use super::{
     Boxed, Context, Definition, Flow, Linker, ListDef, MediateAsync, Run, Spec, list, run_sequence,
     settle,
@@ -404,7 +404,7 @@ impl Scatter {
                 message.set_message_type("application/xml");
             }
             Value::Json(value) => {
-                set_json(message, &value, &cx.services.limits.conversion);
+                set_value(message, &value, &cx.services.limits);
                 message.set_message_type("application/json");
             }
             _ => {}

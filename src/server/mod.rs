@@ -10,12 +10,10 @@ use crate::deploy::watch::{Changed, Watch, WatchOptions};
 use crate::deploy::{Deployer, Report};
 use crate::diag;
 use crate::engine::Engine;
-use crate::settings::{HostnameVerifier, Settings, VerifyClient};
+use crate::settings::{Settings, VerifyClient};
 use crate::transport::http::{ListenerSettings, Shutdown};
 use crate::transport::tcp::{bind, bind_shared};
-use crate::transport::tls::{
-    ClientCertificates, ClientTls, HostNames, Identity, TlsError, client_config, server_config,
-};
+use crate::transport::tls::{ClientCertificates, Identity, TlsError, client_tls_of, server_config};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -429,23 +427,7 @@ fn client_tls(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, TlsError
             "certificates of back-ends are not verified: insecure_skip_verify is set in [myelin]"
         );
     }
-    let mut client = ClientTls {
-        verify: !tls.insecure_skip_verify,
-        names: match tls.hostname_verifier {
-            HostnameVerifier::Strict => HostNames::Strict,
-            HostnameVerifier::StrictExceptLocalhost => HostNames::StrictExceptLocalhost,
-            HostnameVerifier::AllowAll => HostNames::Any,
-        },
-        ..ClientTls::default()
-    };
-    if let Some(path) = &tls.backend_ca_file {
-        client = client.trust_file(path)?;
-    }
-    if let (Some(chain), Some(key)) = (&tls.backend_certificate_file, &tls.backend_private_key_file)
-    {
-        client.identity = Some(Identity::from_files(chain, key)?);
-    }
-    client_config(client)
+    client_tls_of(tls)
 }
 
 fn start_watch(

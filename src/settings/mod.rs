@@ -9,6 +9,8 @@ mod error;
 mod inject;
 mod keys;
 mod load;
+mod mediators;
+mod networks;
 mod policy;
 mod properties;
 mod read;
@@ -21,6 +23,8 @@ use std::time::Duration;
 pub use environment::Environment;
 pub use error::{SettingsError, SettingsProblem, SettingsWarning, WarningKind};
 pub use load::{load, load_with, parse};
+pub use mediators::TemplateSettings;
+pub use networks::Networks;
 pub use policy::{EndpointPolicy, LbPolicy, PolicyLevel};
 pub use properties::Properties;
 pub use secret::Secret;
@@ -50,6 +54,12 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// The `script` mediator.
     pub script: ScriptSettings,
+    /// FreeMarker templates of `payloadFactory`.
+    pub templates: TemplateSettings,
+    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Host` the `throttle` mediator believes.
+    /// Default `["private"]`: this machine, private and link-local networks. `["*"]` is everybody.
+    /// TOML `myelin.trusted_proxies`.
+    pub trusted_proxies: Networks,
     /// The mediators `dblookup` and `dbreport`.
     pub database: DatabaseSettings,
     /// Data sources that artifacts refer to by name. Default empty. TOML `[[datasource]]`.
@@ -771,6 +781,9 @@ pub struct DeploySettings {
     /// Largest artifact file, in bytes. Default 16777216 (16 MiB).
     /// TOML `myelin.max_artifact_bytes`.
     pub max_artifact_bytes: u64,
+    /// Longest time to read what an artifact takes from an `http:` or `https:` address while it is
+    /// deployed. Default 10 s. TOML `myelin.fetch_timeout` (number = milliseconds).
+    pub fetch_timeout: Duration,
     /// Deepest sub-folder that is read. Default 32. TOML `myelin.max_folder_depth`.
     pub max_folder_depth: usize,
     /// What becomes of mediators that are not supported. Default [`Unsupported::Refuse`].
@@ -794,6 +807,7 @@ impl Default for DeploySettings {
             hot_deployment: true,
             reload_debounce: Duration::from_millis(100),
             max_artifact_bytes: 16 * 1024 * 1024,
+            fetch_timeout: Duration::from_secs(10),
             max_folder_depth: 32,
             unsupported_mediators: Unsupported::Refuse,
         }

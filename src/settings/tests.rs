@@ -523,6 +523,9 @@ script_memory_bytes = 8388608
 script_stack_bytes = 65536
 script_threads = 3
 script_queue = 7
+template_timeout = 20
+trusted_proxies = ["10.0.0.0/8"]
+fetch_timeout = "3s"
 database_timeout = "5s"
 database_wait = 100
 max_database_connections = 9
@@ -542,6 +545,11 @@ jdbc.pool_options.maxActive = 4
     assert_eq!(settings.script.memory_bytes, 8 << 20);
     assert_eq!(settings.script.stack_bytes, 64 << 10);
     assert_eq!((settings.script.threads(), settings.script.queue), (3, 7));
+    assert_eq!(settings.templates.timeout, Duration::from_millis(20));
+    assert_eq!(settings.deploy.fetch_timeout, Duration::from_secs(3));
+    assert!(settings.trusted_proxies.contains([10, 1, 2, 3].into()));
+    assert!(!settings.trusted_proxies.contains([127, 0, 0, 1].into()));
+    assert!(parse_text("[myelin]\ntrusted_proxies = ['10.0.0.0/40']").is_err());
     assert_eq!(settings.database.timeout, Duration::from_secs(5));
     assert_eq!(settings.database.pool_wait, Duration::from_millis(100));
     assert_eq!(settings.database.max_connections, 9);

@@ -22,6 +22,7 @@ mod oracle;
 mod process;
 /// Health checks, metrics and events of endpoints.
 mod resilience;
+mod rows;
 /// Several runtimes that share their sessions.
 mod sessions;
 /// Reloading under load.

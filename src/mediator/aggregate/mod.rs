@@ -10,7 +10,7 @@ use super::{
     Boxed, Context, Definition, Flow, Linker, ListDef, MediateAsync, Run, Spec, list, run_sequence,
     settle,
 };
-use crate::diag::{self, codes};
+use crate::diag::{self, Diagnostic, codes};
 use crate::expr::xpath::Value as XPathValue;
 use crate::expr::{Dynamic, Expr};
 use crate::message::{Fault, Message, SequenceId, SplitMark};
@@ -44,6 +44,16 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
                 reader.known_attributes(child, &["expression"]);
                 reader.required(child, "expression");
                 rules.correlate = reader.expression(child, "expression");
+                let place = reader.attribute_place(child, "expression");
+                reader.report(
+                    Diagnostic::warning(
+                        codes::SUSPICIOUS_EXPRESSION,
+                        place,
+                        "<correlateOn> does not tell messages apart: as in the reference all messages of this \
+                         aggregate for which the expression finds something, of all clients, are one group",
+                    )
+                    .help("leave <correlateOn> out to group the copies of one split"),
+                );
             }
             Some("completeCondition") => parse_condition(reader, child, &mut rules),
             Some("onComplete") => {
@@ -478,7 +488,7 @@ fn correlates(cx: Context<'_>, message: &Message, expression: &Expr) -> Result<C
             })
         }
         Expr::Json { path, .. } => {
-            let root = super::payload::json_of(message).ok_or_else(failed)?;
+            let root = super::content::json_of(message).ok_or_else(failed)?;
             match path.list(root) {
                 Ok(found) if !found.is_empty() => Ok(Correlated::Yes),
                 _ => Err(failed()),

@@ -5,7 +5,7 @@ use crate::diag::codes;
 use crate::expr::Expr;
 use crate::expr::jsonpath::JsonPath;
 use crate::json;
-use crate::mediator::payload::{Selected, json_of, select, set_envelope, set_json};
+use crate::mediator::content::{Selected, json_of, select, set_envelope, set_value};
 use crate::mediator::target::{Target, TargetDef};
 use crate::mediator::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, list};
 use crate::message::value::XmlValue;
@@ -172,10 +172,10 @@ impl Foreach {
         }
         check_count(cx, items.len())?;
         self.remember(message);
-        let conversion = &cx.services.limits.conversion;
+        let limits = &cx.services.limits;
         let mut results = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
-            set_json(message, &item, conversion);
+            set_value(message, &item, limits);
             if self.turn(cx, message, index).await {
                 results.push(json_of(message).cloned().unwrap_or(json::Value::Null));
             } else if !self.rules.go_on {
@@ -184,7 +184,7 @@ impl Foreach {
         }
         path.set(&mut root, &json::Value::Array(results))
             .map_err(|e| Fault::mediation(e.to_string()))?;
-        set_json(message, &root, conversion);
+        set_value(message, &root, limits);
         Ok(())
     }
 

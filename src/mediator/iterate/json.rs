@@ -1,11 +1,12 @@
 //! Splitting JSON: the items of the array at a path.
 
 use super::Splitter;
+use crate::endpoint::Services;
 use crate::expr::Expr;
 use crate::expr::jsonpath::JsonPath;
-use crate::json::{self, Value};
+use crate::json::Value;
 use crate::mediator::Context;
-use crate::mediator::payload::{json_of, set_json};
+use crate::mediator::content::{json_of, set_value};
 use crate::mediator::split::{Marks, Parts};
 use crate::message::{Fault, Message};
 use std::sync::Arc;
@@ -66,7 +67,7 @@ pub(super) fn parts(
         marks,
         items: items.into_iter(),
         base,
-        conversion: cx.services.limits.conversion.clone(),
+        services: cx.services.clone(),
     }))
 }
 
@@ -77,7 +78,7 @@ struct Items {
     items: std::vec::IntoIter<Value>,
     /// The body that is preserved, and where the items go in it.
     base: Option<(Value, JsonPath)>,
-    conversion: Arc<json::Options>,
+    services: Arc<Services>,
 }
 
 impl Parts for Items {
@@ -85,12 +86,12 @@ impl Parts for Items {
         let item = self.items.next()?;
         let mut copy = self.original.duplicate();
         match &self.base {
-            None => set_json(&mut copy, &item, &self.conversion),
+            None => set_value(&mut copy, &item, &self.services.limits),
             Some((base, path)) => {
                 let mut root = base.clone();
                 // That there is such a place was seen before.
                 let _ = path.set(&mut root, &item);
-                set_json(&mut copy, &root, &self.conversion);
+                set_value(&mut copy, &root, &self.services.limits);
             }
         }
         self.marks.mark(&mut copy);

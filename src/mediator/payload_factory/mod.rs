@@ -1,5 +1,6 @@
 //! `<payloadFactory>`: makes a new body from a format and arguments (spec 03 §14).
 
+mod bounds;
 mod format;
 mod freemarker;
 mod insert;
@@ -414,7 +415,8 @@ impl Mediate for PayloadFactory {
                 format.render(&cx.scope(message), &factory.arguments, limits)?
             }
             Template::FreeMarker(template) => {
-                template.render(&cx.scope(message), &factory.arguments, limits)?
+                let within = cx.services.settings.templates.timeout;
+                template.render(&cx.scope(message), &factory.arguments, limits, within)?
             }
         };
         if factory.inert {

@@ -516,6 +516,55 @@ fn freemarker_failures_are_faults() {
     }
 }
 
+/// The checks that are put into a template change nothing else.
+#[test]
+fn freemarker_ranges_lambdas_and_macros_do_what_they_did() {
+    let cases = [
+        ("<#list 1..3 as i>${i}<#sep>,</#list>", "1,2,3"),
+        ("<#list (3..1) as i>${i}</#list>", "321"),
+        ("<#list 1..<3 as i>${i}</#list>", "12"),
+        ("<#list 1..*2 as i>${i}</#list>", "12"),
+        ("<#list 1..payload.missing as i>${i}</#list>", "! "),
+        ("${(1..4)?size} ${(1..*4)?join('-')}", "4 1-2-3-4"),
+        (
+            "${'abcdef'[1..2]} ${'abcdef'[2..]} ${'abc'[0..*9]}",
+            "bc cdef abc",
+        ),
+        ("${(1..3)?map(i -> i * 2)?join(',')}", "2,4,6"),
+        ("${[1,2,3]?filter(i -> i gt 1)?join(',')}", "2,3"),
+        ("${'x'?right_pad(3, '.')}|${'x'?left_pad(2)}", "x..| x"),
+        (
+            "<#macro m n>${n}<#if n gt 1><@m n=n-1/></#if></#macro><@m n=3/>",
+            "321",
+        ),
+        ("<#macro m>a<#nested 1>b</#macro><@m ; x>${x}</@m>", "a1b"),
+        (
+            "<#function f n><#return (n lt 2)?then(1, n * f(n - 1))></#function>${f(5)}",
+            "120",
+        ),
+        ("<#list [1,2]>(<#items as i>${i}</#items>)</#list>", "(12)"),
+        (
+            "<#list 1..5 as i><#if i == 2><#continue></#if><#if i == 4><#break></#if>${i}</#list>",
+            "13",
+        ),
+        (
+            "<#escape x as x?xml><#list ['<'] as i>${i}</#list></#escape>",
+            "&lt;",
+        ),
+        ("<#list 1..2 as i>\n${i}\n</#list>", "1\n2\n"),
+    ];
+    for (template, expected) in cases {
+        let given = freemarker(&mut Bench::json("{}"), "text", template);
+        match expected {
+            "! " => assert!(
+                given.starts_with("! Error parsing FreeMarker"),
+                "{template}: {given}"
+            ),
+            _ => assert_eq!(given, expected, "{template}"),
+        }
+    }
+}
+
 #[test]
 fn freemarker_nesting_is_bounded() {
     let deep = [

@@ -517,6 +517,7 @@ impl Script {
                 library: cx.library.clone(),
                 exchange: cx.exchange.clone(),
                 route: cx.route.clone(),
+                written: Default::default(),
             },
             reply,
         };

@@ -9,6 +9,7 @@ use super::outcome::{Outcome, OutcomeDef};
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::{Diagnostic, Place, codes};
 use crate::message::{Fault, Message, Value, header_text};
+use crate::settings::Networks;
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
 
@@ -153,6 +154,19 @@ impl MediateAsync for Throttle {
     }
 }
 
+/// The client in a list of `X-Forwarded-For`, to which every proxy appends whom it has heard from:
+/// the last that is no trusted proxy itself, else the first.
+fn client<'l>(list: &'l str, trusted: &Networks) -> Option<&'l str> {
+    let mut found = None;
+    for text in list.rsplit(',').map(str::trim).filter(|t| !t.is_empty()) {
+        found = Some(text);
+        if !text.parse().is_ok_and(|address| trusted.contains(address)) {
+            break;
+        }
+    }
+    found
+}
+
 impl Throttle {
     /// Concurrency, then domain, then address (spec 03 §22).
     fn allows(&self, cx: Context<'_>, message: &Message, policy: &Policy, owner: usize) -> bool {
@@ -170,14 +184,19 @@ impl Throttle {
             }
         }
         let now = cx.services.clock.now();
-        let remote = cx.exchange.remote.ip().to_canonical().to_string();
-        for (caller, header) in [
-            (Caller::Domain, "x-forwarded-host"),
-            (Caller::Ip, "x-forwarded-for"),
-        ] {
-            let forwarded = message.headers.get(header).map(header_text);
-            let forwarded = forwarded.and_then(|f| f.split(',').next()).map(str::trim);
-            let name = forwarded.filter(|f| !f.is_empty()).unwrap_or(&remote);
+        let remote = cx.exchange.remote.ip().to_canonical();
+        let peer = remote.to_string();
+        let trusted = &cx.services.settings.trusted_proxies;
+        let headers = match trusted.contains(remote) {
+            true => Some(&message.headers),
+            false => None,
+        };
+        let header = |name: &str| headers.and_then(|h| h.get(name)).map(header_text);
+        let host = header("x-forwarded-host").and_then(|f| f.split(',').next());
+        let host = host.map(str::trim).filter(|f| !f.is_empty());
+        let address = header("x-forwarded-for").and_then(|list| client(list, trusted));
+        for (caller, forwarded) in [(Caller::Domain, host), (Caller::Ip, address)] {
+            let name = forwarded.unwrap_or(&peer);
             let Some(entry) = policy.entry(caller, name) else {
                 continue;
             };
@@ -192,5 +211,28 @@ impl Throttle {
             cx.exchange.hold(owner, Box::new(permit));
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_whom_the_first_trusted_proxy_has_heard_from() {
+        let ours = Networks::private();
+        for (list, expected) in [
+            ("8.8.8.8", Some("8.8.8.8")),
+            ("6.6.6.6, 8.8.8.8", Some("8.8.8.8")),
+            ("6.6.6.6, 8.8.8.8, 10.0.0.1", Some("8.8.8.8")),
+            ("10.0.0.7, 192.168.1.1", Some("10.0.0.7")),
+            ("10.0.0.7, unknown", Some("unknown")),
+            (" , ", None),
+            ("", None),
+        ] {
+            assert_eq!(client(list, &ours), expected, "{list}");
+        }
+        let all = Networks::parse(&["*"]).unwrap();
+        assert_eq!(client("6.6.6.6, 8.8.8.8", &all), Some("6.6.6.6"));
     }
 }

@@ -19,8 +19,8 @@ use crate::message::{Body, Fault, Message, Value};
 use crate::syntax::{Element, Reader};
 use crate::xml::{Document, NodeId};
 use json_schema::JsonSchema;
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The table row.
 pub(super) const SPEC: Spec = Spec {
@@ -218,11 +218,12 @@ impl Definition for ValidateDef {
                     .diagnostics
                     .push(Diagnostic::error(code, place.clone(), error));
             }
-            schemas
+            Arc::new(schemas)
         });
         Run::Wait(Box::new(Linked {
             validate: validate.clone(),
             schemas,
+            kept: Mutex::default(),
             on_fail: linker.within("on-fail", |l| self.on_fail.link(l)),
         }))
     }
@@ -287,11 +288,19 @@ fn json_schema(keys: &[String], entries: &LocalEntries) -> Result<JsonSchema, St
     }
 }
 
+/// Keys of schemas, and locations with keys of the documents that they refer to.
+type Names = (Vec<String>, Vec<(String, String)>);
+
+/// Most sets of schemas that a mediator with keys from messages keeps compiled.
+const KEPT: usize = 32;
+
 #[derive(Debug)]
 struct Linked {
     validate: Arc<Validate>,
     /// Of static keys.
-    schemas: Option<Schemas>,
+    schemas: Option<Arc<Schemas>>,
+    /// Of keys that come from messages, in the order of use. Entries do not change within a plan.
+    kept: Mutex<VecDeque<(Names, Arc<Schemas>)>>,
     on_fail: List,
 }
 
@@ -340,16 +349,45 @@ impl Linked {
         keys.map(|(key, _)| key.value(&scope)).collect()
     }
 
-    fn validate_json(&self, cx: &Context<'_>, message: &Message) -> Result<Option<Failure>, Fault> {
-        let compiled;
-        let schema = match &self.schemas {
-            Some(schemas) => schemas.json.as_ref(),
-            None => {
-                let keys = self.keys(cx, message)?;
-                compiled = json_schema(&keys, &cx.library.entries);
-                compiled.as_ref()
+    /// The schemas for this message.
+    fn schemas(&self, cx: &Context<'_>, message: &Message) -> Result<Arc<Schemas>, Fault> {
+        if let Some(schemas) = &self.schemas {
+            return Ok(schemas.clone());
+        }
+        let keys = self.keys(cx, message)?;
+        let scope = cx.scope(message);
+        let resources = self.validate.resources.iter();
+        let resources = resources
+            .map(|(location, key, _)| Ok((location.clone(), key.value(&scope)?)))
+            .collect::<Result<Vec<_>, Fault>>()?;
+        let names = (keys, resources);
+        let find = |known: &(Names, _)| known.0 == names;
+        {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = kept.iter().position(find)
+                && let Some(found) = kept.remove(at)
+            {
+                let schemas = found.1.clone();
+                kept.push_back(found);
+                return Ok(schemas);
             }
-        };
+        }
+        let entries = &cx.library.entries;
+        let schemas = Arc::new(Schemas::new(&names.0, names.1.clone(), entries));
+        // Names that a message makes up must not push out what others use.
+        if names.0.iter().all(|k| entries::find(entries, k).is_some()) {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= KEPT {
+                kept.pop_front();
+            }
+            kept.push_back((names, schemas.clone()));
+        }
+        Ok(schemas)
+    }
+
+    fn validate_json(&self, cx: &Context<'_>, message: &Message) -> Result<Option<Failure>, Fault> {
+        let schemas = self.schemas(cx, message)?;
+        let schema = schemas.json.as_ref();
         let schema = schema.map_err(|e| Fault::mediation(e.clone()))?;
         let value = self.json_source(cx, message)?;
         Ok(schema.check(&value).map(|(message, report)| Failure {
@@ -402,23 +440,6 @@ impl Linked {
     }
 
     fn validate_xml(&self, cx: &Context<'_>, message: &Message) -> Result<Option<Failure>, Fault> {
-        let built;
-        let schemas = match &self.schemas {
-            Some(schemas) => match &schemas.xml {
-                Ok(xml) => Ok(xml),
-                Err(e) => Err(e.clone()),
-            },
-            None => {
-                let keys = self.keys(cx, message)?;
-                let scope = cx.scope(message);
-                let resources = self.validate.resources.iter();
-                let resources = resources
-                    .map(|(location, key, _)| Ok((location.clone(), key.value(&scope)?)))
-                    .collect::<Result<Vec<_>, Fault>>()?;
-                built = xsd::Schemas::new(&keys, resources, &cx.library.entries);
-                built.as_ref().map_err(Clone::clone)
-            }
-        };
         let keys = self.keys(cx, message)?;
         if let Some(key) = keys
             .iter()
@@ -428,7 +449,11 @@ impl Linked {
                 "No Schema is available with the key  : {key}"
             )));
         }
-        let schemas = schemas.map_err(Fault::mediation)?;
+        let schemas = self.schemas(cx, message)?;
+        let schemas = schemas
+            .xml
+            .as_ref()
+            .map_err(|e| Fault::mediation(e.clone()))?;
         let (document, node) = match self.xml_source(cx, message)? {
             Ok(found) => found,
             Err(failure) => return Ok(Some(failure)),
