@@ -16,11 +16,9 @@ pub(super) fn json_of(message: &Message) -> Option<&json::Value> {
     }
 }
 
-/// Makes a JSON value the body.
-pub(super) fn set_value(message: &mut Message, value: &json::Value, limits: &BodyLimits) {
-    let mut text = Vec::new();
-    json::write(value, &mut text);
-    install(message, Built::from_json(Bytes::from(text)), limits);
+/// Makes a JSON value the body; who reads it next need not parse it.
+pub(super) fn set_value(message: &mut Message, value: json::Value, limits: &BodyLimits) {
+    install(message, Built::from_json_value(value), limits);
 }
 
 /// Makes JSON text the body; blank text makes it empty.

@@ -404,7 +404,7 @@ impl Scatter {
                 message.set_message_type("application/xml");
             }
             Value::Json(value) => {
-                set_value(message, &value, &cx.services.limits);
+                set_value(message, Arc::unwrap_or_clone(value), &cx.services.limits);
                 message.set_message_type("application/json");
             }
             _ => {}

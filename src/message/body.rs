@@ -433,7 +433,10 @@ impl Built {
     pub fn set_conversion(&mut self, options: &Arc<json::Options>) {
         if self.conversion.is_none() {
             self.conversion = Some(options.clone());
-            self.tree = OnceLock::new();
+            // JSON is read as it is, whatever the options.
+            if self.kind != PayloadKind::Json {
+                self.tree = OnceLock::new();
+            }
         }
     }
 

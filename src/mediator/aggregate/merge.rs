@@ -290,7 +290,7 @@ impl Merge {
                 _ => return Err(not_an_element(name)),
             },
         };
-        set_value(first, &result, &cx.services.limits);
+        set_value(first, result, &cx.services.limits);
         Ok(())
     }
 }

@@ -175,7 +175,7 @@ impl Foreach {
         let limits = &cx.services.limits;
         let mut results = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
-            set_value(message, &item, limits);
+            set_value(message, item, limits);
             if self.turn(cx, message, index).await {
                 results.push(json_of(message).cloned().unwrap_or(json::Value::Null));
             } else if !self.rules.go_on {
@@ -184,7 +184,7 @@ impl Foreach {
         }
         path.set(&mut root, &json::Value::Array(results))
             .map_err(|e| Fault::mediation(e.to_string()))?;
-        set_value(message, &root, limits);
+        set_value(message, root, limits);
         Ok(())
     }
 

@@ -452,7 +452,7 @@ impl Copies<'_> {
                     Value::Json(value) => Arc::unwrap_or_clone(value),
                     other => json::Value::String(other.text().into_owned()),
                 };
-                set_value(&mut copy, &value, &self.cx.services.limits);
+                set_value(&mut copy, value, &self.cx.services.limits);
                 if media != Some(Media::Json) {
                     copy.set_message_type("application/json");
                 }
@@ -494,7 +494,7 @@ fn put(
             let mut root = json_of(message).cloned().unwrap_or(json::Value::Null);
             path.set(&mut root, &as_array(results))
                 .map_err(|e| Fault::mediation(e.to_string()))?;
-            set_value(message, &root, &cx.services.limits);
+            set_value(message, root, &cx.services.limits);
         }
         Goal::Update(Origin::Variable(name, path)) => {
             let updated = match (path, message.variables.get(name)) {

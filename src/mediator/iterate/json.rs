@@ -86,12 +86,12 @@ impl Parts for Items {
         let item = self.items.next()?;
         let mut copy = self.original.duplicate();
         match &self.base {
-            None => set_value(&mut copy, &item, &self.services.limits),
+            None => set_value(&mut copy, item, &self.services.limits),
             Some((base, path)) => {
                 let mut root = base.clone();
                 // That there is such a place was seen before.
                 let _ = path.set(&mut root, &item);
-                set_value(&mut copy, &root, &self.services.limits);
+                set_value(&mut copy, root, &self.services.limits);
             }
         }
         self.marks.mark(&mut copy);
