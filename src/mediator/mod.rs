@@ -248,6 +248,10 @@ pub const TABLE: &[Spec] = &[
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
     (
+        "NTLM",
+        "NTLM does not run here; use an endpoint with basic authentication or OAuth, or a proxy in front of the back-end that speaks NTLM",
+    ),
+    (
         "annotatedCommand",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
@@ -260,6 +264,10 @@ const REFUSED: &[(&str, &str)] = &[
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
     (
+        "dataServiceCall",
+        "data services do not run here; use <dblookup> and <dbreport>, or call a service",
+    ),
+    (
         "datamapper",
         "map the message with <payloadFactory> (template-type=\"freemarker\" for loops and conditions) or <enrich>, or call a service",
     ),
@@ -268,8 +276,25 @@ const REFUSED: &[(&str, &str)] = &[
         "Java classes cannot run here; call a service instead",
     ),
     (
+        "enqueue",
+        "messages have no priority queues here; use <send>, <call> or <clone>",
+    ),
+    (
+        "entitlementService",
+        "ask the policy service with <call> and look at its answer with <filter>",
+    ),
+    ("eventPublisher", "send the event with <call> or <clone>"),
+    (
         "fastXSLT",
         "stylesheets do not run yet; make the new body with <payloadFactory> (template-type=\"freemarker\" for loops and conditions)",
+    ),
+    (
+        "oauthService",
+        "ask the token service with <call> and look at its answer with <filter>",
+    ),
+    (
+        "opa",
+        "ask the policy agent with <call> and look at its answer with <filter>",
     ),
     (
         "pojoCommand",
@@ -277,6 +302,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("router", "it does not run on MI either; use <filter>"),
     ("rule", ""),
+    ("sampler", "limit the rate with <throttle>"),
     (
         "smooks",
         "the Smooks engine is written in Java; convert the message in a service in front of this one",

@@ -121,12 +121,33 @@ pub(super) fn configuration() -> Configuration {
     configuration
 }
 
-/// Puts the checks into a template. It nests no deeper than the parser was allowed to.
-pub(super) fn put_into(template: &mut Template) {
-    elements(&mut template.root);
+/// Puts the checks into a template, which nests no deeper than the parser was allowed to.
+///
+/// # Errors
+/// When ranges and padding nest in each other too deeply.
+pub(super) fn put_into(template: &mut Template) -> Result<(), String> {
+    let mut walk = Walk::default();
+    walk.elements(&mut template.root);
     for definition in template.macros.values_mut() {
-        macro_body(definition);
+        walk.macro_body(definition);
     }
+    match walk.too_deep {
+        true => Err(format!(
+            "ranges and padding nest deeper than {MAX_CHECKS} levels"
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Deepest nesting of ranges and padding in the lengths of others: a length is evaluated for the check
+/// and again for what it is the length of.
+const MAX_CHECKS: usize = 4;
+
+#[derive(Default)]
+struct Walk {
+    /// How deep checks of lengths nest in the expression that was last looked at.
+    depth: usize,
+    too_deep: bool,
 }
 
 fn check(name: &str, args: Vec<Expr>, span: Span) -> Expr {
@@ -160,167 +181,6 @@ fn guarded(check: Expr, expr: Expr) -> Expr {
     )
 }
 
-fn repeated(body: &mut Vec<Element>, span: Span) {
-    elements(body);
-    body.insert(0, pause(span));
-}
-
-fn macro_body(definition: &mut MacroDef) {
-    let span = definition.span;
-    repeated(&mut definition.body, span);
-    for parameter in &mut definition.params {
-        expression(parameter.default.as_mut());
-    }
-}
-
-fn elements(list: &mut [Element]) {
-    for item in list {
-        element(item);
-    }
-}
-
-fn body(list: &mut Option<Vec<Element>>) {
-    elements(list.as_deref_mut().unwrap_or_default());
-}
-
-fn expression(expr: Option<&mut Expr>) {
-    if let Some(expr) = expr {
-        put_into_expression(expr);
-    }
-}
-
-fn element(item: &mut Element) {
-    use ElementKind as K;
-    let span = item.span;
-    match &mut item.kind {
-        K::Interpolation { expr, .. } => put_into_expression(expr),
-        K::If { cond, then, else_ } => {
-            put_into_expression(cond);
-            elements(then);
-            body(else_);
-        }
-        K::List {
-            seq,
-            body: inside,
-            else_,
-            ..
-        } => {
-            // The engine takes the items of a range that is listed one by one.
-            match listed_range(seq) {
-                Some(range) => inside_of(range),
-                None => put_into_expression(seq),
-            }
-            repeated(inside, span);
-            body(else_);
-        }
-        K::Items { body: inside, .. } => repeated(inside, span),
-        K::Assign {
-            expr, namespace, ..
-        } => {
-            put_into_expression(expr);
-            expression(namespace.as_mut());
-        }
-        K::BlockAssign {
-            body: inside,
-            namespace,
-            ..
-        } => {
-            elements(inside);
-            expression(namespace.as_mut());
-        }
-        K::Global {
-            expr, body: inside, ..
-        }
-        | K::Local {
-            expr, body: inside, ..
-        } => {
-            expression(expr.as_mut());
-            body(inside);
-        }
-        K::Macro { def } => macro_body(def),
-        K::Call {
-            callee,
-            args,
-            body: inside,
-            ..
-        } => {
-            if let CallTarget::Expr(expr) = callee {
-                put_into_expression(expr);
-            }
-            for (_, expr) in args {
-                put_into_expression(expr);
-            }
-            body(inside);
-        }
-        K::Nested { args, body: inside } => {
-            args.iter_mut().for_each(put_into_expression);
-            body(inside);
-        }
-        K::Switch {
-            expr,
-            cases,
-            default,
-            ..
-        } => {
-            put_into_expression(expr);
-            for CaseDef {
-                value, body: case, ..
-            } in cases
-            {
-                put_into_expression(value);
-                elements(case);
-            }
-            body(default);
-        }
-        K::Attempt { try_, recover } => {
-            elements(try_);
-            elements(recover);
-        }
-        K::Return { expr } => expression(expr.as_mut()),
-        K::Stop { msg } => expression(msg.as_mut()),
-        K::Setting { value, .. } => put_into_expression(value),
-        K::Include { path, attrs } => {
-            put_into_expression(path);
-            attrs.iter_mut().for_each(|(_, e)| put_into_expression(e));
-        }
-        K::Import { path, .. } => put_into_expression(path),
-        K::Escape { expr, body: inside }
-        | K::OutputFormat {
-            name: expr,
-            body: inside,
-        }
-        | K::Transform { expr, body: inside }
-        | K::On { expr, body: inside } => {
-            put_into_expression(expr);
-            elements(inside);
-        }
-        K::Visit { expr, using } | K::Recurse { expr, using } => {
-            expression(expr.as_mut());
-            expression(using.as_mut());
-        }
-        K::Sep { body: inside }
-        | K::Assignments(inside)
-        | K::Trim(inside)
-        | K::NoEscape(inside)
-        | K::AutoEsc(inside)
-        | K::NoAutoEsc(inside)
-        | K::Compress(inside) => elements(inside),
-        K::Text { .. }
-        | K::NoParse { .. }
-        | K::Break
-        | K::Continue
-        | K::Flush
-        | K::Comment { .. }
-        | K::FtlHeader { .. }
-        | K::TrimLineStart
-        | K::NoTrimLineStart
-        | K::TrimLineEnd
-        | K::LeftTrimLine
-        | K::Fallback
-        | K::RawText(_) => {}
-    }
-}
-
 /// The range that an expression is, parentheses aside.
 fn listed_range(expr: &mut Expr) -> Option<&mut Expr> {
     match expr.kind {
@@ -330,14 +190,19 @@ fn listed_range(expr: &mut Expr) -> Option<&mut Expr> {
     }
 }
 
-fn put_into_expression(expr: &mut Expr) {
-    inside_of(expr);
+fn taken(expr: &mut Expr) -> Expr {
+    let span = expr.span;
+    std::mem::replace(expr, Expr::new(ExprKind::Str(String::new()), span))
+}
+
+/// Puts the check of an expression in front of it; whether that evaluates a part of it twice.
+fn check_length(expr: &mut Expr) -> bool {
     let span = expr.span;
     let test = match &mut expr.kind {
         ExprKind::Lambda { body, .. } => {
             let inner = taken(body);
             **body = guarded(check(TIME, Vec::new(), span), inner);
-            return;
+            return false;
         }
         ExprKind::Range {
             start,
@@ -360,81 +225,255 @@ fn put_into_expression(expr: &mut Expr) {
         {
             check(COUNT, args.first().cloned().into_iter().collect(), span)
         }
-        _ => return,
+        _ => return false,
     };
     let inner = taken(expr);
     *expr = guarded(test, inner);
+    true
 }
 
-fn taken(expr: &mut Expr) -> Expr {
-    let span = expr.span;
-    std::mem::replace(expr, Expr::new(ExprKind::Str(String::new()), span))
-}
+impl Walk {
+    fn repeated(&mut self, body: &mut Vec<Element>, span: Span) {
+        self.elements(body);
+        body.insert(0, pause(span));
+    }
 
-/// The parts of an expression.
-fn inside_of(expr: &mut Expr) {
-    use ExprKind as K;
-    match &mut expr.kind {
-        K::InterpStr(parts) => {
-            for part in parts {
-                if let StrPart::Interp(inner) = part {
-                    put_into_expression(inner);
+    fn macro_body(&mut self, definition: &mut MacroDef) {
+        let span = definition.span;
+        self.repeated(&mut definition.body, span);
+        for parameter in &mut definition.params {
+            self.expression(parameter.default.as_mut());
+        }
+    }
+
+    fn elements(&mut self, list: &mut [Element]) {
+        for item in list {
+            self.element(item);
+        }
+    }
+
+    fn body(&mut self, list: &mut Option<Vec<Element>>) {
+        self.elements(list.as_deref_mut().unwrap_or_default());
+    }
+
+    fn expression(&mut self, expr: Option<&mut Expr>) {
+        if let Some(expr) = expr {
+            self.put_into_expression(expr);
+        }
+    }
+
+    fn element(&mut self, item: &mut Element) {
+        use ElementKind as K;
+        let span = item.span;
+        match &mut item.kind {
+            K::Interpolation { expr, .. } => self.put_into_expression(expr),
+            K::If { cond, then, else_ } => {
+                self.put_into_expression(cond);
+                self.elements(then);
+                self.body(else_);
+            }
+            K::List {
+                seq,
+                body: inside,
+                else_,
+                ..
+            } => {
+                // The engine takes the items of a range that is listed one by one.
+                match listed_range(seq) {
+                    Some(range) => self.inside_of(range),
+                    None => self.put_into_expression(seq),
+                }
+                self.repeated(inside, span);
+                self.body(else_);
+            }
+            K::Items { body: inside, .. } => self.repeated(inside, span),
+            K::Assign {
+                expr, namespace, ..
+            } => {
+                self.put_into_expression(expr);
+                self.expression(namespace.as_mut());
+            }
+            K::BlockAssign {
+                body: inside,
+                namespace,
+                ..
+            } => {
+                self.elements(inside);
+                self.expression(namespace.as_mut());
+            }
+            K::Global {
+                expr, body: inside, ..
+            }
+            | K::Local {
+                expr, body: inside, ..
+            } => {
+                self.expression(expr.as_mut());
+                self.body(inside);
+            }
+            K::Macro { def } => self.macro_body(def),
+            K::Call {
+                callee,
+                args,
+                body: inside,
+                ..
+            } => {
+                if let CallTarget::Expr(expr) = callee {
+                    self.put_into_expression(expr);
+                }
+                for (_, expr) in args {
+                    self.put_into_expression(expr);
+                }
+                self.body(inside);
+            }
+            K::Nested { args, body: inside } => {
+                args.iter_mut().for_each(|e| self.put_into_expression(e));
+                self.body(inside);
+            }
+            K::Switch {
+                expr,
+                cases,
+                default,
+                ..
+            } => {
+                self.put_into_expression(expr);
+                for CaseDef {
+                    value, body: case, ..
+                } in cases
+                {
+                    self.put_into_expression(value);
+                    self.elements(case);
+                }
+                self.body(default);
+            }
+            K::Attempt { try_, recover } => {
+                self.elements(try_);
+                self.elements(recover);
+            }
+            K::Return { expr } => self.expression(expr.as_mut()),
+            K::Stop { msg } => self.expression(msg.as_mut()),
+            K::Setting { value, .. } => self.put_into_expression(value),
+            K::Include { path, attrs } => {
+                self.put_into_expression(path);
+                attrs
+                    .iter_mut()
+                    .for_each(|(_, e)| self.put_into_expression(e));
+            }
+            K::Import { path, .. } => self.put_into_expression(path),
+            K::Escape { expr, body: inside }
+            | K::OutputFormat {
+                name: expr,
+                body: inside,
+            }
+            | K::Transform { expr, body: inside }
+            | K::On { expr, body: inside } => {
+                self.put_into_expression(expr);
+                self.elements(inside);
+            }
+            K::Visit { expr, using } | K::Recurse { expr, using } => {
+                self.expression(expr.as_mut());
+                self.expression(using.as_mut());
+            }
+            K::Sep { body: inside }
+            | K::Assignments(inside)
+            | K::Trim(inside)
+            | K::NoEscape(inside)
+            | K::AutoEsc(inside)
+            | K::NoAutoEsc(inside)
+            | K::Compress(inside) => self.elements(inside),
+            K::Text { .. }
+            | K::NoParse { .. }
+            | K::Break
+            | K::Continue
+            | K::Flush
+            | K::Comment { .. }
+            | K::FtlHeader { .. }
+            | K::TrimLineStart
+            | K::NoTrimLineStart
+            | K::TrimLineEnd
+            | K::LeftTrimLine
+            | K::Fallback
+            | K::RawText(_) => {}
+        }
+    }
+
+    fn put_into_expression(&mut self, expr: &mut Expr) {
+        let beside = std::mem::take(&mut self.depth);
+        self.inside_of(expr);
+        if self.depth > MAX_CHECKS {
+            self.too_deep = true;
+        } else {
+            self.depth += usize::from(check_length(expr));
+        }
+        self.depth = self.depth.max(beside);
+    }
+
+    /// The parts of an expression.
+    fn inside_of(&mut self, expr: &mut Expr) {
+        use ExprKind as K;
+        match &mut expr.kind {
+            K::InterpStr(parts) => {
+                for part in parts {
+                    if let StrPart::Interp(inner) = part {
+                        self.put_into_expression(inner);
+                    }
                 }
             }
-        }
-        K::DynKey { target, key } => {
-            put_into_expression(target);
-            // A slice is no longer than what it is a slice of.
-            match listed_range(key) {
-                Some(range) => inside_of(range),
-                None => put_into_expression(key),
+            K::DynKey { target, key } => {
+                self.put_into_expression(target);
+                // A slice is no longer than what it is a slice of.
+                match listed_range(key) {
+                    Some(range) => self.inside_of(range),
+                    None => self.put_into_expression(key),
+                }
             }
-        }
-        K::Call { callee, args } => {
-            put_into_expression(callee);
-            args.iter_mut().for_each(put_into_expression);
-        }
-        K::Dot { target: inner, .. }
-        | K::UnaryMinus(inner)
-        | K::Not(inner)
-        | K::Exists(inner)
-        | K::Paren(inner)
-        | K::Lambda { body: inner, .. } => put_into_expression(inner),
-        K::Add(a, b)
-        | K::Sub(a, b)
-        | K::Mul(a, b)
-        | K::Div(a, b)
-        | K::Mod(a, b)
-        | K::Eq(a, b)
-        | K::NotEq(a, b)
-        | K::Gt(a, b)
-        | K::Gte(a, b)
-        | K::Lt(a, b)
-        | K::Lte(a, b)
-        | K::And(a, b)
-        | K::Or(a, b) => {
-            put_into_expression(a);
-            put_into_expression(b);
-        }
-        K::Range { start, end, .. } => {
-            put_into_expression(start);
-            expression(end.as_deref_mut());
-        }
-        K::Default { target, default } => {
-            put_into_expression(target);
-            expression(default.as_deref_mut());
-        }
-        K::BuiltIn { target, args, .. } => {
-            put_into_expression(target);
-            args.iter_mut().flatten().for_each(put_into_expression);
-        }
-        K::ListLit(items) => items.iter_mut().for_each(put_into_expression),
-        K::HashLit(members) => {
-            for (name, value) in members {
-                put_into_expression(name);
-                put_into_expression(value);
+            K::Call { callee, args } => {
+                self.put_into_expression(callee);
+                args.iter_mut().for_each(|e| self.put_into_expression(e));
             }
+            K::Dot { target: inner, .. }
+            | K::UnaryMinus(inner)
+            | K::Not(inner)
+            | K::Exists(inner)
+            | K::Paren(inner)
+            | K::Lambda { body: inner, .. } => self.put_into_expression(inner),
+            K::Add(a, b)
+            | K::Sub(a, b)
+            | K::Mul(a, b)
+            | K::Div(a, b)
+            | K::Mod(a, b)
+            | K::Eq(a, b)
+            | K::NotEq(a, b)
+            | K::Gt(a, b)
+            | K::Gte(a, b)
+            | K::Lt(a, b)
+            | K::Lte(a, b)
+            | K::And(a, b)
+            | K::Or(a, b) => {
+                self.put_into_expression(a);
+                self.put_into_expression(b);
+            }
+            K::Range { start, end, .. } => {
+                self.put_into_expression(start);
+                self.expression(end.as_deref_mut());
+            }
+            K::Default { target, default } => {
+                self.put_into_expression(target);
+                self.expression(default.as_deref_mut());
+            }
+            K::BuiltIn { target, args, .. } => {
+                self.put_into_expression(target);
+                args.iter_mut()
+                    .flatten()
+                    .for_each(|e| self.put_into_expression(e));
+            }
+            K::ListLit(items) => items.iter_mut().for_each(|e| self.put_into_expression(e)),
+            K::HashLit(members) => {
+                for (name, value) in members {
+                    self.put_into_expression(name);
+                    self.put_into_expression(value);
+                }
+            }
+            K::Str(_) | K::Num(_) | K::Bool(_) | K::Ident(_) | K::BuiltinVar(_) => {}
         }
-        K::Str(_) | K::Num(_) | K::Bool(_) | K::Ident(_) | K::BuiltinVar(_) => {}
     }
 }

@@ -115,7 +115,7 @@ impl Template {
         }));
         match parsed {
             Ok(Ok(mut template)) => {
-                bounds::put_into(&mut template);
+                bounds::put_into(&mut template)?;
                 Ok(Rc::new(template))
             }
             Ok(Err(e)) => Err(describe(&e)),

@@ -568,6 +568,7 @@ fn freemarker_ranges_lambdas_and_macros_do_what_they_did() {
 #[test]
 fn freemarker_nesting_is_bounded() {
     let deep = [
+        format!("${{{}1{}}}", "(1..".repeat(10), ")?size".repeat(10)),
         format!("${{{}1{}}}", "(".repeat(20_000), ")".repeat(20_000)),
         format!("{}{}", "<#if true>".repeat(20_000), "</#if>".repeat(20_000)),
         format!("${{{}true}}", "!".repeat(20_000)),
