@@ -27,7 +27,7 @@ pub(super) fn parts(
         Some(Expr::Json { path, .. }) => Some(path),
         _ => None,
     };
-    let mut root = json_of(message).cloned().unwrap_or(Value::Null);
+    let body = json_of(message).unwrap_or(&Value::Null);
     let same = attach.map_or("$", JsonPath::as_str) == path.as_str();
     let no_array = || {
         Fault::mediation(format!(
@@ -35,7 +35,7 @@ pub(super) fn parts(
             path.as_str()
         ))
     };
-    let found = path.evaluate(&root).map_err(|_| no_array())?.into_value();
+    let found = path.evaluate(body).map_err(|_| no_array())?.into_value();
     let items = match found {
         Value::Array(items) => items,
         // A single value is its own list when it is put back where it was.
@@ -44,6 +44,7 @@ pub(super) fn parts(
     };
     let base = match (iterate.preserve, attach) {
         (true, Some(attach)) => {
+            let mut root = body.clone();
             if !same {
                 let _ = path.set(&mut root, &Value::Array(Vec::new()));
             }
