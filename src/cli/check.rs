@@ -2,7 +2,7 @@
 
 use super::logging::{complain, print};
 use crate::artifact::Artifact;
-use crate::deploy::load::{file_problem, read_file, resources};
+use crate::deploy::load::{file_problem, parse_only, read_file, resources};
 use crate::deploy::scan::{ScanLimits, SourceFile, is_resource, scan};
 use crate::diag::{Diagnostic, to_json, to_text};
 use crate::endpoint::Stores;
@@ -105,7 +105,10 @@ fn check(args: &CheckArgs) -> Result<Vec<Diagnostic>, (Vec<Diagnostic>, String)>
     }
     let mut artifacts: Vec<Arc<Artifact>> = Vec::new();
     for file in files {
-        let content = read_file(&file, &settings);
+        let content = match args.syntax_only {
+            true => parse_only(&file, settings.deploy.unsupported_mediators),
+            false => read_file(&file, &settings),
+        };
         findings.extend(content.diagnostics);
         artifacts.extend(content.artifacts);
     }

@@ -295,12 +295,13 @@ pub fn resources(snapshot: &Snapshot) -> LocalEntries {
 
 /// Reads one file's text as artifacts, and what they take from elsewhere. It blocks.
 pub fn read_file(file: &SourceFile, settings: &Settings) -> FileContent {
-    let mut content = parse(file, settings.deploy.unsupported_mediators);
+    let mut content = parse_only(file, settings.deploy.unsupported_mediators);
     super::fetch::complete(&mut content, settings);
     content
 }
 
-fn parse(file: &SourceFile, unsupported: Unsupported) -> FileContent {
+/// Reads one file's text as artifacts and nothing else.
+pub fn parse_only(file: &SourceFile, unsupported: Unsupported) -> FileContent {
     match std::str::from_utf8(&file.text) {
         Ok(text) => {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
