@@ -7,7 +7,6 @@ mod support;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method};
-use http_body_util::BodyExt;
 use myelin::artifact::parse_file;
 use myelin::clock::Clock;
 use myelin::diag::Source;
@@ -94,7 +93,7 @@ impl Flow {
             exchange.settled().await;
             let answer = engine::conclude(&exchange);
             let status = answer.status().as_u16();
-            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let body = answer.into_body().collect(64 << 20).await.unwrap();
             (status, body)
         })
     }
