@@ -1,7 +1,7 @@
 //! Loading: files are read, artifacts parsed, the last good version of a broken one kept, all of
 //! them linked, and the plan swapped in.
 
-use super::scan::{REGISTRY, ScanLimits, Snapshot, SourceFile, is_resource, scan};
+use super::scan::{REGISTRY, ScanLimits, Snapshot, SourceFile, is_resource, scan, shown};
 use crate::artifact::{Artifact, Faulty, FileContent, parse_file, resource};
 use crate::diag::{Diagnostic, Place, Source, codes};
 use crate::endpoint::Stores;
@@ -9,13 +9,15 @@ use crate::engine::Engine;
 use crate::expr::LocalEntries;
 use crate::plan::{Counts, Plan, link};
 use crate::settings::{Settings, Unsupported};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What one load did.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// The deployment directory as people know it.
+    pub root: PathBuf,
     /// Findings of the files that changed, and of linking.
     pub diagnostics: Vec<Diagnostic>,
     /// Artifacts that are not deployed, or only in their last good version.
@@ -35,9 +37,8 @@ impl Report {
     #[must_use]
     pub fn changes(&self) -> String {
         let is_faulty = |path: &&PathBuf| {
-            self.faulty
-                .iter()
-                .any(|f| Path::new(&f.file).ends_with(path))
+            let shown = self.root.join(path);
+            self.faulty.iter().any(|f| Path::new(&f.file) == shown)
         };
         let well = |files: &[PathBuf]| -> Vec<String> {
             let well = files.iter().filter(|p| !is_faulty(p));
@@ -98,7 +99,7 @@ pub struct Deployer {
     snapshot: Snapshot,
     files: BTreeMap<PathBuf, Loaded>,
     problems: Vec<(PathBuf, String)>,
-    link_diagnostics: Vec<String>,
+    link_diagnostics: HashSet<String>,
 }
 
 /// A plan that is ready to be put in place.
@@ -119,7 +120,7 @@ impl Deployer {
             snapshot: Snapshot::default(),
             files: BTreeMap::new(),
             problems: Vec::new(),
-            link_diagnostics: Vec::new(),
+            link_diagnostics: HashSet::new(),
         }
     }
 
@@ -143,7 +144,10 @@ impl Deployer {
             self.snapshot = snapshot;
             return Ok(None);
         }
-        let mut report = Report::default();
+        let mut report = Report {
+            root: shown(&self.root),
+            ..Report::default()
+        };
         for path in &changes.removed {
             self.files.remove(path);
         }
@@ -248,7 +252,12 @@ impl Deployer {
             report.faulty.push(FaultyArtifact {
                 file: path.display().to_string(),
                 name: None,
-                last_good_version: self.files.contains_key(path),
+                // A file as it was read before, or those of a folder that cannot be listed.
+                last_good_version: self
+                    .snapshot
+                    .files
+                    .values()
+                    .any(|f| f.path.starts_with(path)),
             });
         }
         // A reference that was broken before and still is has been said already.
@@ -262,7 +271,7 @@ impl Deployer {
                 report.diagnostics.push(diagnostic.clone());
             }
         }
-        self.link_diagnostics = texts;
+        self.link_diagnostics = texts.into_iter().collect();
         report.counts = linked.plan.counts;
         linked.plan
     }
@@ -370,7 +379,8 @@ mod tests {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let mut report = Report {
             added: paths(&["new.xml"]),
-            changed: paths(&["a/old.xml", "broken.xml"]),
+            root: PathBuf::from("deployment"),
+            changed: paths(&["a/old.xml", "a/broken.xml", "broken.xml"]),
             removed: paths(&["gone.xml"]),
             ..Report::default()
         };
@@ -381,7 +391,7 @@ mod tests {
         });
         assert_eq!(
             report.changes(),
-            "deployed new.xml, redeployed a/old.xml, removed gone.xml, faulty: broken.xml"
+            "deployed new.xml, redeployed a/old.xml, a/broken.xml, removed gone.xml, faulty: broken.xml"
         );
         let many = Report {
             added: paths(&["1", "2", "3", "4", "5", "6", "7"]),
