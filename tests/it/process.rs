@@ -76,6 +76,33 @@ async fn a_start_logs_every_address_and_when_it_is_ready() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_missing_is_said_last() {
+    let folder = deployment(&[]);
+    let program = Program::run(&folder.path().join("deploymnet"), &[]);
+    program.ready().await;
+    let line = program.line("nothing is deployed: the directory").await;
+    assert!(line.contains("deploymnet does not exist"), "{line}");
+}
+
+#[tokio::test]
+async fn the_internal_ports_can_be_closed() {
+    let folder = deployment(&[ECHO]);
+    let settings = folder.path().join("deployment.toml");
+    let text = "[mediation]\ninternal_http_api_enable = false\n";
+    std::fs::write(&settings, text).expect("written settings");
+    let settings = settings.display().to_string();
+    let program = Program::run(folder.path(), &["--config", &settings]);
+    let http = program.ready().await;
+    program.line(" ready in ").await;
+    let reply = post(http, "/services/Echo", "text/xml", "<a/>").await;
+    assert_eq!(reply.map(|r| r.body).as_deref(), Some("<a/>"));
+    let output = program.output();
+    for listener in ["management listens", "internal listens"] {
+        assert!(!output.contains(listener), "{output}");
+    }
+}
+
+#[tokio::test]
 async fn management_listens_on_loopback_only() {
     let folder = deployment(&[]);
     let program = Program::run(folder.path(), &[]);
