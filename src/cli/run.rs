@@ -37,7 +37,7 @@ pub struct RunArgs {
     sample_backends: bool,
 }
 
-/// Runs until Ctrl-C or SIGTERM, then drains.
+/// Runs until Ctrl-C or SIGTERM, then drains; a second signal ends it at once.
 ///
 /// # Errors
 /// When settings, ports, certificates or the directory cannot be used.
@@ -97,7 +97,14 @@ async fn run(args: RunArgs, started: Instant) -> anyhow::Result<()> {
         target: "Server",
         "stopping; waiting for {} running exchanges", requests + flows
     );
-    let cut = server.stop().await;
+    let cut = tokio::select! {
+        cut = server.stop() => cut,
+        // Who asks twice does not want to wait for the deadline.
+        () = stop::signal() => {
+            tracing::warn!(target: "Server", "stopped at once, as a second signal asked for");
+            return Ok(());
+        }
+    };
     for backend in backends {
         backend.stop().await;
     }

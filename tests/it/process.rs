@@ -145,6 +145,27 @@ async fn term_lets_running_exchanges_finish() {
     assert!(output.contains("stopped; nothing was cut"), "{output}");
 }
 
+#[tokio::test]
+async fn a_second_signal_waits_for_nobody() {
+    let (backend, address) = silent();
+    let proxy = format!(
+        "<proxy name=\"Slow\" NAMESPACE><target><endpoint><address uri=\"http://{address}/\"/></endpoint></target></proxy>"
+    );
+    let folder = deployment(&[("Slow.xml", &proxy)]);
+    let program = Program::run(folder.path(), &[]);
+    let http = program.ready().await;
+    let slow = tokio::spawn(async move { post(http, "/services/Slow", "text/xml", "<x/>").await });
+    let arrived = tokio::task::spawn_blocking(move || backend.accept()).await;
+    let _arrived = arrived.expect("a thread").expect("a connection");
+    program.signal("TERM");
+    program.line("waiting for 1 running exchanges").await;
+    program.signal("INT");
+    let (code, output) = program.ended().await;
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("stopped at once"), "{output}");
+    assert!(slow.await.expect("a client").is_none(), "{output}");
+}
+
 /// Only exchanges that run are waited for: kept connections, also those with half a head, are not.
 #[tokio::test]
 async fn idle_connections_do_not_hold_up_the_stop() {
