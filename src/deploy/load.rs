@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::expr::LocalEntries;
 use crate::plan::{Counts, Plan, link};
 use crate::settings::{Settings, Unsupported};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -148,14 +148,17 @@ impl Deployer {
             root: shown(&self.root),
             ..Report::default()
         };
-        for path in &changes.removed {
-            self.files.remove(path);
-        }
+        // By what was in them: a file that has another name now is known by its content.
+        let removed = changes.removed.iter();
+        let gone: HashMap<u64, Loaded> = removed
+            .filter_map(|path| self.files.remove(path))
+            .map(|loaded| (loaded.hash, loaded))
+            .collect();
         for path in changes.added.iter().chain(&changes.changed) {
             if let Some(file) = snapshot.files.get(path)
                 && !is_resource(path)
             {
-                self.read(path, file, &mut report);
+                self.read(path, file, &gone, &mut report);
             }
         }
         if new_problems {
@@ -183,7 +186,13 @@ impl Deployer {
         }))
     }
 
-    fn read(&mut self, path: &Path, file: &SourceFile, report: &mut Report) {
+    fn read(
+        &mut self,
+        path: &Path,
+        file: &SourceFile,
+        gone: &HashMap<u64, Loaded>,
+        report: &mut Report,
+    ) {
         let previous = self.files.remove(path);
         if let Some(previous) = &previous
             && previous.hash == file.hash
@@ -204,7 +213,7 @@ impl Deployer {
         report
             .diagnostics
             .extend(content.diagnostics.iter().cloned());
-        let kept = match &previous {
+        let kept = match previous.as_ref().or_else(|| gone.get(&file.hash)) {
             None => Vec::new(),
             Some(previous) => keep(previous, &content),
         };
@@ -219,12 +228,12 @@ impl Deployer {
     }
 
     fn link(&mut self, report: &mut Report) -> Plan {
-        let artifacts: Vec<Arc<Artifact>> = self
-            .files
-            .values()
-            .flat_map(|f| f.content.artifacts.iter().chain(&f.kept))
-            .cloned()
-            .collect();
+        let read = || self.files.values().flat_map(|f| &f.content.artifacts);
+        // What another file defines now needs no old version.
+        let defined: HashSet<_> = read().map(|a| (a.kind, a.name.as_str())).collect();
+        let stays = |a: &&Arc<Artifact>| !defined.contains(&(a.kind, a.name.as_str()));
+        let kept = self.files.values().flat_map(|f| &f.kept).filter(stays);
+        let artifacts: Vec<Arc<Artifact>> = read().chain(kept).cloned().collect();
         let linked = link(
             &artifacts,
             resources(&self.snapshot),
@@ -233,7 +242,8 @@ impl Deployer {
         );
         for loaded in self.files.values() {
             for faulty in &loaded.content.faulty {
-                let kept = loaded.kept.iter().any(|a| stands_in(a, faulty));
+                let mut kept = loaded.kept.iter().filter(stays);
+                let kept = kept.any(|a| stands_in(a, faulty));
                 report.faulty.push(FaultyArtifact {
                     file: faulty.file.display().to_string(),
                     name: faulty.name.clone(),

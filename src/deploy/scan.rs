@@ -233,9 +233,13 @@ fn is_archive_name(name: &OsStr) -> bool {
             .is_some_and(|e| e.eq_ignore_ascii_case("car"))
 }
 
-/// What is said about a Carbon application.
-const ARCHIVE: &str = "Carbon applications (.car) are not read yet; unpack it and put its artifact \
-                       files into the deployment directory";
+/// What is said about a file that is a Carbon application.
+pub fn archive_problem(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?;
+    is_archive_name(name).then_some(
+        "Carbon applications (.car) are not read yet; unpack it and put its artifact files into the deployment directory",
+    )
+}
 
 /// Whether a folder of this name is passed over: hidden, or somebody's temporary or backup copy.
 pub fn is_ignored_folder(name: &OsStr) -> bool {
@@ -279,9 +283,11 @@ pub fn scan(root: &Path, previous: Option<&Snapshot>, limits: &ScanLimits) -> io
     let mut proven = BTreeMap::new();
     let mut pending: Vec<PathBuf> = Vec::new();
     for (relative, stamp) in std::mem::take(&mut listing.files) {
-        if !is_resource(&relative) && relative.file_name().is_some_and(is_archive_name) {
+        if !is_resource(&relative)
+            && let Some(problem) = archive_problem(&relative)
+        {
             let path = shown_root.join(relative);
-            listing.problems.push((path, ARCHIVE.to_owned()));
+            listing.problems.push((path, problem.to_owned()));
             continue;
         }
         let proof = previous
