@@ -174,6 +174,13 @@ pub(super) fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
+/// Reports something about the one of several keys that is set.
+fn present(r: &Reader<'_>, keys: &[&str], message: impl FnOnce(&str) -> String) {
+    if let Some(key) = keys.iter().find(|key| r.has(&[key])) {
+        r.error(key, message(key));
+    }
+}
+
 /// Short timeouts are legitimate in tests, none at all is a mistake.
 pub(super) const AT_LEAST: Duration = Duration::from_millis(1);
 
@@ -230,7 +237,7 @@ fn server(r: &Reader<'_>, s: &mut Settings) {
     }
     set(
         &mut server.workers,
-        r.integer(&["myelin.workers"], 0..=1024)
+        r.integer(&["myelin.workers"], 0..=256)
             .and_then(|n| n.try_into().ok()),
     );
     set(
@@ -332,11 +339,20 @@ fn http(r: &Reader<'_>, s: &mut Settings) {
         &mut http.secured_enabled,
         r.bool(&["transport.http.listener.secured_enable"]),
     );
-    http.bind_address = r.optional_text(&[
+    let address = |keys: [&str; 2]| {
+        let text = r.optional_text(&keys)?;
+        if text.parse::<std::net::IpAddr>().is_err() {
+            present(r, &keys, |key| {
+                format!("{key}: {text:?} is not an IP address to listen on")
+            });
+        }
+        Some(text)
+    };
+    http.bind_address = address([
         "transport.http.listener.bind_address",
         "transport.http.listener.parameter.bind-address",
     ]);
-    http.secured_bind_address = r.optional_text(&[
+    http.secured_bind_address = address([
         "transport.http.listener.secured_bind_address",
         "transport.https.listener.parameter.bind-address",
     ]);
@@ -377,6 +393,11 @@ fn http(r: &Reader<'_>, s: &mut Settings) {
         "passthru_properties.max_open_connections",
     ];
     if let Some(cap) = r.cap(&open) {
+        if cap == Some(0) {
+            present(r, &open, |key| {
+                format!("{key}: 0 lets nobody in; -1 means no limit")
+            });
+        }
         http.max_open_connections = cap.or(ours);
     }
     let per_target = [

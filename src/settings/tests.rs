@@ -623,6 +623,22 @@ fn data_sources_need_an_id_and_an_address() {
 }
 
 #[test]
+fn listeners_that_could_not_be_reached_are_errors() {
+    check(
+        &[
+            "[transport.http.listener]\nbind_address = 'localhost'",
+            "[transport.https.listener]\nparameter.bind-address = '::1.'",
+            "[transport.http]\nmax_open_connections = 0",
+        ],
+        expect![[r#"
+            deployment.toml:2:16: transport.http.listener.bind_address: "localhost" is not an IP address to listen on
+            deployment.toml:2:26: transport.https.listener.parameter.bind-address: "::1." is not an IP address to listen on
+            deployment.toml:2:24: transport.http.max_open_connections: 0 lets nobody in; -1 means no limit
+        "#]],
+    );
+}
+
+#[test]
 fn any_free_port_is_no_conflict() {
     let text = "[server]\noffset = 0\n[transport.http.listener]\nport = 0\nsecured_port = 0";
     let http = settings(text).http;
