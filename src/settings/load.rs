@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::database::database;
 use super::environment::Environment;
 use super::error::{MAX_FILE_BYTES, SettingsError, SettingsProblem, SettingsWarning};
 use super::mediators;
@@ -174,6 +175,13 @@ pub(super) fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
+/// Reports something about the one of several keys that is set.
+fn present(r: &Reader<'_>, keys: &[&str], message: impl FnOnce(&str) -> String) {
+    if let Some(key) = keys.iter().find(|key| r.has(&[key])) {
+        r.error(key, message(key));
+    }
+}
+
 /// Short timeouts are legitimate in tests, none at all is a mistake.
 pub(super) const AT_LEAST: Duration = Duration::from_millis(1);
 
@@ -198,6 +206,7 @@ fn settings(r: &Reader<'_>, base: &Path, environment: &Environment) -> Settings 
     endpoint_policy(r, &mut s);
     json(r, &mut s);
     limits(r, &mut s);
+    database(r, &mut s);
     mediators::read(r, &mut s);
     s
 }
@@ -229,7 +238,7 @@ fn server(r: &Reader<'_>, s: &mut Settings) {
     }
     set(
         &mut server.workers,
-        r.integer(&["myelin.workers"], 0..=1024)
+        r.integer(&["myelin.workers"], 0..=256)
             .and_then(|n| n.try_into().ok()),
     );
     set(
@@ -247,7 +256,9 @@ fn port_conflicts(r: &Reader<'_>, s: &Settings) {
         (s.admin.enabled, s.admin.port, ADMIN_PORT[0]),
         (s.admin.enabled, s.admin.secured_port, ADMIN_SECURED_PORT[0]),
     ];
-    for (_, port, key) in listeners.into_iter().filter(|(enabled, ..)| *enabled) {
+    // Port 0 is any free one.
+    let taken = |&(enabled, port, _): &(bool, u16, _)| enabled && port != 0;
+    for (_, port, key) in listeners.into_iter().filter(taken) {
         if let Some((_, other)) = seen.iter().find(|(p, _)| *p == port) {
             let at = if r.has(&[key]) { key } else { other };
             r.error(
@@ -329,11 +340,20 @@ fn http(r: &Reader<'_>, s: &mut Settings) {
         &mut http.secured_enabled,
         r.bool(&["transport.http.listener.secured_enable"]),
     );
-    http.bind_address = r.optional_text(&[
+    let address = |keys: [&str; 2]| {
+        let text = r.optional_text(&keys)?;
+        if text.parse::<std::net::IpAddr>().is_err() {
+            present(r, &keys, |key| {
+                format!("{key}: {text:?} is not an IP address to listen on")
+            });
+        }
+        Some(text)
+    };
+    http.bind_address = address([
         "transport.http.listener.bind_address",
         "transport.http.listener.parameter.bind-address",
     ]);
-    http.secured_bind_address = r.optional_text(&[
+    http.secured_bind_address = address([
         "transport.http.listener.secured_bind_address",
         "transport.https.listener.parameter.bind-address",
     ]);
@@ -374,6 +394,11 @@ fn http(r: &Reader<'_>, s: &mut Settings) {
         "passthru_properties.max_open_connections",
     ];
     if let Some(cap) = r.cap(&open) {
+        if cap == Some(0) {
+            present(r, &open, |key| {
+                format!("{key}: 0 lets nobody in; -1 means no limit")
+            });
+        }
         http.max_open_connections = cap.or(ours);
     }
     let per_target = [

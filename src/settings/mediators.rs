@@ -1,10 +1,10 @@
 //! Settings of single mediators.
 
+use super::Settings;
 use super::load::{AT_LEAST, set};
 use super::networks::Networks;
 use super::read::Reader;
 use super::units::Unit::Milliseconds;
-use super::{DataSourceSettings, Settings};
 use std::time::Duration;
 
 /// FreeMarker templates of `payloadFactory`. All of it is ours: TOML section `[myelin]`.
@@ -25,7 +25,6 @@ impl Default for TemplateSettings {
 
 pub(super) fn read(r: &Reader<'_>, s: &mut Settings) {
     script(r, s);
-    database(r, s);
     set(
         &mut s.templates.timeout,
         r.duration(&["myelin.template_timeout"], Milliseconds, AT_LEAST),
@@ -60,36 +59,4 @@ fn script(r: &Reader<'_>, s: &mut Settings) {
     let threads = r.integer(&["myelin.script_threads"], 0..=256);
     set(&mut script.threads, threads.and_then(|n| n.try_into().ok()));
     set(&mut script.queue, r.size(&["myelin.script_queue"], 1));
-}
-
-fn database(r: &Reader<'_>, s: &mut Settings) {
-    let database = &mut s.database;
-    set(
-        &mut database.timeout,
-        r.duration(&["myelin.database_timeout"], Milliseconds, AT_LEAST),
-    );
-    set(
-        &mut database.pool_wait,
-        r.duration(&["myelin.database_wait"], Milliseconds, AT_LEAST),
-    );
-    set(
-        &mut database.max_connections,
-        r.size(&["myelin.max_database_connections"], 1),
-    );
-    s.data_sources = r.tables("datasource", |r| {
-        r.use_all_below("pool_options");
-        r.use_all_below("jdbc");
-        // The address says which driver it is.
-        let _ = r.text(&["driver"]);
-        Some(DataSourceSettings {
-            id: r.text(&["id"])?,
-            url: r.text(&["url"])?,
-            username: r.optional_text(&["username"]),
-            password: r.secret(&["password"]),
-            max_active: r.size(
-                &["pool_options.maxActive", "jdbc.pool_options.maxActive"],
-                1,
-            ),
-        })
-    });
 }
