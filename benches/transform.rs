@@ -38,7 +38,9 @@ struct Flow {
 impl Flow {
     fn new(sequence: &str) -> Flow {
         let text = format!(
-            "<proxy name=\"P\" xmlns=\"http://ws.apache.org/ns/synapse\"><target><inSequence>{sequence}<respond/></inSequence></target></proxy>"
+            "<definitions xmlns=\"http://ws.apache.org/ns/synapse\"><sequence name=\"join\"><aggregate id=\"c\">\
+             <onComplete expression=\"$body/*\" enclosingElementProperty=\"all\"><respond/></onComplete></aggregate></sequence>\
+             <proxy name=\"P\"><target><inSequence>{sequence}<respond/></inSequence></target></proxy></definitions>"
         );
         let content = parse_file(&Source::new("bench.xml", text), Unsupported::Refuse);
         let settings = Arc::new(Settings::default());
@@ -300,7 +302,7 @@ fn clone_and_aggregate(c: &mut Criterion) {
         let target: String = (0..targets)
             .map(|n| {
                 format!(
-                    "<target><sequence><property name=\"n\" value=\"{n}\"/><aggregate id=\"c\"><onComplete expression=\"$body/*\" enclosingElementProperty=\"all\"><respond/></onComplete></aggregate></sequence></target>"
+                    "<target><sequence><property name=\"n\" value=\"{n}\"/><sequence key=\"join\"/></sequence></target>"
                 )
             })
             .collect();
