@@ -21,7 +21,7 @@ use crate::message::outgoing::{Format, RequestPlan};
 use crate::message::stream::{BodyStream, Replay};
 use crate::message::{Body, Fault, Message, SequenceId};
 use crate::settings::Settings;
-use crate::transport::http::{SendError, Target, beside};
+use crate::transport::http::{Patience, SendError, SendErrorKind, Target, beside};
 use http::header::AUTHORIZATION;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
@@ -733,13 +733,18 @@ impl Leaf {
         let services = cx.services;
         let socket = services.settings.http.socket_timeout;
         let silence = (!socket.is_zero() && socket < wait).then_some(socket);
-        let sending = services.client.send_unless_silent(target, request, silence);
-        let sending = tokio::time::timeout(wait, sending);
+        let patience = Patience {
+            total: Some(wait),
+            silence,
+        };
+        let sending = services.client.send_within(target, request, patience);
         async move {
             match sending.await {
-                Ok(Ok(response)) => Ok(response),
-                Ok(Err(error)) => Err(send_fault(message, error)),
-                Err(_) => Err(self.timed_out(message, wait, target)),
+                Ok(response) => Ok(response),
+                Err(error) if error.kind == SendErrorKind::Expired => {
+                    Err(self.timed_out(message, wait, target))
+                }
+                Err(error) => Err(send_fault(message, error)),
             }
         }
     }
@@ -914,7 +919,7 @@ fn send_fault(message: &mut Message, error: SendError) -> Fault {
     if let Some(request) = error.unsent {
         give_back(message, *request);
     }
-    if let crate::transport::http::SendErrorKind::BodyFailed(cause) = error.kind {
+    if let SendErrorKind::BodyFailed(cause) = error.kind {
         return crate::message::body::stream_fault(cause);
     }
     let mut fault = Fault::endpoint(error.kind.code(), error.kind.message());
