@@ -157,8 +157,12 @@ impl Client {
             AtHand::Good(connection) if silence.is_none() => {
                 Ok(self.exchange(connection, request, due))
             }
-            AtHand::Good(connection) => Err(self.slowly(Some(connection), target, request, due, silence)),
-            AtHand::Suspect(connection) => Err(self.slowly(Some(connection), target, request, due, silence)),
+            AtHand::Good(connection) => {
+                Err(self.slowly(Some(connection), target, request, due, silence))
+            }
+            AtHand::Suspect(connection) => {
+                Err(self.slowly(Some(connection), target, request, due, silence))
+            }
             AtHand::Nothing => Err(self.slowly(None, target, request, due, silence)),
         };
         async move {
@@ -436,10 +440,7 @@ async fn unless_silent(
             complete: progress.is_some_and(|p| p.complete),
             body_started: progress.is_some_and(|p| p.body_started),
         },
-        detail: format!(
-            "nothing was sent or received for {} ms",
-            limit.as_millis()
-        ),
+        detail: format!("nothing was sent or received for {} ms", limit.as_millis()),
         unsent: None,
     })
 }

@@ -74,9 +74,7 @@ impl Connection {
         let Some(due) = self.due else {
             return Poll::Pending;
         };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(due)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);
         }
@@ -332,7 +330,10 @@ impl Pool {
     }
 
     pub(super) fn idle(&self) -> usize {
-        self.lock().values().map(|idle| idle.connections.len()).sum()
+        self.lock()
+            .values()
+            .map(|idle| idle.connections.len())
+            .sum()
     }
 
     pub(super) fn clear(&self) {

@@ -45,7 +45,7 @@ impl Decoder {
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
-            Self::Chunked(chunks) => matches!(chunks.at, At::End) && chunks.trailers.is_empty(),
+            Self::Chunked(chunks) => chunks.is_over(),
             Self::ToEnd => false,
         }
     }
@@ -100,15 +100,27 @@ pub(super) struct Chunks {
     extensions: usize,
     /// The trailer section as far as it came; empty when there is none.
     trailers: Vec<u8>,
-    /// Found while looking ahead, told when it is its turn.
+    /// What was found wrong, perhaps while looking ahead: then it is told when it is its turn.
     broken: Option<Broken>,
 }
 
 impl Chunks {
+    fn is_over(&self) -> bool {
+        self.at == At::End && self.trailers.is_empty() && self.broken.is_none()
+    }
+
     fn next(&mut self, read: &mut Bytes) -> Result<Step, Broken> {
-        if let Some(broken) = self.broken {
-            return Err(broken);
+        let step = match self.broken {
+            Some(broken) => Err(broken),
+            None => self.step(read),
+        };
+        if let Err(broken) = &step {
+            self.broken = Some(*broken);
         }
+        step
+    }
+
+    fn step(&mut self, read: &mut Bytes) -> Result<Step, Broken> {
         self.skip(read)?;
         match self.at {
             At::End if self.trailers.is_empty() => Ok(Step::End),

@@ -14,6 +14,9 @@ use http_body::Body;
 /// How many headers are parsed without an allocation.
 const USUAL_HEADERS: usize = 100;
 
+/// The longest body; greater numbers have other meanings elsewhere.
+const LONGEST: u64 = u64::MAX - 2;
+
 /// What the framing of a response depends on besides itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -79,7 +82,11 @@ pub(super) fn write_head(out: &mut Vec<u8>, request: &Request<BodyStream>) -> Be
     if let Some(path) = uri.path_and_query() {
         out.extend_from_slice(path.as_str().as_bytes());
     }
-    out.extend_from_slice(if old { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
+    out.extend_from_slice(if old {
+        b" HTTP/1.0\r\n"
+    } else {
+        b" HTTP/1.1\r\n"
+    });
     let mut close = false;
     for (name, value) in request.headers() {
         match *name {
@@ -294,12 +301,7 @@ impl Fields {
     }
 
     /// The body that follows, and whether its end leaves no doubt.
-    fn body(
-        &self,
-        status: StatusCode,
-        asked: Asked,
-        old: bool,
-    ) -> Result<(Decoder, bool), NoHead> {
+    fn body(&self, status: StatusCode, asked: Asked, old: bool) -> Result<(Decoder, bool), NoHead> {
         let none = Decoder::Length(0);
         match (status.as_u16(), asked) {
             // What follows is no HTTP any more.
@@ -330,8 +332,9 @@ fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |number, byte| match byte {
+    let number = digits.iter().try_fold(0_u64, |number, byte| match byte {
         b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
         _ => None,
-    })
+    })?;
+    (number <= LONGEST).then_some(number)
 }

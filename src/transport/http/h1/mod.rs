@@ -12,3 +12,6 @@ mod wire;
 
 pub(super) use early::{Both, drive};
 pub(super) use wire::{Trouble, Wire, WireLimits};
+
+#[cfg(test)]
+mod tests;
