@@ -23,6 +23,7 @@ pub use super::outcome::{SendError, SendErrorKind};
 use super::outcome::{classify, classify_connect, describe};
 use super::pool::{Connection, Limits, Pool};
 pub use super::target::{Scheme, Target, TargetError};
+use crate::message::request::WireRequest;
 use crate::message::stream::BodyStream;
 use crate::transport::tcp::Stream;
 
@@ -137,7 +138,7 @@ impl Client {
             let host = target.host_header.clone();
             request.headers_mut().insert(HOST, host);
         }
-        self.send_within(target, request, Patience::default())
+        self.send_within(target, request.into(), Patience::default())
     }
 
     /// As [`Client::send`] for a request that has its `Host`, with limits of time: fails with
@@ -145,7 +146,7 @@ impl Client {
     pub fn send_within<'a>(
         &'a self,
         target: &'a Target,
-        request: Request<BodyStream>,
+        request: WireRequest,
         patience: Patience,
     ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> + 'a {
         let now = Instant::now();
@@ -178,7 +179,7 @@ impl Client {
         &'a self,
         suspect: Option<Box<Connection>>,
         target: &'a Target,
-        request: Request<BodyStream>,
+        request: WireRequest,
         due: Option<Instant>,
         silence: Option<Duration>,
     ) -> Pin<Box<dyn Future<Output = Result<Response<BodyStream>, SendError>> + Send + 'a>> {
@@ -199,7 +200,7 @@ impl Client {
         &self,
         mut suspect: Option<Box<Connection>>,
         target: &Target,
-        request: Request<BodyStream>,
+        request: WireRequest,
         due: Option<Instant>,
         silence: Option<Duration>,
     ) -> Result<Response<BodyStream>, SendError> {
@@ -268,7 +269,7 @@ impl Client {
     fn exchange(
         &self,
         mut connection: Box<Connection>,
-        request: Request<BodyStream>,
+        request: WireRequest,
         due: Option<Instant>,
     ) -> Exchange {
         connection.wire.begin(request);
@@ -457,16 +458,13 @@ async fn sweep(pool: Weak<Pool>, every: Duration, mut stopped: oneshot::Receiver
             () = bell.notified() => true,
             () = tokio::time::sleep(every) => false,
         };
-        let Some(pool) = pool.upgrade() else {
-            return;
-        };
+        match pool.upgrade() {
+            Some(pool) => pool.sweep(),
+            None => return,
+        }
         if rung {
-            pool.look();
-            drop(pool);
-            // A peer that makes connections stir all the time must not cost more than this.
+            // Peers that make connections stir all the time must not cost more than this.
             tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-        } else {
-            pool.sweep();
         }
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 
 use super::h1::Trouble;
-use crate::message::stream::{BodyStream, StreamError};
+use crate::message::request::WireRequest;
+use crate::message::stream::StreamError;
 
 /// States of a back-end exchange, as their ordinals enter the error codes (spec 02 §8.2).
 mod state {
@@ -118,7 +119,7 @@ pub struct SendError {
     /// The cause in words, for `ERROR_DETAIL` and logs.
     pub detail: String,
     /// The request, given back whenever no byte of it was written: it may be sent elsewhere.
-    pub unsent: Option<Box<http::Request<BodyStream>>>,
+    pub unsent: Option<Box<WireRequest>>,
 }
 
 impl fmt::Display for SendError {

@@ -310,7 +310,8 @@ impl Pool {
         }
     }
 
-    /// Drops what was idle for too long or was closed by the back end.
+    /// Drops what was idle for too long, was closed by the back end, or had something to say that
+    /// nobody asked for.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         let limit = self.limits.idle_timeout;
@@ -320,13 +321,6 @@ impl Pool {
                 .retain_mut(|c| !rested(c.idle_since) && c.is_quiet());
             !idle.connections.is_empty() || !rested(idle.last_used)
         });
-    }
-
-    /// Drops connections that were closed, or on which something came that nobody had asked for.
-    pub(super) fn look(&self) {
-        for idle in self.lock().values_mut() {
-            idle.connections.retain_mut(|c| c.is_quiet());
-        }
     }
 
     pub(super) fn idle(&self) -> usize {

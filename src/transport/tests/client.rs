@@ -423,7 +423,7 @@ async fn limits_of_time() {
             total: Some(Duration::from_millis(ms)),
             silence: None,
         };
-        client.send_within(&target, request, patience)
+        client.send_within(&target, request.into(), patience)
     };
     // The timer of the connection is set to a later time, then to an earlier one.
     for (path, ms) in [
@@ -459,7 +459,7 @@ async fn refused() {
     assert_eq!(error.kind.code(), 101_503);
     assert!(error.detail.contains(&addr.to_string()), "{}", error.detail);
     let unsent = error.unsent.expect("nothing was written");
-    assert_eq!(unsent.into_body().collect(10).await.expect("body"), "mine");
+    assert_eq!(unsent.body.collect(10).await.expect("body"), "mine");
     assert_eq!(client.open_connections(), 0);
 }
 

@@ -5,35 +5,19 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+
+use http_body::Body;
 
 use super::body::Decoder;
+use crate::message::request::Meaning;
 use crate::message::stream::BodyStream;
-use http_body::Body;
 
 /// How many headers are parsed without an allocation.
 const USUAL_HEADERS: usize = 100;
 
 /// The longest body; greater numbers have other meanings elsewhere.
 const LONGEST: u64 = u64::MAX - 2;
-
-/// What the framing of a response depends on besides itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
-    Head,
-    Connect,
-    Other,
-}
-
-impl Asked {
-    fn of(method: &Method) -> Self {
-        match *method {
-            Method::HEAD => Self::Head,
-            Method::CONNECT => Self::Connect,
-            _ => Self::Other,
-        }
-    }
-}
 
 /// How the body of a request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,77 +29,33 @@ pub(super) enum Framing {
     Done,
 }
 
-/// What was written, as far as it matters afterwards.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Begun {
-    pub framing: Framing,
-    pub asked: Asked,
-    /// The request asks the peer to close.
-    pub close: bool,
-}
-
-/// Writes the head of a request. Length or chunked framing follows from the body alone.
-pub(super) fn write_head(out: &mut Vec<u8>, request: &Request<BodyStream>) -> Begun {
-    let body = request.body();
-    let method = request.method();
-    let asked = Asked::of(method);
-    let old = request.version() == Version::HTTP_10;
-    let framing = match body.size_hint().exact() {
-        _ if body.is_end_stream() => Framing::Done,
-        Some(length) => Framing::Length(length),
-        // HTTP/1.0 knows no chunks, and with these methods no body is meant.
-        None if old || asked != Asked::Other || *method == Method::GET => Framing::Done,
-        None => Framing::Chunked,
-    };
-
-    out.reserve(64 + 48 * request.headers().len());
-    out.extend_from_slice(method.as_str().as_bytes());
-    out.push(b' ');
-    let uri = request.uri();
-    if let Some(authority) = uri.authority() {
-        if let Some(scheme) = uri.scheme_str() {
-            out.extend_from_slice(scheme.as_bytes());
-            out.extend_from_slice(b"://");
-        }
-        out.extend_from_slice(authority.as_str().as_bytes());
-    }
-    if let Some(path) = uri.path_and_query() {
-        out.extend_from_slice(path.as_str().as_bytes());
-    }
-    out.extend_from_slice(if old {
-        b" HTTP/1.0\r\n"
-    } else {
-        b" HTTP/1.1\r\n"
-    });
-    let mut close = false;
-    for (name, value) in request.headers() {
-        match *name {
-            CONTENT_LENGTH | TRANSFER_ENCODING => continue,
-            CONNECTION => close |= lists(value, "close"),
-            _ => {}
-        }
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    match framing {
-        Framing::Length(length) => {
+/// Ends the head of a request: length or chunked framing follows from the body alone.
+pub(super) fn end_head(
+    out: &mut Vec<u8>,
+    body: &BodyStream,
+    meaning: Meaning,
+    old: bool,
+) -> Framing {
+    match body.size_hint().exact() {
+        _ if body.is_end_stream() => {}
+        Some(length) => {
             out.extend_from_slice(b"content-length: ");
             write_number(out, length, 10);
             out.extend_from_slice(b"\r\n\r\n");
+            return match length {
+                0 => Framing::Done,
+                length => Framing::Length(length),
+            };
         }
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n"),
-        Framing::Done => out.extend_from_slice(b"\r\n"),
+        None if !old && meaning == Meaning::Other => {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+            return Framing::Chunked;
+        }
+        // HTTP/1.0 knows no chunks, and with these methods no body is meant.
+        None => {}
     }
-    Begun {
-        framing: match framing {
-            Framing::Length(0) => Framing::Done,
-            framing => framing,
-        },
-        asked,
-        close,
-    }
+    out.extend_from_slice(b"\r\n");
+    Framing::Done
 }
 
 /// Writes `number` with the digits of `radix`, at most 16.
@@ -175,13 +115,37 @@ pub(super) fn check(read: &[u8], max_headers: usize) -> Result<(), NoHead> {
     })
 }
 
-/// Reads the head of a response. Its header values share the memory of `read`; `spare` is a map to
-/// be filled, empty.
+/// The names of the headers that a peer sends, in their order: most say the same ones every time,
+/// and to compare them costs less than to look them up.
+#[derive(Debug, Default)]
+pub(super) struct Names(Vec<HeaderName>);
+
+impl Names {
+    /// How many names are kept.
+    const MOST: usize = 24;
+
+    /// The name that stands in place `at`.
+    fn read(&mut self, at: usize, name: &str) -> Option<HeaderName> {
+        if let Some(known) = self.0.get(at)
+            && known.as_str().eq_ignore_ascii_case(name)
+        {
+            return Some(known.clone());
+        }
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        self.0.truncate(at);
+        if self.0.len() == at && at < Self::MOST {
+            self.0.push(name.clone());
+        }
+        Some(name)
+    }
+}
+
+/// Reads the head of a response. Its header values share the memory of `read`.
 pub(super) fn read_head(
     read: &Bytes,
-    asked: Asked,
+    asked: Meaning,
     max_headers: usize,
-    spare: &mut HeaderMap,
+    names: &mut Names,
 ) -> Result<Head, NoHead> {
     with_headers(max_headers, |headers| {
         let mut parsed = httparse::Response::new(&mut []);
@@ -197,11 +161,11 @@ pub(super) fn read_head(
             .ok_or(NoHead::Malformed("the status is no number of 100 or more"))?;
         let old = parsed.version == Some(0);
         let mut framing = Fields::default();
-        let mut map = std::mem::take(spare);
-        map.reserve(parsed.headers.len());
-        for header in parsed.headers.iter() {
+        // With room for what a flow may add.
+        let mut map = HeaderMap::with_capacity(parsed.headers.len() + 2);
+        for (at, header) in parsed.headers.iter().enumerate() {
             let wrong = NoHead::Malformed("a header is malformed");
-            let Ok(name) = HeaderName::from_bytes(header.name.as_bytes()) else {
+            let Some(name) = names.read(at, header.name) else {
                 return Err(wrong);
             };
             let Ok(value) = HeaderValue::from_maybe_shared(read.slice_ref(header.value)) else {
@@ -225,8 +189,7 @@ pub(super) fn read_head(
         {
             response.extensions_mut().insert(reason);
         }
-        // A peer of HTTP/1.0 cannot be sent chunks, so that the next request might not fit.
-        let keep = sure && !old && !framing.close;
+        let keep = sure && !framing.close && (!old || framing.keep_alive);
         Ok(Head {
             response,
             length,
@@ -262,6 +225,8 @@ fn words(error: httparse::Error) -> &'static str {
 #[derive(Debug, Default)]
 struct Fields {
     close: bool,
+    /// Only HTTP/1.0 needs to say so.
+    keep_alive: bool,
     length: Length,
     /// Whether `chunked` is the last coding of the last `Transfer-Encoding`.
     chunked: Option<bool>,
@@ -279,7 +244,10 @@ enum Length {
 impl Fields {
     fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
         match *name {
-            CONNECTION => self.close |= lists(value, "close"),
+            CONNECTION => {
+                self.close |= lists(value, "close");
+                self.keep_alive |= lists(value, "keep-alive");
+            }
             CONTENT_LENGTH => {
                 for part in value.as_bytes().split(|byte| *byte == b',') {
                     self.length = match (number(part.trim_ascii()), &self.length) {
@@ -301,12 +269,17 @@ impl Fields {
     }
 
     /// The body that follows, and whether its end leaves no doubt.
-    fn body(&self, status: StatusCode, asked: Asked, old: bool) -> Result<(Decoder, bool), NoHead> {
+    fn body(
+        &self,
+        status: StatusCode,
+        asked: Meaning,
+        old: bool,
+    ) -> Result<(Decoder, bool), NoHead> {
         let none = Decoder::Length(0);
         match (status.as_u16(), asked) {
             // What follows is no HTTP any more.
-            (101, _) | (200..=299, Asked::Connect) => return Ok((none, false)),
-            (100..=199 | 204 | 304, _) | (_, Asked::Head) => return Ok((none, true)),
+            (101, _) | (200..=299, Meaning::Connect) => return Ok((none, false)),
+            (100..=199 | 204 | 304, _) | (_, Meaning::Head) => return Ok((none, true)),
             _ => {}
         }
         match (self.chunked, &self.length) {

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Trouble, Wire, WireLimits};
+use crate::message::request::WireRequest;
 use crate::message::stream::{BodyStream, StreamError};
 
 const LIMITS: WireLimits = WireLimits {
@@ -134,7 +135,11 @@ fn listed(map: &http::HeaderMap) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-fn request(method: &Method) -> Request<BodyStream> {
+fn request(method: &Method) -> WireRequest {
+    plain(method).into()
+}
+
+fn plain(method: &Method) -> Request<BodyStream> {
     let mut request = Request::new(BodyStream::empty());
     *request.method_mut() = method.clone();
     request
@@ -190,7 +195,7 @@ async fn hypers(method: &Method, bytes: &[u8], cuts: &[usize]) -> Outcome {
         .await
         .expect("handshake");
     let connection = tokio::spawn(connection);
-    let mut request = request(method);
+    let mut request = plain(method);
     *request.uri_mut() = "/".parse().expect("path");
     let Ok(response) = sender.send_request(request).await else {
         return Outcome::Nothing;
@@ -439,6 +444,7 @@ async fn only_a_clear_end_lets_a_connection_be_used_again() {
             "chunks",
             "upper",
             "trailers",
+            "old",
             "interim",
             "no content",
             "not modified",
@@ -533,6 +539,17 @@ fn heads_have_limits() {
 
     let long = [b"HTTP/1.1 200 OK\r\nx: ", &[b'y'; 70_000][..]].concat();
     assert!(matches!(trouble(&long, LIMITS), Trouble::Malformed(words) if words.contains("large")));
+    let interim = |count| "HTTP/1.1 100 Continue\r\n\r\n".repeat(count);
+    let final_one = "HTTP/1.1 204 No Content\r\n\r\n";
+    let few = format!("{}{final_one}", interim(100));
+    let mut wire = Wire::new(Peer::saying(few.as_bytes(), &[]), LIMITS);
+    wire.begin(request(&Method::GET));
+    assert!(matches!(wire.poll_response(cx), Poll::Ready(Ok(_))));
+    let too_many = format!("{}{final_one}", interim(101));
+    assert!(
+        matches!(trouble(too_many.as_bytes(), LIMITS), Trouble::Malformed(words) if words.contains("interim"))
+    );
+
     // What can be no head is refused although it is not complete.
     assert!(matches!(
         trouble(b"220 mail", LIMITS),
@@ -629,7 +646,7 @@ async fn sent(request: Request<BodyStream>, gulp: usize) -> (String, Result<(), 
         script.open = true;
     }
     let mut wire = Wire::new(peer.clone(), LIMITS);
-    wire.begin(request);
+    wire.begin(request.into());
     let result = poll_fn(|cx| match wire.poll_request(cx) {
         Ok(()) if wire.is_sending() => Poll::Pending,
         result => Poll::Ready(result),
@@ -720,7 +737,7 @@ async fn a_body_is_as_long_as_announced() {
     );
     let peer = Peer::default();
     let mut wire = Wire::new(peer.clone(), LIMITS);
-    wire.begin(post(body));
+    wire.begin(post(body).into());
     let cx = &mut Context::from_waker(Waker::noop());
     assert!(matches!(wire.poll_request(cx), Err(Trouble::Body(_))));
     for _ in 0..3 {
@@ -735,7 +752,7 @@ async fn one_write_for_head_and_small_body() {
     let peer = Peer::default();
     let mut wire = Wire::new(peer.clone(), LIMITS);
     let body = piecemeal(&[Some(b"ab"), None], Some(2));
-    wire.begin(Request::post("/").body(body).expect("request"));
+    wire.begin(Request::post("/").body(body).expect("request").into());
     // Nothing goes before the first poll, and then everything does.
     assert_eq!(peer.written(), "");
     assert!(
@@ -745,4 +762,27 @@ async fn one_write_for_head_and_small_body() {
     assert!(!wire.is_sending());
     assert!(peer.written().ends_with("\r\n\r\nab"));
     assert_eq!(peer.script().writes, 1);
+}
+
+#[tokio::test]
+async fn what_came_before_an_error_can_go_on_first() {
+    for rest in ["half", ""] {
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{rest}");
+        let mut wire = Wire::new(Peer::saying(text.as_bytes(), &[]), LIMITS);
+        wire.begin(request(&Method::GET));
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(matches!(wire.poll_response(cx), Poll::Ready(Ok(_))));
+        if !rest.is_empty() {
+            assert!(matches!(wire.poll_frame(cx), Poll::Ready(Some(Ok(_)))));
+        }
+        assert!(wire.poll_frame(cx).is_pending());
+        for _ in 0..2 {
+            let polled = wire.poll_frame(cx);
+            assert!(matches!(
+                polled,
+                Poll::Ready(Some(Err(StreamError::Closed(_))))
+            ));
+        }
+        assert!(!wire.is_reusable());
+    }
 }

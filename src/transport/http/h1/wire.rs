@@ -6,12 +6,13 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::body::{Decoder, Step};
-use super::head::{self, Asked, Framing, NoHead};
+use super::head::{self, Framing, Names, NoHead};
+use crate::message::request::{Meaning, WireRequest};
 use crate::message::stream::{BodyStream, StreamError};
 use crate::transport::http::outcome::Progress;
 
@@ -19,9 +20,11 @@ use crate::transport::http::outcome::Progress;
 const LEAST_READ: usize = 8 * 1024;
 /// Frames up to this size are copied behind what is already to be written; larger ones are written
 /// from where they are.
-const SMALL_FRAME: usize = 4 * 1024;
+const SMALL_FRAME: usize = 256;
 /// No more frames are asked for once so many bytes are to be written.
 const ENOUGH_TO_WRITE: usize = 8 * 1024;
+/// Interim responses to one request.
+const MOST_INTERIM: u32 = 100;
 /// Buffers above this size are not kept for the next request.
 const KEPT_BUFFER: usize = 16 * 1024;
 
@@ -63,9 +66,11 @@ pub(in crate::transport::http) struct Wire<S> {
     /// The last read was so short that another such makes the next one smaller.
     shorter: bool,
     decoder: Decoder,
-    asked: Asked,
-    /// Taken from the last request: its memory serves the next response.
-    spare: HeaderMap,
+    asked: Meaning,
+    /// Interim responses to this request so far.
+    interim: u32,
+    /// What the peer's responses had before.
+    names: Names,
 
     /// To be written: `out` from `written` on, then `big`, then `tail`.
     out: Vec<u8>,
@@ -87,6 +92,10 @@ pub(in crate::transport::http) struct Wire<S> {
     eof: bool,
     /// Bytes went either way since [`Wire::moved`] was asked.
     moved: bool,
+    /// Something of the response was handed out since a reader had to wait the last time.
+    handed_out: bool,
+    /// Why the body of the response is not whole, until its reader is told.
+    broken: Option<StreamError>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -101,8 +110,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             next_read: LEAST_READ.min(limits.max_buf),
             shorter: false,
             decoder: Decoder::Length(0),
-            asked: Asked::Other,
-            spare: HeaderMap::new(),
+            asked: Meaning::Other,
+            interim: 0,
+            names: Names::default(),
             out: Vec::new(),
             written: 0,
             big: Bytes::new(),
@@ -117,6 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             read_failed: false,
             eof: false,
             moved: false,
+            handed_out: false,
+            broken: None,
         }
     }
 
@@ -127,19 +139,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Takes a request; it is written when the response is asked for. The exchange before must have
     /// ended, see [`Wire::is_reusable`].
-    pub(in crate::transport::http) fn begin(&mut self, request: Request<BodyStream>) {
-        let begun = head::write_head(&mut self.out, &request);
-        let (parts, body) = request.into_parts();
-        self.spare = parts.headers;
-        self.spare.clear();
-        self.body = match begun.framing {
+    pub(in crate::transport::http) fn begin(&mut self, request: WireRequest) {
+        let WireRequest { head, body } = request;
+        self.asked = head.meaning();
+        self.close |= head.closes();
+        let old = head.is_old();
+        self.out = head.into_text();
+        self.framing = head::end_head(&mut self.out, &body, self.asked, old);
+        self.body = match self.framing {
             Framing::Done => BodyStream::empty(),
             _ => body,
         };
-        self.framing = begun.framing;
-        self.asked = begun.asked;
-        self.close |= begun.close;
+        self.interim = 0;
         self.sending = true;
+        self.moved = false;
         self.wrote = false;
         self.body_started = false;
     }
@@ -184,8 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             let mut read = self.buf.split().freeze();
             let max_headers = self.limits.max_headers;
-            let found = head::read_head(&read, self.asked, max_headers, &mut self.spare);
-            let head = match found {
+            let head = match head::read_head(&read, self.asked, max_headers, &mut self.names) {
                 Ok(head) => head,
                 Err(NoHead::Malformed(words)) => return Err(words),
                 Err(NoHead::Partial) => {
@@ -199,12 +211,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             read.advance(head.length);
             let status = head.response.status();
             if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
-                self.spare = head.response.into_parts().0.headers;
-                self.spare.clear();
+                self.interim += 1;
+                if self.interim > MOST_INTERIM {
+                    return Err("there are too many interim responses");
+                }
                 self.buf.extend_from_slice(&read);
                 continue;
             }
             self.ahead = read;
+            self.handed_out = true;
             self.decoder = head.body;
             self.close |= !head.keep;
             return Ok(Some(head.response));
@@ -213,7 +228,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The next frame of the response's body.
+    ///
+    /// The reader has to wait once before it is told of an error, so that what came before can go
+    /// on: a server drops what it has not written yet when a body fails.
     pub(in crate::transport::http) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        if self.broken.is_none() {
+            match self.poll_piece(cx) {
+                Poll::Ready(Some(Err(error))) => {
+                    self.close = true;
+                    self.broken = Some(error);
+                }
+                Poll::Pending => {
+                    self.handed_out = false;
+                    return Poll::Pending;
+                }
+                polled => {
+                    self.handed_out = true;
+                    return polled;
+                }
+            }
+        }
+        if std::mem::take(&mut self.handed_out) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.broken.clone().map(Err))
+    }
+
+    fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
@@ -223,17 +268,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Ok(Step::Trailers(map)) => return Poll::Ready(Some(Ok(Frame::trailers(map)))),
                 Ok(Step::End) => return Poll::Ready(None),
                 Ok(Step::More) => {}
-                Err(broken) => {
-                    self.close = true;
-                    return Poll::Ready(Some(Err(StreamError::broken(broken.0))));
-                }
+                Err(broken) => return Poll::Ready(Some(Err(StreamError::broken(broken.0)))),
             }
             match ready!(self.poll_fill(cx)) {
+                Ok(0) if matches!(self.decoder, Decoder::ToEnd) => {
+                    self.decoder = Decoder::Length(0);
+                    return Poll::Ready(None);
+                }
                 Ok(0) => {
-                    if let Decoder::ToEnd = self.decoder {
-                        self.decoder = Decoder::Length(0);
-                        return Poll::Ready(None);
-                    }
                     let text = "end of file before message length reached";
                     return Poll::Ready(Some(Err(StreamError::Closed(text.into()))));
                 }
@@ -283,6 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Gives up memory that an idle connection need not have.
     pub(in crate::transport::http) fn rest(&mut self) {
         self.ahead = Bytes::new();
+        self.out = Vec::new();
         if self.buf.capacity() > KEPT_BUFFER {
             self.buf = BytesMut::new();
         }
@@ -480,11 +523,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         if !self.write_failed {
             self.written = 0;
-            if self.out.capacity() > KEPT_BUFFER {
-                self.out = Vec::new();
-            } else {
-                self.out.clear();
-            }
+            self.out.clear();
         }
         Poll::Ready(Ok(()))
     }
