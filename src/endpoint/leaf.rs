@@ -955,7 +955,7 @@ mod tests {
         );
         let sending =
             size(|(leaf, cx, message, to, parent): Parts| leaf.send_to(cx, message, to, parent));
-        assert!(sending <= 1700, "{sending} bytes");
+        assert!(sending <= 800, "{sending} bytes");
     }
 
     #[test]

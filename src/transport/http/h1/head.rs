@@ -116,25 +116,25 @@ pub(super) fn check(read: &[u8], max_headers: usize) -> Result<(), NoHead> {
 }
 
 /// The names of the headers that a peer sends, in their order: most say the same ones every time,
-/// and to compare them costs less than to look them up.
+/// spelled the same way, and to compare them costs less than to look them up.
 #[derive(Debug, Default)]
-pub(super) struct Names(Vec<HeaderName>);
+pub(super) struct Names(Vec<(Box<str>, HeaderName)>);
 
 impl Names {
     /// How many names are kept.
     const MOST: usize = 24;
 
     /// The name that stands in place `at`.
-    fn read(&mut self, at: usize, name: &str) -> Option<HeaderName> {
-        if let Some(known) = self.0.get(at)
-            && known.as_str().eq_ignore_ascii_case(name)
+    fn read(&mut self, at: usize, spelled: &str) -> Option<HeaderName> {
+        if let Some((known, name)) = self.0.get(at)
+            && **known == *spelled
         {
-            return Some(known.clone());
+            return Some(name.clone());
         }
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        let name = HeaderName::from_bytes(spelled.as_bytes()).ok()?;
         self.0.truncate(at);
         if self.0.len() == at && at < Self::MOST {
-            self.0.push(name.clone());
+            self.0.push((spelled.into(), name.clone()));
         }
         Some(name)
     }

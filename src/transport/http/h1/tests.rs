@@ -786,3 +786,29 @@ async fn what_came_before_an_error_can_go_on_first() {
         assert!(!wire.is_reusable());
     }
 }
+
+#[tokio::test]
+async fn names_that_were_seen_before_are_told_apart() {
+    let heads = [
+        "Content-Length: 0\r\nX-Long-Name: 1\r\nx-b: 2\r\n",
+        "Content-Length: 0\r\nX-Long-Name: 3\r\nx-b: 4\r\n",
+        "content-length: 0\r\nX-Long-Namf: 5\r\n",
+        "X-Long-Name: 6\r\nContent-Length: 0\r\nX-Long-Name: 7\r\nx-b: 8\r\n",
+        "Content-Length: 0\r\n",
+    ];
+    let peer = Peer::default();
+    peer.script().open = true;
+    let mut wire = Wire::new(peer.clone(), LIMITS);
+    for head in heads {
+        let text = format!("HTTP/1.1 200 OK\r\n{head}\r\n");
+        let (expected, _) = ours(&Method::GET, text.as_bytes(), &[]).await;
+        peer.script().pieces.push_back(text.into());
+        wire.begin(request(&Method::GET));
+        let response = poll_fn(|cx| wire.poll_response(cx)).await.expect("head");
+        let Outcome::Response { headers, .. } = expected else {
+            panic!("no response");
+        };
+        assert_eq!(listed(response.headers()), headers, "{head}");
+        assert!(wire.is_reusable());
+    }
+}
