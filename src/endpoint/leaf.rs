@@ -17,12 +17,12 @@ use crate::expr::Expr;
 use crate::message::addressing::Version;
 use crate::message::fault::{Origin, codes};
 use crate::message::format::Formatter;
-use crate::message::outgoing::{Format, RequestPlan};
+use crate::message::outgoing::Format;
+use crate::message::request::{RequestPlan, WireRequest};
 use crate::message::stream::{BodyStream, Replay};
 use crate::message::{Body, Fault, Message, SequenceId};
 use crate::settings::Settings;
-use crate::transport::http::{SendError, Target, beside};
-use http::header::AUTHORIZATION;
+use crate::transport::http::{Patience, SendError, SendErrorKind, Target, beside};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
@@ -568,7 +568,7 @@ impl Leaf {
         message: &mut Message,
         target: &Target,
         attempt: &Attempt<'_>,
-    ) -> Result<(http::Request<BodyStream>, bool), Fault> {
+    ) -> Result<(WireRequest, bool), Fault> {
         let services = cx.services;
         let format = attempt.format.or(self.def.format);
         let mut forced = self.def.method.clone();
@@ -596,12 +596,10 @@ impl Leaf {
             path,
             method: forced,
             scheme: target.scheme.as_str(),
+            authorization: attempt.authorization.as_ref(),
             rules: &services.rules,
         };
-        let mut request = message.to_request(plan, body)?;
-        if let Some(value) = &attempt.authorization {
-            request.headers_mut().insert(AUTHORIZATION, value.clone());
-        }
+        let request = message.to_request(plan, body)?;
         let one_way = message.properties.str("OUT_ONLY") == Some("true");
         Ok((request, one_way))
     }
@@ -615,7 +613,7 @@ impl Leaf {
         cx: &SendContext<'_>,
         message: &Message,
         target: &Target,
-        request: http::Request<BodyStream>,
+        request: WireRequest,
     ) -> Result<(), Fault> {
         const MOST: usize = 16 << 20;
         let beside = beside().ok_or_else(|| {
@@ -637,7 +635,7 @@ impl Leaf {
                     }
                 },
             };
-            match tokio::time::timeout(wait, client.send(&target, request)).await {
+            match tokio::time::timeout(wait, client.send_within(&target, request, Patience::default())).await {
                 Ok(Ok(response)) => {
                     if let Err(error) = response.into_body().collect(MOST).await {
                         tracing::debug!(target: "Endpoint", "the answer of {} ended early: {error}", target.key);
@@ -663,25 +661,26 @@ impl Leaf {
         cx: &SendContext<'_>,
         message: &mut Message,
         target: &Target,
-        request: http::Request<BodyStream>,
+        request: WireRequest,
         renew: &dyn Renew,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let limit =
             usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
-        let (head, body) = request.into_parts();
+        let WireRequest { mut head, body } = request;
         let replay = Replay::new(body, limit);
-        let first = replay.attempt().unwrap_or_default();
-        let request = http::Request::from_parts(head.clone(), first);
-        let mut response = self.request(cx, message, target, request).await?;
+        let first = WireRequest {
+            head: head.clone(),
+            body: replay.attempt().unwrap_or_default(),
+        };
+        let mut response = self.request(cx, message, target, first).await?;
         if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(refused) = head.headers.get(AUTHORIZATION)
+            && let Some(refused) = head.authorization()
             && let Some(body) = replay.attempt()
         {
-            let value = renew.renew(*cx, refused).await?;
-            let mut head = head.clone();
-            head.headers.insert(AUTHORIZATION, value);
-            let request = http::Request::from_parts(head, body);
-            response = self.request(cx, message, target, request).await?;
+            let value = renew.renew(*cx, &refused).await?;
+            head.set_authorization(&value);
+            let again = WireRequest { head, body };
+            response = self.request(cx, message, target, again).await?;
         }
         Ok(response)
     }
@@ -692,7 +691,7 @@ impl Leaf {
         cx: &SendContext<'_>,
         message: &mut Message,
         target: &Target,
-        request: http::Request<BodyStream>,
+        request: WireRequest,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let mut wait = self.wait(cx, message);
         let place = match self.state.breaker() {
@@ -725,7 +724,7 @@ impl Leaf {
         cx: &SendContext<'a>,
         message: &'a mut Message,
         target: &'a Target,
-        request: http::Request<BodyStream>,
+        request: WireRequest,
         wait: Duration,
     ) -> impl Future<Output = Result<http::Response<BodyStream>, Fault>> + Send + 'a {
         cx.exchange.mark_sent();
@@ -733,13 +732,18 @@ impl Leaf {
         let services = cx.services;
         let socket = services.settings.http.socket_timeout;
         let silence = (!socket.is_zero() && socket < wait).then_some(socket);
-        let sending = services.client.send_unless_silent(target, request, silence);
-        let sending = tokio::time::timeout(wait, sending);
+        let patience = Patience {
+            total: Some(wait),
+            silence,
+        };
+        let sending = services.client.send_within(target, request, patience);
         async move {
             match sending.await {
-                Ok(Ok(response)) => Ok(response),
-                Ok(Err(error)) => Err(send_fault(message, error)),
-                Err(_) => Err(self.timed_out(message, wait, target)),
+                Ok(response) => Ok(response),
+                Err(error) if error.kind == SendErrorKind::Expired => {
+                    Err(self.timed_out(message, wait, target))
+                }
+                Err(error) => Err(send_fault(message, error)),
             }
         }
     }
@@ -900,12 +904,9 @@ fn address_text(target: &Target) -> String {
 }
 
 /// The body of a request that was not sent goes back to the message.
-fn give_back(message: &mut Message, request: http::Request<BodyStream>) {
-    if matches!(message.body, Body::Empty) {
-        let body: BodyStream = request.into_body();
-        if !body.is_known_empty() {
-            message.body = Body::Stream(body);
-        }
+fn give_back(message: &mut Message, request: WireRequest) {
+    if matches!(message.body, Body::Empty) && !request.body.is_known_empty() {
+        message.body = Body::Stream(request.body);
     }
 }
 
@@ -914,7 +915,7 @@ fn send_fault(message: &mut Message, error: SendError) -> Fault {
     if let Some(request) = error.unsent {
         give_back(message, *request);
     }
-    if let crate::transport::http::SendErrorKind::BodyFailed(cause) = error.kind {
+    if let SendErrorKind::BodyFailed(cause) = error.kind {
         return crate::message::body::stream_fault(cause);
     }
     let mut fault = Fault::endpoint(error.kind.code(), error.kind.message());
@@ -954,7 +955,7 @@ mod tests {
         );
         let sending =
             size(|(leaf, cx, message, to, parent): Parts| leaf.send_to(cx, message, to, parent));
-        assert!(sending <= 1700, "{sending} bytes");
+        assert!(sending <= 800, "{sending} bytes");
     }
 
     #[test]

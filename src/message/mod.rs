@@ -19,6 +19,7 @@ pub mod media;
 pub mod multipart;
 pub mod outgoing;
 pub mod props;
+pub mod request;
 pub mod split;
 pub mod stream;
 pub mod template;
