@@ -9,6 +9,7 @@ mod error;
 mod inject;
 mod keys;
 mod load;
+mod media;
 mod policy;
 mod properties;
 mod read;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use environment::Environment;
 pub use error::{SettingsError, SettingsProblem, SettingsWarning, WarningKind};
 pub use load::{load, load_with, parse};
+pub use media::{BodyForm, MediaSettings, pattern as media_pattern};
 pub use policy::{EndpointPolicy, LbPolicy, PolicyLevel};
 pub use properties::Properties;
 pub use secret::Secret;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub sessions: Option<RedisSettings>,
     /// Conversion between XML and JSON.
     pub json: JsonSettings,
+    /// Builders and formatters of content types.
+    pub media: MediaSettings,
     /// Upper bounds that keep one message, client or artifact from taking the server down.
     pub limits: LimitSettings,
     /// The `script` mediator.
