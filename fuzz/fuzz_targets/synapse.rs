@@ -120,7 +120,7 @@ fn variables() -> Vec<(&'static str, Value)> {
         ("j", tree()),
         ("m", Some(Value::Map(Arc::new(map)))),
         ("t", Some(Value::from(BODY))),
-        ("x", xml.ok()),
+        ("x", xml),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))

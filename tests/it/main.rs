@@ -22,6 +22,8 @@ mod oracle;
 mod process;
 /// Health checks, metrics and events of endpoints.
 mod resilience;
+/// The tables of the specification, row by row.
+mod rows;
 /// Several runtimes that share their sessions.
 mod sessions;
 /// Reloading under load.
