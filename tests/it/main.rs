@@ -6,6 +6,8 @@
     reason = "failing is what tests are for; clippy.toml allows it in test functions, not in their helpers"
 )]
 
+/// Bodies and expressions that are made to explode.
+mod bad_input;
 /// Runs every folder of `tests/cases` against a server in this process.
 mod cases;
 /// Failing back-ends under load.

@@ -574,6 +574,15 @@ fn results_cannot_grow_without_limit() {
         "replace(replace(replace(vars.long, '', vars.long), '', vars.long), '', vars.long)",
     );
     assert!(failure.contains("is larger than"), "{failure}");
+    let deep = format!(
+        "{}<b c=\"{}\"/>{}",
+        "<a>".repeat(100),
+        "x".repeat(1 << 20),
+        "</a>".repeat(100)
+    );
+    let nested = compile("xpath('//a')").unwrap();
+    let failure = nested.object(&Fixture::xml(&deep)).unwrap_err().to_string();
+    assert!(failure.contains("is larger than"), "{failure}");
     // BigDecimal would make a number of a thousand million digits of these.
     let message = Fixture::json("[1e999999999, 1, -1e-999999999]");
     assert_eq!(outcome(&message, "payload[0] + payload[1]"), "\"Infinity\"");

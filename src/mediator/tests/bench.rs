@@ -110,7 +110,7 @@ impl Bench {
                 clock: Clock::default(),
                 limits: BodyLimits::default(),
                 media_types: None,
-                default_content_type: http::HeaderValue::from_static("application/octet-stream"),
+                default_content_type: HeaderValue::from_static("application/octet-stream"),
                 rules: HeaderRules::default(),
                 settings: settings.clone(),
                 lines: None,
