@@ -286,7 +286,14 @@ impl xpath::Scope for Scope<'_> {
 impl Surroundings for Scope<'_> {
     fn payload(&self) -> Result<Option<&json::Value>, String> {
         match &self.message.body {
-            Body::Built(built) => built.json_tree(),
+            Body::Built(built) => match built.json_tree() {
+                // XML that has no JSON form is an empty payload, as it is for json-eval.
+                Err(cause) if built.json().is_none() => {
+                    tracing::debug!(target: "SynapseExpression", "no payload: {cause}");
+                    Ok(None)
+                }
+                tree => tree,
+            },
             _ => Ok(None),
         }
     }

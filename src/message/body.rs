@@ -596,7 +596,7 @@ impl Built {
 
     fn make_tree(&self) -> Result<Option<json::Value>, String> {
         if let Some(raw) = self.json() {
-            return json::parse(raw, &json::Limits::default())
+            return json::parse(raw, &self.json_limits)
                 .map(Some)
                 .map_err(|e| e.to_string());
         }

@@ -603,3 +603,34 @@ fn errors_of_shared_sessions_and_endpoint_policies() {
         "#]],
     );
 }
+
+#[test]
+fn unknown_builder_classes_are_refused() {
+    check(
+        &[
+            "[[custom_message_builders]]\ncontent_type = 'text/html'\nclass = 'org.test.HtmlBuilder'",
+            "[[custom_message_builders]]\ncontent_type = 'application/edi-hl7'\nclass = 'org.test.JsonStreamBuilder'",
+            "[[custom_message_formatters]]\ncontent_type = 'a/b'\nclass = 'org.apache.synapse.commons.json.JsonStreamBuilder'",
+            "[[custom_message_formatters]]\nclass = 'JsonStreamFormatter'",
+            "[[custom_message_builders]]\ncontent_type = '*/*'\nclass = 'org.apache.axis2.format.PlainTextBuilder'",
+            "[message_builders]\ntext_plain = 'org.test.TextBuilder'\ntext_html = 'org.apache.axis2.format.PlainTextBuilder'",
+            "[transport]\ndefault_content_type = \"a\\nb\"",
+            "[[blocking.custom_message_builders]]\ncontent_type = 'a/b'\nclass = 'x.Y'",
+        ],
+        expect![[""]],
+    );
+    let s = settings(
+        "[[custom_message_builders]]\ncontent_type = 'application/fhir+json'\nclass = 'org.wso2.micro.integrator.core.json.JsonStreamBuilder'\n\
+         [message_formatters]\noctet_stream = 'org.wso2.carbon.relay.ExpandingMessageFormatter'\n\
+         [transport]\ndefault_content_type = 'empty/content'",
+    );
+    let row = |name: &str, form| (name.to_owned(), form);
+    assert_eq!(
+        s.media,
+        MediaSettings {
+            builders: vec![row("application/fhir+json", BodyForm::Json)],
+            formatters: vec![row("application/octet-stream", BodyForm::Relay)],
+            default_content_type: Some("empty/content".to_owned()),
+        }
+    );
+}
