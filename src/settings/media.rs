@@ -150,8 +150,11 @@ fn table(
         let content_type = r.required("content_type", r.optional_text(&["content_type"]));
         let class = r.required("class", r.optional_text(&["class"]));
         let (content_type, class) = (content_type?, class?);
-        if let Err(error) = pattern(&content_type) {
-            r.error("content_type", format!("content_type: {error}"));
+        if pattern(&content_type).is_err() {
+            r.error(
+                "content_type",
+                format!("content_type: {content_type:?} is neither a type nor a pattern"),
+            );
             return None;
         }
         Some((content_type, form(r, "class", &class, what, classes)?))

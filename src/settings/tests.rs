@@ -617,7 +617,16 @@ fn unknown_builder_classes_are_refused() {
             "[transport]\ndefault_content_type = \"a\\nb\"",
             "[[blocking.custom_message_builders]]\ncontent_type = 'a/b'\nclass = 'x.Y'",
         ],
-        expect![[""]],
+        expect![[r#"
+            deployment.toml:3:9: the Java class org.test.HtmlBuilder cannot run here; the builder classes of MI that are built in are ApplicationXMLBuilder, BinaryBuilder, BinaryRelayBuilder, JSONBadgerfishOMBuilder, JSONBuilder, JSONOMBuilder, JSONStreamBuilder, JsonBuilder, JsonStreamBuilder, MIMEBuilder, MTOMBuilder, MultipartFormDataBuilder, PlainTextBuilder, SOAPBuilder, XFormURLEncodedBuilder
+            deployment.toml:3:9: the Java class org.test.JsonStreamBuilder cannot run here; the builder classes of MI that are built in are ApplicationXMLBuilder, BinaryBuilder, BinaryRelayBuilder, JSONBadgerfishOMBuilder, JSONBuilder, JSONOMBuilder, JSONStreamBuilder, JsonBuilder, JsonStreamBuilder, MIMEBuilder, MTOMBuilder, MultipartFormDataBuilder, PlainTextBuilder, SOAPBuilder, XFormURLEncodedBuilder
+            deployment.toml:3:9: the Java class org.apache.synapse.commons.json.JsonStreamBuilder cannot run here; the formatter classes of MI that are built in are ApplicationXMLFormatter, BinaryFormatter, BinaryRelayBuilder, ExpandingMessageFormatter, JSONBadgerfishMessageFormatter, JSONMessageFormatter, JSONStreamFormatter, JsonFormatter, JsonStreamFormatter, MultipartFormDataFormatter, PlainTextFormatter, SOAPMessageFormatter, XFormURLEncodedFormatter
+            deployment.toml:1:1: "custom_message_formatters[0].content_type" is missing
+            deployment.toml:2:16: content_type: "*/*" is neither a type nor a pattern
+            deployment.toml:2:14: the Java class org.test.TextBuilder cannot run here; the builder classes of MI that are built in are ApplicationXMLBuilder, BinaryBuilder, BinaryRelayBuilder, JSONBadgerfishOMBuilder, JSONBuilder, JSONOMBuilder, JSONStreamBuilder, JsonBuilder, JsonStreamBuilder, MIMEBuilder, MTOMBuilder, MultipartFormDataBuilder, PlainTextBuilder, SOAPBuilder, XFormURLEncodedBuilder
+            deployment.toml:2:24: transport.default_content_type: "a\nb" is no content type
+            warning: deployment.toml:1:3: "blocking" has no effect: blocking calls read and write bodies as all others do
+        "#]],
     );
     let s = settings(
         "[[custom_message_builders]]\ncontent_type = 'application/fhir+json'\nclass = 'org.wso2.micro.integrator.core.json.JsonStreamBuilder'\n\
