@@ -154,9 +154,9 @@ fuzz_target!(|data: &[u8]| {
     };
     let xml = Document::parse(body.to_owned().into(), &limits).ok();
     let payload = match &xml {
-        Some(document) => document.root_element().and_then(|root| {
-            json::xml::to_value(document, root, &json::Options::default()).ok()
-        }),
+        Some(document) => document
+            .root_element()
+            .and_then(|root| json::xml::to_value(document, root, &json::Options::default()).ok()),
         None => parsed(body).or_else(|| parsed(BODY)),
     };
     let message = Message {
