@@ -305,10 +305,8 @@ pub fn resources(snapshot: &Snapshot) -> LocalEntries {
         .files
         .iter()
         .filter(|(path, _)| is_resource(path))
-        .filter_map(|(path, file)| {
-            let inside = path.strip_prefix(REGISTRY).ok()?;
-            Some((resource::key(inside)?, resource::value(&file.text)))
-        })
+        .filter_map(|(path, file)| Some((path.strip_prefix(REGISTRY).ok()?, file)))
+        .flat_map(|(inside, file)| resource::entries(inside, &file.text))
         .collect()
 }
 

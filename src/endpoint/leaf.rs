@@ -5,7 +5,7 @@ use super::breaker::Breaker;
 use super::health::Check;
 use super::parse::{EndpointDef, Head};
 use super::property::{self, EndpointProperty};
-use super::response::{accept, refuse_soap_fault};
+use super::response::{accept, check, is_checked};
 use super::state::{Caps, Change, FailureConfig, Phase};
 use super::store::LeafState;
 use super::{
@@ -478,9 +478,7 @@ impl Leaf {
             };
             let outcome = match response {
                 Ok(response) => match accept(&cx, message, response) {
-                    Ok(()) if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") => {
-                        Box::pin(refuse_soap_fault(&cx, message)).await
-                    }
+                    Ok(()) if is_checked(&cx, message) => Box::pin(check(&cx, message)).await,
                     outcome => outcome,
                 },
                 Err(fault) => Err(fault),

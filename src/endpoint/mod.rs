@@ -36,6 +36,7 @@ use crate::diag::Place;
 use crate::expr::{Around, LocalEntries, Scope};
 use crate::message::body::BodyLimits;
 use crate::message::fault::{Report, codes};
+use crate::message::media::MediaTypes;
 use crate::message::outgoing::HeaderRules;
 use crate::message::{EndpointId, Exchange, Fault, Message, SequenceId};
 use crate::settings::Settings;
@@ -61,6 +62,10 @@ pub struct Services {
     pub clock: Clock,
     /// Limits of bodies.
     pub limits: BodyLimits,
+    /// Forms of content types that the settings name, if any.
+    pub media_types: Option<Arc<MediaTypes>>,
+    /// The content type of a body that nobody gave one.
+    pub default_content_type: ::http::HeaderValue,
     /// Which headers stay as they came.
     pub rules: HeaderRules,
     /// Settings.

@@ -329,10 +329,7 @@ async fn strip_group(cx: &SendContext<'_>, message: &mut Message) -> Result<(), 
 
 /// The session id that a SOAP response starts.
 async fn new_group(cx: &SendContext<'_>, message: &mut Message) -> Result<Option<String>, Fault> {
-    let soap = matches!(
-        message.content_type().map(Media::of),
-        Some(Media::TextXml | Media::SoapXml)
-    );
+    let soap = matches!(message.media(), Some(Media::TextXml | Media::SoapXml));
     if !soap || matches!(message.body, Body::Empty) {
         return Ok(None);
     }

@@ -211,6 +211,8 @@ pub struct Source<'a> {
     pub raw: Bytes,
     /// `ContentType`.
     pub content_type: &'a str,
+    /// What it means.
+    pub media: Media,
     /// The query of a request.
     pub query: Option<&'a str>,
     /// The message is REST (spec 01 §15.3).
@@ -335,13 +337,14 @@ impl Built {
         let Source {
             raw,
             content_type,
+            media,
             query,
             rest,
             version,
         } = source;
         let name = media::parameter(content_type, "charset");
         let charset = name.and_then(Charset::named).unwrap_or(Charset::UTF_8);
-        let mut built = match Media::of(content_type) {
+        let mut built = match media {
             // Any text/xml document whose root is an envelope is SOAP, with or without a
             // SOAPAction header; others are plain XML.
             Media::TextXml => {
@@ -440,29 +443,32 @@ impl Built {
         }
     }
 
-    /// The payload as JSON text, made from its XML.
+    /// The payload as JSON text, made from its XML; `PRESERVE_SPACES` keeps blank text of leaves.
     ///
     /// # Errors
     /// Content that JSON cannot have, such as text beside elements.
-    pub fn convert_to_json(&self) -> Result<Vec<u8>, Fault> {
+    pub fn convert_to_json(&self, preserve_spaces: bool) -> Result<Vec<u8>, Fault> {
         let mut out = Vec::new();
-        if let Some(value) = self.convert_to_value()? {
+        if let Some(value) = self.convert_to_value(preserve_spaces)? {
             json::write(&value, &mut out);
         }
         Ok(out)
     }
 
-    fn convert_to_value(&self) -> Result<Option<json::Value>, Fault> {
+    fn convert_to_value(&self, preserve_spaces: bool) -> Result<Option<json::Value>, Fault> {
         let envelope = self.envelope()?;
         let Some(payload) = envelope.payload() else {
             return Ok(None);
         };
-        let default;
+        let own;
         let options = match &self.conversion {
-            Some(options) => options,
-            None => {
-                default = json::Options::default();
-                &default
+            Some(options) if !preserve_spaces => options,
+            given => {
+                own = json::Options {
+                    preserve_spaces,
+                    ..given.as_deref().cloned().unwrap_or_default()
+                };
+                &own
             }
         };
         json::xml::to_value(&envelope.document, payload, options)
@@ -600,7 +606,7 @@ impl Built {
         if self.kind == PayloadKind::Empty {
             return Ok(None);
         }
-        match self.convert_to_value().map_err(|f| f.message)? {
+        match self.convert_to_value(false).map_err(|f| f.message)? {
             Some(tree) if tree.depth() > json::MAX_DEPTH => {
                 Err("the body is nested too deeply for JSON".to_owned())
             }

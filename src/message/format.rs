@@ -61,6 +61,8 @@ struct Writing {
     declaration: Option<bool>,
     /// `XML_DECLARATION_STANDALONE`.
     standalone: Option<String>,
+    /// `PRESERVE_SPACES`: blank text of leaf elements becomes JSON.
+    preserve_spaces: bool,
 }
 
 /// What decides whether a body goes out as it came.
@@ -197,6 +199,7 @@ impl Message {
             charset_name: name.to_owned(),
             declaration,
             standalone,
+            preserve_spaces: self.axis2.is_true("PRESERVE_SPACES"),
         })
     }
 
@@ -419,7 +422,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
             if let Some(text) = built.json() {
                 out.extend_from_slice(text);
             } else {
-                out = built.convert_to_json()?;
+                out = built.convert_to_json(writing.preserve_spaces)?;
             }
             return charset.write(out, Escape::Json);
         }

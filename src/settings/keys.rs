@@ -38,6 +38,10 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "a timeout fires when it is due, there is no periodic check",
     ),
     (
+        "blocking.",
+        "blocking calls read and write bodies as all others do",
+    ),
+    (
         "secrets.",
         "the secure vault is not supported; use $env{NAME} and set the variable from your secret store",
     ),

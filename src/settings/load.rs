@@ -205,6 +205,7 @@ fn settings(r: &Reader<'_>, base: &Path, environment: &Environment) -> Settings 
     sessions(r, &mut s);
     endpoint_policy(r, &mut s);
     json(r, &mut s);
+    s.media = super::media::read(r);
     limits(r, &mut s);
     database(r, &mut s);
     mediators::read(r, &mut s);

@@ -10,6 +10,7 @@ mod error;
 mod inject;
 mod keys;
 mod load;
+mod media;
 mod mediators;
 mod networks;
 mod policy;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use environment::Environment;
 pub use error::{SettingsError, SettingsProblem, SettingsWarning, WarningKind};
 pub use load::{load, load_with, parse};
+pub use media::{BodyForm, MediaSettings, pattern as media_pattern};
 pub use mediators::TemplateSettings;
 pub use networks::Networks;
 pub use policy::{EndpointPolicy, LbPolicy, PolicyLevel};
@@ -51,6 +53,8 @@ pub struct Settings {
     pub sessions: Option<RedisSettings>,
     /// Conversion between XML and JSON.
     pub json: JsonSettings,
+    /// Builders and formatters of content types.
+    pub media: MediaSettings,
     /// Upper bounds that keep one message, client or artifact from taking the server down.
     pub limits: LimitSettings,
     /// The `script` mediator.

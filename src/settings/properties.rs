@@ -37,7 +37,7 @@ impl Properties {
 impl Properties {
     /// Reads the text of a Java properties file: `name=value`, `name:value` or `name value` a line,
     /// `#` and `!` start comments, a backslash at the end of a line continues it.
-    pub(super) fn read(text: &str) -> Properties {
+    pub fn read(text: &str) -> Properties {
         let mut out = Properties::default();
         let mut lines = text.lines();
         while let Some(line) = lines.next() {

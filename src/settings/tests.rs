@@ -615,6 +615,46 @@ fn errors_of_shared_sessions_and_endpoint_policies() {
 }
 
 #[test]
+fn unknown_builder_classes_are_refused() {
+    check(
+        &[
+            "[[custom_message_builders]]\ncontent_type = 'text/html'\nclass = 'org.test.HtmlBuilder'",
+            "[[custom_message_builders]]\ncontent_type = 'application/edi-hl7'\nclass = 'org.test.JsonStreamBuilder'",
+            "[[custom_message_formatters]]\ncontent_type = 'a/b'\nclass = 'org.apache.synapse.commons.json.JsonStreamBuilder'",
+            "[[custom_message_formatters]]\nclass = 'JsonStreamFormatter'",
+            "[[custom_message_builders]]\ncontent_type = '*/*'\nclass = 'org.apache.axis2.format.PlainTextBuilder'",
+            "[message_builders]\ntext_plain = 'org.test.TextBuilder'\ntext_html = 'org.apache.axis2.format.PlainTextBuilder'",
+            "[transport]\ndefault_content_type = \"a\\nb\"",
+            "[[blocking.custom_message_builders]]\ncontent_type = 'a/b'\nclass = 'x.Y'",
+        ],
+        expect![[r#"
+            deployment.toml:3:9: the Java class org.test.HtmlBuilder cannot run here; the builder classes of MI that are built in are ApplicationXMLBuilder, BinaryBuilder, BinaryRelayBuilder, JSONBadgerfishOMBuilder, JSONBuilder, JSONOMBuilder, JSONStreamBuilder, JsonBuilder, JsonStreamBuilder, MIMEBuilder, MTOMBuilder, MultipartFormDataBuilder, PlainTextBuilder, SOAPBuilder, XFormURLEncodedBuilder
+            deployment.toml:3:9: the Java class org.test.JsonStreamBuilder cannot run here; the builder classes of MI that are built in are ApplicationXMLBuilder, BinaryBuilder, BinaryRelayBuilder, JSONBadgerfishOMBuilder, JSONBuilder, JSONOMBuilder, JSONStreamBuilder, JsonBuilder, JsonStreamBuilder, MIMEBuilder, MTOMBuilder, MultipartFormDataBuilder, PlainTextBuilder, SOAPBuilder, XFormURLEncodedBuilder
+            deployment.toml:3:9: the Java class org.apache.synapse.commons.json.JsonStreamBuilder cannot run here; the formatter classes of MI that are built in are ApplicationXMLFormatter, BinaryFormatter, BinaryRelayBuilder, ExpandingMessageFormatter, JSONBadgerfishMessageFormatter, JSONMessageFormatter, JSONStreamFormatter, JsonFormatter, JsonStreamFormatter, MultipartFormDataFormatter, PlainTextFormatter, SOAPMessageFormatter, XFormURLEncodedFormatter
+            deployment.toml:1:1: "custom_message_formatters[0].content_type" is missing
+            deployment.toml:2:16: content_type: "*/*" is neither a type nor a pattern
+            deployment.toml:2:14: the Java class org.test.TextBuilder cannot run here; the builder classes of MI that are built in are ApplicationXMLBuilder, BinaryBuilder, BinaryRelayBuilder, JSONBadgerfishOMBuilder, JSONBuilder, JSONOMBuilder, JSONStreamBuilder, JsonBuilder, JsonStreamBuilder, MIMEBuilder, MTOMBuilder, MultipartFormDataBuilder, PlainTextBuilder, SOAPBuilder, XFormURLEncodedBuilder
+            deployment.toml:2:24: transport.default_content_type: "a\nb" is no content type
+            warning: deployment.toml:1:3: "blocking" has no effect: blocking calls read and write bodies as all others do
+        "#]],
+    );
+    let s = settings(
+        "[[custom_message_builders]]\ncontent_type = 'application/fhir+json'\nclass = 'org.wso2.micro.integrator.core.json.JsonStreamBuilder'\n\
+         [message_formatters]\noctet_stream = 'org.wso2.carbon.relay.ExpandingMessageFormatter'\n\
+         [transport]\ndefault_content_type = 'empty/content'",
+    );
+    let row = |name: &str, form| (name.to_owned(), form);
+    assert_eq!(
+        s.media,
+        MediaSettings {
+            builders: vec![row("application/fhir+json", BodyForm::Json)],
+            formatters: vec![row("application/octet-stream", BodyForm::Relay)],
+            default_content_type: Some("empty/content".to_owned()),
+        }
+    );
+}
+
+#[test]
 fn data_sources_need_an_id_and_an_address() {
     check(
         &[

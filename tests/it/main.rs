@@ -6,6 +6,8 @@
     reason = "failing is what tests are for; clippy.toml allows it in test functions, not in their helpers"
 )]
 
+/// Bodies and expressions that are made to explode.
+mod bad_input;
 /// Runs every folder of `tests/cases` against a server in this process.
 mod cases;
 /// Failing back-ends under load.
@@ -22,7 +24,10 @@ mod oracle;
 mod process;
 /// Health checks, metrics and events of endpoints.
 mod resilience;
+/// The tables of the specification, row by row.
 mod rows;
+/// The scenario rows of the specification.
+mod scenarios;
 /// Several runtimes that share their sessions.
 mod sessions;
 /// Reloading under load.

@@ -321,7 +321,7 @@ fn not_an_element(name: &str) -> Fault {
 
 /// A JSON message without content looks like an empty object in XML.
 fn fill_empty_json(message: &mut Message) {
-    let json = message.effective_message_type().map(Media::of) == Some(Media::Json);
+    let json = message.effective_media() == Some(Media::Json);
     let empty = matches!(&message.body, Body::Built(b) if b.kind == PayloadKind::Empty);
     if !json || !empty || message.envelope().is_some_and(|e| e.payload().is_some()) {
         return;

@@ -435,7 +435,7 @@ impl Copies<'_> {
         let item = self.items.next()?;
         let mut copy = self.original.message.duplicate();
         copy.message_id = Some(crate::message::outgoing::new_message_id());
-        let media = copy.effective_message_type().map(Media::of);
+        let media = copy.effective_media();
         match item {
             Value::Xml(xml) => {
                 let mut envelope = self.original.envelope.clone();

@@ -316,7 +316,7 @@ impl Host {
         let built = self.built()?;
         let raw = match (built.json(), built.kind) {
             (Some(raw), _) => raw.to_vec(),
-            (None, PayloadKind::Json) => built.convert_to_json().ok()?,
+            (None, PayloadKind::Json) => built.convert_to_json(false).ok()?,
             _ => return None,
         };
         String::from_utf8(raw).ok()
