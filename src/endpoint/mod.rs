@@ -19,6 +19,7 @@ pub mod property;
 pub mod recipients;
 mod response;
 pub mod session;
+mod standing;
 pub mod state;
 pub mod store;
 pub mod template;
