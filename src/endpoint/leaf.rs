@@ -4,6 +4,7 @@
 use super::breaker::Breaker;
 use super::health::Check;
 use super::parse::{EndpointDef, Head};
+use super::policy::PolicyDef;
 use super::property::{self, EndpointProperty};
 use super::response::{accept, refuse_soap_fault};
 use super::state::{Caps, FailureConfig};
@@ -173,23 +174,34 @@ impl Leaf {
         names: &mut dyn Names,
         path: &str,
     ) -> Leaf {
-        let policy = endpoint.policy.link(names);
         let mut leaf = Leaf::with(def, &endpoint.head, &endpoint.properties, names, path);
-        leaf.state.breaker.get_or_init(|| Breaker::of(&policy));
+        leaf.apply(&endpoint.policy, target, names);
+        leaf
+    }
+
+    /// Limits and health check; `target` is where it sends, if that is known.
+    pub(super) fn apply(
+        &mut self,
+        def: &PolicyDef,
+        target: Option<&Target>,
+        names: &mut dyn Names,
+    ) {
+        let policy = def.link(names);
+        self.state.breaker.get_or_init(|| Breaker::of(&policy));
         let Some(health_path) = &policy.health_path else {
-            return leaf;
+            return;
         };
         match target.and_then(|t| t.at_path(health_path).ok()) {
             Some(target) => {
-                leaf.check = Some(Arc::new(Check {
-                    label: leaf.label().to_owned(),
+                self.check = Some(Arc::new(Check {
+                    label: self.label().to_owned(),
                     target,
                     policy,
-                    state: leaf.state.clone(),
+                    state: self.state.clone(),
                 }));
             }
             None => {
-                if let Some(place) = &endpoint.policy.health_place {
+                if let Some(place) = &def.health_place {
                     names.report(Diagnostic::error(
                         diag_codes::CONFLICT,
                         place.clone(),
@@ -198,7 +210,6 @@ impl Leaf {
                 }
             }
         }
-        leaf
     }
 
     fn with(

@@ -22,12 +22,14 @@ impl Leaf {
             || (!self.state.is_unhealthy() && self.state.lock().is_ready(now))
     }
 
-    /// The state word; health checks have the last one.
+    /// The state word: of the hand that switched it off, else of its health checks, else of its
+    /// messages.
     fn word(&self) -> &'static str {
-        if self.state.is_unhealthy() {
+        let phase = self.state.lock().phase;
+        if phase != Phase::Off && self.state.is_unhealthy() {
             return UNHEALTHY;
         }
-        self.state.lock().phase.word()
+        phase.word()
     }
 
     /// The row of the endpoint list.
@@ -181,6 +183,32 @@ impl Leaf {
                 }
             }
         }
+    }
+
+    /// Switches it off or on by hand (spec 02 §7.8). On is fresh: every failure is forgotten.
+    pub fn switch(&self, on: bool) {
+        let mut state = self.state.lock();
+        let from = state.phase;
+        state.switch(on);
+        let to = state.phase;
+        self.state.mark(&state);
+        drop(state);
+        if from == to {
+            return;
+        }
+        self.state.counts.changed(to);
+        tracing::warn!(
+            target: "EndpointContext",
+            endpoint = self.label(),
+            address = "",
+            from = from.word(),
+            to = to.word(),
+            code = 0,
+            retry_in_ms = 0,
+            "Endpoint : {} is switched {}",
+            self.label(),
+            if on { "On" } else { "Off" }
+        );
     }
 }
 

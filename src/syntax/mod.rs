@@ -3,7 +3,7 @@
 
 use crate::diag::{Code, Diagnostic, Place, Severity, Source, codes, nearest};
 use crate::expr::{Dynamic, Expr, ExprError, Namespaces, Template};
-use crate::settings::Unsupported;
+use crate::settings::{Unsupported, Variables};
 use roxmltree::Node;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Reader {
     pub source: Arc<Source>,
     /// What becomes of mediators that are not supported.
     pub unsupported_mediators: Unsupported,
+    /// What values may name.
+    pub variables: Arc<Variables>,
     diagnostics: Vec<Diagnostic>,
     unqualified: bool,
     depth: usize,
@@ -37,6 +39,7 @@ impl Reader {
         Reader {
             source: source.clone(),
             unsupported_mediators: Unsupported::Refuse,
+            variables: Arc::default(),
             diagnostics: Vec::new(),
             unqualified: false,
             depth: 0,

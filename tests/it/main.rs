@@ -22,6 +22,8 @@ mod oracle;
 mod process;
 /// Health checks, metrics and events of endpoints.
 mod resilience;
+/// The scenario rows of the specification.
+mod rows;
 /// Several runtimes that share their sessions.
 mod sessions;
 /// Reloading under load.

@@ -170,11 +170,11 @@ async fn what_does_not_finish_is_cut_at_the_deadline() {
     let program = Program::run(folder.path(), &["--config", &file]);
     let http = program.ready().await;
     let slow = tokio::spawn(async move { post(http, "/services/Slow", "text/xml", "<x/>").await });
-    let internal = program.address(" management").await;
+    let internal = program.address(" internal").await;
     let mut running = false;
     for _ in 0..500 {
-        let page = get(internal, "/management/server").await;
-        running = page.is_some_and(|r| r.body.contains("\"requestsInWork\":1"));
+        let page = get(internal, "/metrics").await;
+        running = page.is_some_and(|r| r.body.contains("myelin_requests_in_work 1\n"));
         if running {
             break;
         }

@@ -113,9 +113,10 @@ impl Run {
         let seen = |path: &PathBuf, after: u64| {
             let reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
             let named = |changed: &PathBuf| changed.ends_with(path) || path.ends_with(changed);
-            reports
-                .iter()
-                .any(|(generation, report)| *generation > after && report.changed.iter().any(named))
+            reports.iter().any(|(generation, report)| {
+                let files = report.added.iter().chain(&report.changed);
+                *generation > after && files.chain(&report.removed).any(named)
+            })
         };
         let done = until(|| {
             self.generation() > base && touched.iter().all(|(path, after)| seen(path, *after))
