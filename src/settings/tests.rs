@@ -591,6 +591,11 @@ fn the_default_password_is_for_this_machine_only() {
         expect![[r#"
             deployment.toml:2:27: myelin.management_bind_address: the default password is for this machine only; set [[internal_apis.users]]
             deployment.toml:2:27: myelin.management_bind_address: "here" is not an address
+            fine: [myelin]
+            management_bind_address = "0.0.0.0"
+            [[internal_apis.users]]
+            user.name = "u"
+            user.password = "p"
         "#]],
     );
 }
