@@ -5,6 +5,7 @@
 //! is found here, with line and column.
 
 mod admin;
+mod database;
 mod environment;
 mod error;
 mod inject;
