@@ -320,7 +320,11 @@ mod tests {
                 "<definitions xmlns='{}'>{inner}</definitions>",
                 syntax::SYNAPSE
             );
-            let found = parse_file(&Source::new("a.xml", text), Unsupported::Refuse);
+            let found = parse_file(
+                &Source::new("a.xml", text),
+                Unsupported::Refuse,
+                &Arc::default(),
+            );
             assert_eq!(found.diagnostics.len(), syntax::MAX_FINDINGS);
             let last = found.diagnostics.last().unwrap();
             assert!(
