@@ -42,7 +42,11 @@ impl Flow {
              <onComplete expression=\"$body/*\" enclosingElementProperty=\"all\"><respond/></onComplete></aggregate></sequence>\
              <proxy name=\"P\"><target><inSequence>{sequence}<respond/></inSequence></target></proxy></definitions>"
         );
-        let content = parse_file(&Source::new("bench.xml", text), Unsupported::Refuse);
+        let content = parse_file(
+            &Source::new("bench.xml", text),
+            Unsupported::Refuse,
+            &Arc::default(),
+        );
         let settings = Arc::new(Settings::default());
         let linked = link(
             &content.artifacts,
@@ -66,6 +70,8 @@ impl Flow {
                 limits: BodyLimits::default(),
                 rules: HeaderRules::default(),
                 settings,
+                media_types: None,
+                default_content_type: HeaderValue::from_static("application/octet-stream"),
                 lines: None,
                 sessions: None,
             })

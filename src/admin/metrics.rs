@@ -141,9 +141,10 @@ fn endpoints(rows: &[Described], out: &mut Text) {
         Kind::Counter,
         "Changes of state, by the state after them.",
     );
-    for (row, counts) in &leaves {
+    for row in rows {
         let [a, b, c] = labels(row);
-        for (to, count) in &counts.state_changes {
+        let changes = row.counts.as_ref().map(|counts| &counts.state_changes);
+        for (to, count) in changes.unwrap_or(&row.switched) {
             out.sample(CHANGES, &[a, b, c, ("to", to)], *count);
         }
     }

@@ -8,7 +8,7 @@ use crate::diag::{Diagnostic, to_json, to_text};
 use crate::endpoint::Stores;
 use crate::expr::LocalEntries;
 use crate::plan::link;
-use crate::settings::Settings;
+use crate::settings::{Settings, Variables};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -105,11 +105,12 @@ fn check(args: &CheckArgs) -> Result<Vec<Diagnostic>, (Vec<Diagnostic>, String)>
             )));
         }
     }
+    let variables = Arc::new(Variables::of(&settings));
     let mut artifacts: Vec<Arc<Artifact>> = Vec::new();
     for file in files {
         let content = match args.syntax_only {
-            true => parse_only(&file, settings.deploy.unsupported_mediators),
-            false => read_file(&file, &settings),
+            true => parse_only(&file, settings.deploy.unsupported_mediators, &variables),
+            false => read_file(&file, &settings, &variables),
         };
         findings.extend(content.diagnostics);
         artifacts.extend(content.artifacts);

@@ -177,6 +177,11 @@ impl Kind for AddressEndpoint {
         out.extend(self.leaf.check.clone());
     }
 
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        self.leaf.switch(on);
+        Ok(())
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         out.push(
             self.leaf

@@ -4,14 +4,12 @@
 use super::breaker::Breaker;
 use super::health::Check;
 use super::parse::{EndpointDef, Head};
+use super::policy::PolicyDef;
 use super::property::{self, EndpointProperty};
 use super::response::{accept, check, is_checked};
-use super::state::{Caps, Change, FailureConfig, Phase};
+use super::state::{Caps, FailureConfig};
 use super::store::LeafState;
-use super::{
-    Boxed, Counts, Described, Load, Names, Parent, SendContext, Sent, count_attempt, own_fault,
-};
-use crate::clock::iso;
+use super::{Boxed, Names, Parent, SendContext, Sent, count_attempt};
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::expr::Expr;
 use crate::message::addressing::Version;
@@ -26,7 +24,6 @@ use crate::transport::http::{Patience, SendError, SendErrorKind, Target, beside}
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -177,23 +174,34 @@ impl Leaf {
         names: &mut dyn Names,
         path: &str,
     ) -> Leaf {
-        let policy = endpoint.policy.link(names);
         let mut leaf = Leaf::with(def, &endpoint.head, &endpoint.properties, names, path);
-        leaf.state.breaker.get_or_init(|| Breaker::of(&policy));
+        leaf.apply(&endpoint.policy, target, names);
+        leaf
+    }
+
+    /// Limits and health check; `target` is where it sends, if that is known.
+    pub(super) fn apply(
+        &mut self,
+        def: &PolicyDef,
+        target: Option<&Target>,
+        names: &mut dyn Names,
+    ) {
+        let policy = def.link(names);
+        self.state.breaker.get_or_init(|| Breaker::of(&policy));
         let Some(health_path) = &policy.health_path else {
-            return leaf;
+            return;
         };
         match target.and_then(|t| t.at_path(health_path).ok()) {
             Some(target) => {
-                leaf.check = Some(Arc::new(Check {
-                    label: leaf.label().to_owned(),
+                self.check = Some(Arc::new(Check {
+                    label: self.label().to_owned(),
                     target,
                     policy,
-                    state: leaf.state.clone(),
+                    state: self.state.clone(),
                 }));
             }
             None => {
-                if let Some(place) = &endpoint.policy.health_place {
+                if let Some(place) = &def.health_place {
                     names.report(Diagnostic::error(
                         diag_codes::CONFLICT,
                         place.clone(),
@@ -202,7 +210,6 @@ impl Leaf {
                 }
             }
         }
-        leaf
     }
 
     fn with(
@@ -319,93 +326,6 @@ impl Leaf {
     /// the one before away.
     pub fn reshapes(&self) -> bool {
         self.def.format.is_some() || self.def.optimize.is_some()
-    }
-
-    /// Whether a group may choose it: one whose limits are used up only refuses.
-    pub fn is_ready(&self, now: u64) -> bool {
-        self.is_in_use(now) && self.state.breaker().is_none_or(|b| !b.is_full())
-    }
-
-    /// Whether its state lets a message through.
-    fn is_in_use(&self, now: u64) -> bool {
-        !self.state.troubled.load(Ordering::Acquire)
-            || (!self.state.is_unhealthy() && self.state.lock().is_ready(now))
-    }
-
-    /// The state word; health checks have the last one.
-    fn word(&self) -> &'static str {
-        if self.state.is_unhealthy() {
-            return UNHEALTHY;
-        }
-        self.state.lock().phase.word()
-    }
-
-    /// The row of the endpoint list.
-    pub fn described(&self, kind: &'static str, address: Option<String>, now: u64) -> Described {
-        let word = self.word();
-        let state = self.state.lock();
-        Described {
-            name: self.label().to_owned(),
-            kind,
-            address,
-            state: Some(word),
-            retry_in_ms: matches!(state.phase, Phase::Timeout | Phase::Suspended)
-                .then(|| state.next_retry.saturating_sub(now)),
-            path: self.path.to_string(),
-            counts: Some(self.counts()),
-            load: self.state.breaker().map(|breaker| {
-                let (requests, pending) = breaker.load();
-                Load { requests, pending }
-            }),
-            ..Described::default()
-        }
-    }
-
-    fn counts(&self) -> Counts {
-        let counts = &self.state.counts;
-        Counts {
-            attempts: counts.attempts.get(),
-            failures: counts
-                .failures
-                .counts()
-                .map(|(code, n)| (code.map_or_else(|| "other".into(), |c| c.to_string()), n))
-                .collect(),
-            state_changes: Phase::ALL
-                .iter()
-                .zip(&counts.changes)
-                .map(|(phase, n)| (phase.word(), n.get()))
-                .filter(|(_, n)| *n > 0)
-                .collect(),
-            health_changes: self.check.as_ref().map(|_| counts.health_changes.get()),
-        }
-    }
-
-    /// Checks readiness of a leaf without parent (spec 02 §7.4).
-    ///
-    /// # Errors
-    /// 303001 when it is suspended or off.
-    pub fn check_ready(
-        &self,
-        cx: &SendContext<'_>,
-        message: &mut Message,
-        parent: Parent,
-    ) -> Result<(), Fault> {
-        // The time is only asked for when it matters.
-        if parent != Parent::Root
-            || !self.state.troubled.load(Ordering::Acquire)
-            || self.is_in_use(cx.services.clock.now())
-        {
-            return Ok(());
-        }
-        let comma = if self.def.word == "HTTP" { "," } else { " ," };
-        let text = format!(
-            "Currently{comma} {} endpoint : [ Name : {} ] [ State : {} ]",
-            self.def.word,
-            self.label(),
-            self.word()
-        );
-        let fault = own_fault(message, codes::NOT_READY, text);
-        Err(self.escalate(fault))
     }
 
     /// The leaf gave up: its `onError` sequence runs before any group, and for 101503 the handler
@@ -812,93 +732,6 @@ impl Leaf {
         PathAndQuery::try_from(path.as_str())
             .map_err(|e| Fault::mediation(format!("Malformed URL in the target EPR: {path}: {e}")))
     }
-
-    fn succeeded(&self, destination: &Destination<'_>) {
-        if !self.state.troubled.load(Ordering::Acquire) {
-            return;
-        }
-        let mut state = self.state.lock();
-        if let Change::Active { from } = state.on_success() {
-            self.state.counts.changed(Phase::Active);
-            tracing::info!(
-                target: "EndpointContext",
-                endpoint = self.label(),
-                address = %destination.target(),
-                from = from.word(),
-                to = Phase::Active.word(),
-                code = 0,
-                retry_in_ms = 0,
-                "Endpoint : {}{}currently {} will now be marked active since it processed its last message",
-                self.label(), address_text(destination.target()), from.word()
-            );
-        }
-        self.state.mark(&state);
-    }
-
-    fn failed(
-        &self,
-        cx: &SendContext<'_>,
-        destination: &Destination<'_>,
-        parent: Parent,
-        code: u32,
-    ) {
-        let clock = &cx.services.clock;
-        let now = clock.now();
-        let mut state = self.state.lock();
-        let from = state.phase.word();
-        let change = state.on_failure(
-            &self.failure,
-            &self.caps,
-            parent == Parent::Group,
-            code,
-            now,
-        );
-        self.state.troubled.store(true, Ordering::Release);
-        let next = iso(clock.wall(state.next_retry));
-        let (to, retry_in_ms) = (state.phase, state.next_retry.saturating_sub(now));
-        drop(state);
-        if !matches!(change, Change::None) {
-            self.state.counts.changed(to);
-        }
-        let (name, address) = (self.label(), address_text(destination.target()));
-        let (target, to) = (destination.target(), to.word());
-        match change {
-            Change::None | Change::Active { .. } => {}
-            Change::Timeout { remaining } => tracing::warn!(
-                target: "EndpointContext",
-                endpoint = name, address = %target, from, to, code, retry_in_ms,
-                "Endpoint : {name}{address}is marked as TIMEOUT and will be retried : {remaining} more time/s after : {next} until its marked SUSPENDED for failure"
-            ),
-            Change::Suspended {
-                duration,
-                last,
-                no_retries_left,
-            } => {
-                if no_retries_left {
-                    tracing::warn!(
-                        target: "EndpointContext",
-                        "Endpoint : {name}{address}has been marked for SUSPENSION, but no further retries remain. Thus it will be SUSPENDED."
-                    );
-                }
-                match last {
-                    None => tracing::warn!(
-                            target: "EndpointContext",
-                    endpoint = name, address = %target, from, to, code, retry_in_ms,
-                            "Suspending endpoint : {name}{address}- current suspend duration is : {duration}ms - Next retry after : {next}"
-                        ),
-                    Some(last) => tracing::warn!(
-                            target: "EndpointContext",
-                    endpoint = name, address = %target, from, to, code, retry_in_ms,
-                            "Suspending endpoint : {name}{address}- last suspend duration was : {last}ms and current suspend duration is : {duration}ms - Next retry after : {next}"
-                        ),
-                }
-            }
-        }
-    }
-}
-
-fn address_text(target: &Target) -> String {
-    format!(" with address {}{} ", target.key, target.path_and_query)
 }
 
 /// The body of a request that was not sent goes back to the message.

@@ -4,6 +4,7 @@
 //! plain data that the rest of the server only reads. Everything that can be wrong with the file
 //! is found here, with line and column.
 
+mod admin;
 mod database;
 mod environment;
 mod error;
@@ -29,7 +30,7 @@ pub use media::{BodyForm, MediaSettings, pattern as media_pattern};
 pub use mediators::TemplateSettings;
 pub use networks::Networks;
 pub use policy::{EndpointPolicy, LbPolicy, PolicyLevel};
-pub use properties::Properties;
+pub use properties::{Properties, Variables};
 pub use secret::Secret;
 
 /// All settings of one server. `Default` is what MI does without a `deployment.toml`.
@@ -352,6 +353,9 @@ pub struct AdminSettings {
     /// TLS port of the management API. Default 9164 (9154 + offset 10).
     /// TOML `mediation.internal_https_api_port`, without the offset.
     pub secured_port: u16,
+    /// Address the management port binds to, `None` = loopback. Default `None`; anything else needs
+    /// users other than the default one. TOML `myelin.management_bind_address`.
+    pub bind_address: Option<String>,
     /// Where the management API answers. Default both. TOML `management_api.protocols`.
     pub management: Protocols,
     /// Where metrics answer. Default http. TOML `prometheus_api.protocols`.
@@ -386,6 +390,7 @@ impl Default for AdminSettings {
             enabled: true,
             port: 9201,
             secured_port: 9164,
+            bind_address: None,
             management: Protocols {
                 http: true,
                 https: true,
@@ -432,7 +437,8 @@ pub struct AdminUser {
     pub name: String,
     /// Password. No default. TOML `user.password`.
     pub password: Secret,
-    /// Whether the user may see and change users. Default false. TOML `user.is_admin`.
+    /// Whether the user may change what runs also where other users may only read. Default false.
+    /// TOML `user.is_admin`.
     pub is_admin: bool,
 }
 

@@ -118,6 +118,7 @@ fn every_key_reaches_its_field() {
         "[management_api]\nprotocols = 'https'" => |s| s.admin.management, Protocols { http: false, https: true };
         "[[internal_apis.users]]\nuser.name = 'u'\nuser.password = 'p'\nuser.is_admin = true\n" => |s| s.admin.users, [AdminUser { name: "u".into(), password: Secret::new("p"), is_admin: true }];
         "[management_api.cors]\nenable = false" => |s| s.admin.cors_origins, None;
+        "[myelin]\nmanagement_bind_address = '127.0.0.2'" => |s| s.admin.bind_address, Some("127.0.0.2".to_owned());
         "[mediation.synapse]\nglobal_timeout_interval = '90s'" => |s| s.endpoint.global_timeout, secs(90);
         "[synapse_properties]\n'synapse.global_timeout_interval' = 1000" => |s| s.endpoint.global_timeout, secs(1);
         "[synapse_properties]\nsynapse.global_timeout_interval = 1000" => |s| s.endpoint.global_timeout, secs(1);
@@ -411,8 +412,6 @@ fn warnings() {
             warning: deployment.toml:2:1: key "synapse_properties.synapse.sal.endpoints.session.timeout.default" is not supported and ignored; did you mean "synapse_properties.synapse.sal.endpoints.sesssion.timeout.default"?
             warning: deployment.toml:3:1: key "synapse_properties.my.own" is not supported and ignored
             warning: deployment.toml:4:1: "synapse_properties.synapse.global_timeout_interval" is ignored because "mediation.synapse.global_timeout_interval" sets the same
-            warning: deployment.toml:1:1: "internal_apis.users" has no effect: the management API has no login yet and listens on loopback only
-            warning: deployment.toml:2:13: "internal_apis.users[0].user.name" has no effect: the management API has no login yet and listens on loopback only
             warning: deployment.toml:4:6: key "internal_apis.users[0].user.role" is not supported and ignored
             warning: deployment.toml:1:2: "secrets" has no effect: the secure vault is not supported; use $env{NAME} and set the variable from your secret store
             warning: deployment.toml:1:12: "mediation.inbound" has no effect: there is no such thread pool; the number of threads is myelin.workers
@@ -460,7 +459,6 @@ class="org.wso2.micro.integrator.observability.metric.handler.MetricHandler"
         expect![[r#"
             warning: deployment.toml:5:2: "keystore" has no effect: Java key stores are not read; convert to PEM (keytool -importkeystore -deststoretype PKCS12, then openssl pkcs12) and set certificate_file and private_key_file in [transport.http.listener]
             warning: deployment.toml:11:2: "truststore" has no effect: Java trust stores are not read; export the certificates as PEM and set ca_file in [transport.http.sender] (back-ends) or [transport.http.listener] (clients)
-            warning: deployment.toml:25:22: "management_api.jwt_token_security_handler.token_config.expiry" has no effect: the management API has no login yet and listens on loopback only
             warning: deployment.toml:27:3: key "synapse_handlers" is not supported and ignored
         "#]],
     );
@@ -590,6 +588,26 @@ fn shared_sessions_and_endpoint_policies() {
     assert_eq!(policy.health_interval, Duration::from_secs(2));
     assert_eq!(policy.max_connections, Some(50));
     assert_eq!(policy.max_pending, 1024);
+}
+
+#[test]
+fn the_default_password_is_for_this_machine_only() {
+    check(
+        &[
+            "[myelin]\nmanagement_bind_address = \"0.0.0.0\"",
+            "[myelin]\nmanagement_bind_address = \"here\"",
+            "[myelin]\nmanagement_bind_address = \"0.0.0.0\"\n[[internal_apis.users]]\nuser.name = \"u\"\nuser.password = \"p\"",
+        ],
+        expect![[r#"
+            deployment.toml:2:27: myelin.management_bind_address: the default password is for this machine only; set [[internal_apis.users]]
+            deployment.toml:2:27: myelin.management_bind_address: "here" is not an address
+            fine: [myelin]
+            management_bind_address = "0.0.0.0"
+            [[internal_apis.users]]
+            user.name = "u"
+            user.password = "p"
+        "#]],
+    );
 }
 
 #[test]

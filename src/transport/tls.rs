@@ -85,6 +85,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The same once more: keys are not copied by accident.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+        }
+    }
+
     /// From PEM files: the chain (own certificate first) and its key (PKCS#8, PKCS#1 or SEC1).
     pub fn from_files(chain: &Path, key: &Path) -> Result<Self, TlsError> {
         Self::parse(
