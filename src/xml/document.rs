@@ -47,9 +47,9 @@ pub struct AttrRef<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Declaration {
     /// `1.0` or `1.1`.
-    pub version: String,
+    pub version: Cow<'static, str>,
     /// Declared encoding, as written. The text itself has been decoded before.
-    pub encoding: Option<String>,
+    pub encoding: Option<Cow<'static, str>>,
     /// Declared `standalone`.
     pub standalone: Option<bool>,
 }
@@ -585,10 +585,7 @@ impl Document {
 
     /// The id names of this document have for (namespace, local); `None` when no node here ever had that name.
     pub fn name_id(&self, namespace: &str, local: &str) -> Option<u32> {
-        self.names.find_expanded(
-            self.names.find_string(namespace)?,
-            self.names.find_string(local)?,
-        )
+        self.names.find(namespace, local)
     }
 
     /// The [`Document::name_id`] of an element; an id no name has for other nodes.

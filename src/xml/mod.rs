@@ -30,7 +30,9 @@ mod import;
 mod names;
 mod parse;
 mod peek;
+mod prolog;
 mod scan;
+mod skim;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -6,13 +6,12 @@ use super::document::{Attr, Declaration, Document, NONE, Node, NodeId, NodeKind,
 use super::edit::declaration;
 use super::error::{Fault, Limits, Problem, XmlError};
 use super::names::{EMPTY, Scope, forbidden_binding};
+use super::prolog::RawDeclaration;
 use super::token::{
-    ATTRIBUTE_NAMES, ELEMENT_NAMES, RawAttr, RawDeclaration, RawName, Span, Token, Tokenizer,
-    is_blank,
+    ATTRIBUTE_NAMES, ELEMENT_NAMES, RawAttr, RawName, Span, Step, Token, Tokenizer, is_blank,
 };
 use bytes::Bytes;
-
-type Step<T> = Result<T, Box<Fault>>;
+use std::borrow::Cow;
 
 impl Document {
     /// Parses UTF-8 text (a byte order mark is skipped). `input` is kept: text and attribute values are ranges of it
@@ -134,7 +133,12 @@ fn expected_nodes(input: &[u8], limits: &Limits) -> usize {
 }
 
 fn owned_declaration(text: &str, raw: RawDeclaration) -> Declaration {
-    let owned = |span: Span| slice(text, span).to_owned();
+    let owned = |span: Span| match slice(text, span) {
+        "1.0" => Cow::Borrowed("1.0"),
+        "UTF-8" => Cow::Borrowed("UTF-8"),
+        "utf-8" => Cow::Borrowed("utf-8"),
+        other => Cow::Owned(other.to_owned()),
+    };
     Declaration {
         version: owned(raw.version),
         encoding: raw.encoding.map(owned),
@@ -249,18 +253,19 @@ impl Builder<'_> {
             let name = self.open.last().map_or(nowhere, |open| open.name);
             let at = tokens.position();
             let irregular = tokens.irregular;
-            if !outside && let Some((name, text)) = tokens.leaf() {
-                self.text_element(name, text, at, tokens.position())?;
-                continue;
-            }
             match tokens.next(name)? {
+                Token::Leaf { name, text } => {
+                    if outside && root != NONE {
+                        return Err(second_root(at));
+                    }
+                    let node = self.text_element(name, text, at, tokens.position())?;
+                    if outside {
+                        root = node;
+                    }
+                }
                 Token::Start { name, empty } => {
                     if outside && root != NONE {
-                        return Err(Fault::new(
-                            at,
-                            Problem::Syntax,
-                            "a document has only one root element",
-                        ));
+                        return Err(second_root(at));
                     }
                     let node = self.start(tokens, at, name, empty, irregular)?;
                     if outside {
@@ -354,7 +359,7 @@ impl Builder<'_> {
 
     /// Adds an element with nothing but a plain text.
     #[inline]
-    fn text_element(&mut self, raw: RawName, text: Span, at: usize, end: usize) -> Step<()> {
+    fn text_element(&mut self, raw: RawName, text: Span, at: usize, end: usize) -> Step<u32> {
         if self.open.len() > self.max_depth {
             return Err(self.too_deep(at));
         }
@@ -386,7 +391,7 @@ impl Builder<'_> {
             len: text.len(),
             ..Node::new(NodeKind::Text)
         });
-        Ok(())
+        Ok(index)
     }
 
     #[cold]
@@ -756,6 +761,12 @@ impl Builder<'_> {
         let expanded = names.intern_expanded(namespace, local);
         Ok(names.intern_qualified(prefix, expanded))
     }
+}
+
+#[cold]
+fn second_root(at: usize) -> Box<Fault> {
+    let message = "a document has only one root element";
+    Fault::new(at, Problem::Syntax, message)
 }
 
 #[cold]
