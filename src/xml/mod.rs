@@ -36,6 +36,7 @@ mod skim;
 #[cfg(test)]
 mod tests;
 mod token;
+mod tools;
 mod words;
 mod write;
 

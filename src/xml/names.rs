@@ -9,7 +9,8 @@ use super::words::same;
 use super::{XML_NAMESPACE, XMLNS_NAMESPACE};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::OnceLock;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 /// Id of the empty string in every table.
 pub(super) const EMPTY: u32 = 0;
@@ -41,9 +42,95 @@ struct Expanded {
     more: bool,
 }
 
-/// Strings, expanded names and qualified names of one document.
+/// The names of one document, and perhaps of earlier ones: they are shared until one is added.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
+pub(super) enum Names {
+    Shared(Arc<Table>),
+    Own(Box<Table>),
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names::Own(Box::new(Table::new()))
+    }
+}
+
+impl Deref for Names {
+    type Target = Table;
+
+    #[inline]
+    fn deref(&self) -> &Table {
+        match self {
+            Names::Shared(table) => table,
+            Names::Own(table) => table,
+        }
+    }
+}
+
+impl Names {
+    /// Makes the table shared; the same table.
+    pub(super) fn share(&mut self) -> Arc<Table> {
+        if let Names::Own(table) = self {
+            let empty = Box::new(Table::empty());
+            *self = Names::Shared(Arc::new(*std::mem::replace(table, empty)));
+        }
+        match self {
+            Names::Shared(table) => Arc::clone(table),
+            Names::Own(table) => Arc::new(Table::clone(table)),
+        }
+    }
+
+    fn own(&mut self) -> &mut Table {
+        if let Names::Shared(table) = self {
+            let table = Arc::unwrap_or_clone(std::mem::replace(table, Arc::new(Table::empty())));
+            *self = Names::Own(Box::new(table));
+        }
+        match self {
+            Names::Own(table) => table,
+            Names::Shared(table) => Arc::make_mut(table),
+        }
+    }
+
+    pub(super) fn intern_string(&mut self, string: &str) -> u32 {
+        if string.is_empty() {
+            return EMPTY;
+        }
+        let hash = hash_bytes(self.seed, string.as_bytes());
+        match self.probe_string(hash, string) {
+            Some(id) => id,
+            None => self.own().add_string(hash, string),
+        }
+    }
+
+    #[inline]
+    pub(super) fn intern_expanded(&mut self, namespace: u32, local: u32) -> u32 {
+        match self.find_expanded(namespace, local) {
+            Some(id) => id,
+            None => self.own().add_expanded(namespace, local),
+        }
+    }
+
+    #[inline]
+    pub(super) fn intern_qualified(&mut self, prefix: u32, expanded: u32) -> u32 {
+        match self.find_qualified(prefix, expanded) {
+            Some(id) => id,
+            None => self.own().add_qualified(prefix, expanded),
+        }
+    }
+
+    /// The qualified name of three texts.
+    pub(super) fn intern(&mut self, prefix: &str, namespace: &str, local: &str) -> u32 {
+        let prefix = self.intern_string(prefix);
+        let namespace = self.intern_string(namespace);
+        let local = self.intern_string(local);
+        let expanded = self.intern_expanded(namespace, local);
+        self.intern_qualified(prefix, expanded)
+    }
+}
+
+/// Strings, expanded names and qualified names.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
     text: String,
     strings: Vec<Text>,
     expanded: Vec<Expanded>,
@@ -53,8 +140,21 @@ pub(super) struct Names {
     seed: u64,
 }
 
-impl Names {
-    pub(super) fn new() -> Names {
+impl Table {
+    /// Without room; to be replaced at once.
+    fn empty() -> Table {
+        Table {
+            text: String::new(),
+            strings: Vec::new(),
+            expanded: Vec::new(),
+            qualified: Vec::new(),
+            slots: Vec::new(),
+            used: 0,
+            seed: 0,
+        }
+    }
+
+    fn new() -> Table {
         // Sized so that an ordinary message needs no growth.
         let mut strings = Vec::with_capacity(32);
         strings.push(Text {
@@ -62,7 +162,7 @@ impl Names {
             end: 0,
             expanded: NO_NAME,
         });
-        Names {
+        Table {
             text: String::with_capacity(384),
             strings,
             expanded: Vec::with_capacity(24),
@@ -71,6 +171,11 @@ impl Names {
             used: 0,
             seed: process_seed(),
         }
+    }
+
+    /// How many strings there are.
+    pub(super) fn len(&self) -> usize {
+        self.strings.len()
     }
 
     /// Bytes of memory held.
@@ -139,18 +244,10 @@ impl Names {
         ) {
             return Some(first);
         }
-        let namespace = self.find_string(namespace)?;
-        self.probe_expanded(self.hash_pair(EXPANDED, namespace, local), namespace, local)
+        self.probe_expanded(self.find_string(namespace)?, local)
     }
 
-    pub(super) fn intern_string(&mut self, string: &str) -> u32 {
-        if string.is_empty() {
-            return EMPTY;
-        }
-        let hash = hash_bytes(self.seed, string.as_bytes());
-        if let Some(id) = self.probe_string(hash, string) {
-            return id;
-        }
+    fn add_string(&mut self, hash: u64, string: &str) -> u32 {
         let (Ok(start), Ok(end)) = (
             u32::try_from(self.text.len()),
             u32::try_from(self.text.len().saturating_add(string.len())),
@@ -168,21 +265,27 @@ impl Names {
         id
     }
 
-    pub(super) fn intern_expanded(&mut self, namespace: u32, local: u32) -> u32 {
-        let first = self
-            .strings
-            .get(local as usize)
-            .map_or(NO_NAME, |text| text.expanded);
-        let mut hash = 0;
-        if let Some(name) = self.expanded.get(first as usize) {
-            if name.namespace == namespace {
-                return first;
-            }
-            hash = self.hash_pair(EXPANDED, namespace, local);
-            if let Some(id) = self.probe_expanded(hash, namespace, local) {
-                return id;
-            }
+    #[inline]
+    fn find_expanded(&self, namespace: u32, local: u32) -> Option<u32> {
+        let first = self.strings.get(local as usize)?.expanded;
+        let known = self.expanded.get(first as usize)?;
+        if known.namespace == namespace {
+            return Some(first);
         }
+        self.probe_expanded(namespace, local)
+    }
+
+    #[cold]
+    fn probe_expanded(&self, namespace: u32, local: u32) -> Option<u32> {
+        let hash = self.hash_pair(EXPANDED, namespace, local);
+        self.probe(hash, EXPANDED, |id| {
+            let name = self.expanded.get(id as usize);
+            name.is_some_and(|name| (name.namespace, name.local) == (namespace, local))
+        })
+    }
+
+    /// Adds an expanded name that is not there.
+    fn add_expanded(&mut self, namespace: u32, local: u32) -> u32 {
         let id = next_id(self.expanded.len());
         self.expanded.push(Expanded {
             namespace,
@@ -190,60 +293,46 @@ impl Names {
             qualified: NO_NAME,
             more: false,
         });
-        if first != NO_NAME {
-            self.occupy(hash, EXPANDED, id);
-        } else if let Some(text) = self.strings.get_mut(local as usize) {
-            text.expanded = id;
+        match self.strings.get_mut(local as usize) {
+            Some(text) if text.expanded == NO_NAME => text.expanded = id,
+            _ => self.occupy(self.hash_pair(EXPANDED, namespace, local), EXPANDED, id),
         }
         id
     }
 
-    pub(super) fn intern_qualified(&mut self, prefix: u32, expanded: u32) -> u32 {
-        let first = self
-            .expanded
-            .get(expanded as usize)
-            .map_or(NO_NAME, |name| name.qualified);
-        let mut hash = 0;
-        if let Some(&(known, _)) = self.qualified.get(first as usize) {
-            if known == prefix {
-                return first;
-            }
-            hash = self.hash_pair(QUALIFIED, prefix, expanded);
-            let pair = Some(&(prefix, expanded));
-            let is_it = |id: u32| self.qualified.get(id as usize) == pair;
-            if let Some(id) = self.probe(hash, QUALIFIED, is_it) {
-                return id;
-            }
+    #[inline]
+    fn find_qualified(&self, prefix: u32, expanded: u32) -> Option<u32> {
+        let first = self.expanded.get(expanded as usize)?.qualified;
+        let (known, _) = self.qualified.get(first as usize)?;
+        if *known == prefix {
+            return Some(first);
         }
+        self.probe_qualified(prefix, expanded)
+    }
+
+    #[cold]
+    fn probe_qualified(&self, prefix: u32, expanded: u32) -> Option<u32> {
+        let hash = self.hash_pair(QUALIFIED, prefix, expanded);
+        let pair = Some(&(prefix, expanded));
+        self.probe(hash, QUALIFIED, |id| {
+            self.qualified.get(id as usize) == pair
+        })
+    }
+
+    /// Adds a qualified name that is not there.
+    fn add_qualified(&mut self, prefix: u32, expanded: u32) -> u32 {
         let id = next_id(self.qualified.len());
         self.qualified.push((prefix, expanded));
-        if first != NO_NAME {
-            self.occupy(hash, QUALIFIED, id);
-        }
-        if let Some(name) = self.expanded.get_mut(expanded as usize) {
-            if first == NO_NAME {
-                name.qualified = id;
-            } else {
-                name.more = true;
+        match self.expanded.get_mut(expanded as usize) {
+            Some(name) if name.qualified == NO_NAME => name.qualified = id,
+            other => {
+                if let Some(name) = other {
+                    name.more = true;
+                }
+                self.occupy(self.hash_pair(QUALIFIED, prefix, expanded), QUALIFIED, id);
             }
         }
         id
-    }
-
-    /// The qualified name of three texts.
-    pub(super) fn intern(&mut self, prefix: &str, namespace: &str, local: &str) -> u32 {
-        let prefix = self.intern_string(prefix);
-        let namespace = self.intern_string(namespace);
-        let local = self.intern_string(local);
-        let expanded = self.intern_expanded(namespace, local);
-        self.intern_qualified(prefix, expanded)
-    }
-
-    fn probe_expanded(&self, hash: u64, namespace: u32, local: u32) -> Option<u32> {
-        self.probe(hash, EXPANDED, |id| {
-            let name = self.expanded.get(id as usize);
-            name.is_some_and(|name| (name.namespace, name.local) == (namespace, local))
-        })
     }
 
     #[inline]
@@ -433,6 +522,12 @@ impl Scope {
     /// Position to give to [`Scope::unwind`] when the element that declares the following bindings ends.
     pub(super) fn mark(&self) -> usize {
         self.bindings.len()
+    }
+
+    /// Forgets all bindings.
+    pub(super) fn clear(&mut self) {
+        self.current.clear();
+        self.bindings.clear();
     }
 
     pub(super) fn unwind(&mut self, mark: usize) {

@@ -152,6 +152,16 @@ pub struct Text<'s> {
 }
 
 impl<'s> Text<'s> {
+    /// Whether it says the same as `other`.
+    #[inline]
+    pub fn is(self, other: &str) -> bool {
+        if self.plain {
+            same(self.span.of(self.bytes), other.as_bytes())
+        } else {
+            self.value() == other
+        }
+    }
+
     /// What it says: references resolved, line ends normalised.
     pub fn value(self) -> Cow<'s, str> {
         value(self.bytes, self.span, self.plain, self.how)

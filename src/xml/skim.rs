@@ -109,23 +109,25 @@ impl Scanner {
                     }
                     let mark = known.mark;
                     match seen {
-                        Seen::Leaf(text) if mark & wanted != 0 => {
-                            let text = Text {
-                                bytes,
-                                span: text,
-                                plain: true,
-                                how: Normalise::Text,
-                            };
-                            match visitor.leaf(mark, text)? {
-                                Some(enough) => stop = enough,
-                                None => break,
+                        Seen::Leaf(text) => {
+                            if mark & wanted != 0 {
+                                let text = Text {
+                                    bytes,
+                                    span: text,
+                                    plain: true,
+                                    how: Normalise::Text,
+                                };
+                                match visitor.leaf(mark, text)? {
+                                    Some(enough) => stop = enough,
+                                    None => break,
+                                }
                             }
-                            left -= 2;
-                        }
-                        Seen::Leaf(_) => {
                             left -= 2;
                             tokens.pos = end;
                             tokens.room.elements.met(slot);
+                            if stop {
+                                break;
+                            }
                             continue;
                         }
                         _ if mark & wanted != 0 => break,
@@ -151,9 +153,6 @@ impl Scanner {
                     }
                     _ => break,
                 },
-            }
-            if stop {
-                break;
             }
             match visitor.wanted() {
                 Some(marks) => wanted = marks,

@@ -205,6 +205,11 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// Room for any document.
+    pub(super) fn full() -> Room {
+        Room::new(usize::MAX)
+    }
+
     /// Room for a document of so many bytes: a small one has few names.
     pub(super) fn new(bytes: usize) -> Room {
         let part = if bytes < 4096 { 4 } else { 1 };
@@ -233,8 +238,8 @@ pub(super) struct Tokenizer<'a> {
 impl<'a> Tokenizer<'a> {
     /// A tokenizer at the start of a document, which is searched once for rare characters, as that spares checking
     /// every text for them.
-    pub(super) fn new(bytes: &'a [u8], limits: &Limits) -> Step<Tokenizer<'a>> {
-        Tokenizer::with_room(bytes, limits, is_unusual(bytes), Room::new(bytes.len()))
+    pub(super) fn new(bytes: &'a [u8], limits: &Limits, room: Room) -> Step<Tokenizer<'a>> {
+        Tokenizer::with_room(bytes, limits, is_unusual(bytes), room)
     }
 
     fn with_room(

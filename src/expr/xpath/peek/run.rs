@@ -245,9 +245,7 @@ impl<'p> Machine<'p> {
         match &asked.question {
             Question::Compare(..) => {
                 let holds = state.against.as_ref().is_some_and(|a| a.holds(text));
-                if holds || asked.single {
-                    self.answer(probe, Found::Bool(holds));
-                }
+                self.compared(probe, holds);
             }
             Question::First => self.answer(probe, Found::Text(text.to_owned())),
             Question::All => {
@@ -260,6 +258,15 @@ impl<'p> Machine<'p> {
             Question::Exists | Question::Count => {}
         }
         Ok(())
+    }
+
+    /// Whether a node compares as asked.
+    #[inline]
+    fn compared(&mut self, probe: usize, holds: bool) {
+        let single = self.plan.probes.get(probe).is_some_and(|asked| asked.single);
+        if holds || single {
+            self.answer(probe, Found::Bool(holds));
+        }
     }
 
     /// An element that a path leads to; it is the innermost open one.
@@ -490,7 +497,13 @@ impl Visit for Machine<'_> {
             parent.used |= matched & masks.first;
         }
         if self.node(probe) {
-            self.text_of(probe, &text.value())?;
+            match self.states.get(probe).and_then(|state| state.against.as_ref()) {
+                Some(Against::Equal(value, equal)) => {
+                    let holds = text.is(value) == *equal;
+                    self.compared(probe, holds);
+                }
+                _ => self.text_of(probe, &text.value())?,
+            }
         }
         Ok(Some(self.pause()))
     }
