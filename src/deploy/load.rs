@@ -1,7 +1,7 @@
 //! Loading: files are read, artifacts parsed, the last good version of a broken one kept, all of
 //! them linked, and the plan swapped in.
 
-use super::scan::{REGISTRY, ScanLimits, Snapshot, SourceFile, is_resource, scan};
+use super::scan::{REGISTRY, ScanLimits, Snapshot, SourceFile, is_resource, scan, shown};
 use crate::artifact::{Artifact, Faulty, FileContent, parse_file, resource};
 use crate::diag::{Diagnostic, Place, Source, codes};
 use crate::endpoint::Stores;
@@ -9,22 +9,68 @@ use crate::engine::Engine;
 use crate::expr::LocalEntries;
 use crate::plan::{Counts, Plan, link};
 use crate::settings::{Settings, Unsupported};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What one load did.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// The deployment directory as people know it.
+    pub root: PathBuf,
     /// Findings of the files that changed, and of linking.
     pub diagnostics: Vec<Diagnostic>,
     /// Artifacts that are not deployed, or only in their last good version.
     pub faulty: Vec<FaultyArtifact>,
     /// What is deployed.
     pub counts: Counts,
-    /// Files that were added, changed or removed.
+    /// Files that were added.
+    pub added: Vec<PathBuf>,
+    /// Files that were changed.
     pub changed: Vec<PathBuf>,
+    /// Files that were removed.
+    pub removed: Vec<PathBuf>,
 }
+
+impl Report {
+    /// What happened to which files: `deployed A.xml, removed B.xml, faulty: C.xml`.
+    #[must_use]
+    pub fn changes(&self) -> String {
+        let is_faulty = |path: &&PathBuf| {
+            let shown = self.root.join(path);
+            self.faulty.iter().any(|f| Path::new(&f.file) == shown)
+        };
+        let well = |files: &[PathBuf]| -> Vec<String> {
+            let well = files.iter().filter(|p| !is_faulty(p));
+            well.map(|p| p.display().to_string()).collect()
+        };
+        let arrived = self.added.iter().chain(&self.changed);
+        let faulty = arrived.filter(is_faulty).map(|p| p.display().to_string());
+        let parts = [
+            ("deployed ", well(&self.added)),
+            ("redeployed ", well(&self.changed)),
+            ("removed ", well(&self.removed)),
+            ("faulty: ", faulty.collect()),
+        ];
+        let told = parts
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| {
+                let shown = names[..names.len().min(MOST_NAMES)].join(", ");
+                match names.len().saturating_sub(MOST_NAMES) {
+                    0 => format!("{what}{shown}"),
+                    more => format!("{what}{shown} and {more} more"),
+                }
+            });
+        match told.collect::<Vec<_>>() {
+            parts if parts.is_empty() => "nothing changed".to_owned(),
+            parts => parts.join(", "),
+        }
+    }
+}
+
+/// Most file names of one kind of change in the log line of a deployment.
+const MOST_NAMES: usize = 5;
 
 /// An artifact that has errors.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -53,7 +99,7 @@ pub struct Deployer {
     snapshot: Snapshot,
     files: BTreeMap<PathBuf, Loaded>,
     problems: Vec<(PathBuf, String)>,
-    link_diagnostics: Vec<String>,
+    link_diagnostics: HashSet<String>,
 }
 
 /// A plan that is ready to be put in place.
@@ -74,7 +120,7 @@ impl Deployer {
             snapshot: Snapshot::default(),
             files: BTreeMap::new(),
             problems: Vec::new(),
-            link_diagnostics: Vec::new(),
+            link_diagnostics: HashSet::new(),
         }
     }
 
@@ -98,15 +144,21 @@ impl Deployer {
             self.snapshot = snapshot;
             return Ok(None);
         }
-        let mut report = Report::default();
-        for path in &changes.removed {
-            self.files.remove(path);
-        }
+        let mut report = Report {
+            root: shown(&self.root),
+            ..Report::default()
+        };
+        // By what was in them: a file that has another name now is known by its content.
+        let removed = changes.removed.iter();
+        let gone: HashMap<u64, Loaded> = removed
+            .filter_map(|path| self.files.remove(path))
+            .map(|loaded| (loaded.hash, loaded))
+            .collect();
         for path in changes.added.iter().chain(&changes.changed) {
             if let Some(file) = snapshot.files.get(path)
                 && !is_resource(path)
             {
-                self.read(path, file, &mut report);
+                self.read(path, file, &gone, &mut report);
             }
         }
         if new_problems {
@@ -115,11 +167,9 @@ impl Deployer {
                 report.diagnostics.push(file_problem(path, problem));
             }
         }
-        report.changed = [&changes.added, &changes.changed, &changes.removed]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        report.added = changes.added;
+        report.changed = changes.changed;
+        report.removed = changes.removed;
         self.snapshot = snapshot;
         let plan = self.link(&mut report);
         Ok(Some(Prepared { plan, report }))
@@ -136,7 +186,13 @@ impl Deployer {
         }))
     }
 
-    fn read(&mut self, path: &Path, file: &SourceFile, report: &mut Report) {
+    fn read(
+        &mut self,
+        path: &Path,
+        file: &SourceFile,
+        gone: &HashMap<u64, Loaded>,
+        report: &mut Report,
+    ) {
         let previous = self.files.remove(path);
         if let Some(previous) = &previous
             && previous.hash == file.hash
@@ -157,7 +213,7 @@ impl Deployer {
         report
             .diagnostics
             .extend(content.diagnostics.iter().cloned());
-        let kept = match &previous {
+        let kept = match previous.as_ref().or_else(|| gone.get(&file.hash)) {
             None => Vec::new(),
             Some(previous) => keep(previous, &content),
         };
@@ -172,12 +228,12 @@ impl Deployer {
     }
 
     fn link(&mut self, report: &mut Report) -> Plan {
-        let artifacts: Vec<Arc<Artifact>> = self
-            .files
-            .values()
-            .flat_map(|f| f.content.artifacts.iter().chain(&f.kept))
-            .cloned()
-            .collect();
+        let read = || self.files.values().flat_map(|f| &f.content.artifacts);
+        // What another file defines now needs no old version.
+        let defined: HashSet<_> = read().map(|a| (a.kind, a.name.as_str())).collect();
+        let stays = |a: &&Arc<Artifact>| !defined.contains(&(a.kind, a.name.as_str()));
+        let kept = self.files.values().flat_map(|f| &f.kept).filter(stays);
+        let artifacts: Vec<Arc<Artifact>> = read().chain(kept).cloned().collect();
         let linked = link(
             &artifacts,
             resources(&self.snapshot),
@@ -186,7 +242,8 @@ impl Deployer {
         );
         for loaded in self.files.values() {
             for faulty in &loaded.content.faulty {
-                let kept = loaded.kept.iter().any(|a| stands_in(a, faulty));
+                let mut kept = loaded.kept.iter().filter(stays);
+                let kept = kept.any(|a| stands_in(a, faulty));
                 report.faulty.push(FaultyArtifact {
                     file: faulty.file.display().to_string(),
                     name: faulty.name.clone(),
@@ -205,7 +262,12 @@ impl Deployer {
             report.faulty.push(FaultyArtifact {
                 file: path.display().to_string(),
                 name: None,
-                last_good_version: self.files.contains_key(path),
+                // A file as it was read before, or those of a folder that cannot be listed.
+                last_good_version: self
+                    .snapshot
+                    .files
+                    .values()
+                    .any(|f| f.path.starts_with(path)),
             });
         }
         // A reference that was broken before and still is has been said already.
@@ -219,7 +281,7 @@ impl Deployer {
                 report.diagnostics.push(diagnostic.clone());
             }
         }
-        self.link_diagnostics = texts;
+        self.link_diagnostics = texts.into_iter().collect();
         report.counts = linked.plan.counts;
         linked.plan
     }
@@ -315,4 +377,37 @@ fn keep(previous: &Loaded, content: &FileContent) -> Vec<Arc<Artifact>> {
         })
         .cloned()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FaultyArtifact, Report};
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_report_tells_what_happened_to_which_files() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let mut report = Report {
+            added: paths(&["new.xml"]),
+            root: PathBuf::from("deployment"),
+            changed: paths(&["a/old.xml", "a/broken.xml", "broken.xml"]),
+            removed: paths(&["gone.xml"]),
+            ..Report::default()
+        };
+        report.faulty.push(FaultyArtifact {
+            file: "deployment/broken.xml".to_owned(),
+            name: None,
+            last_good_version: true,
+        });
+        assert_eq!(
+            report.changes(),
+            "deployed new.xml, redeployed a/old.xml, a/broken.xml, removed gone.xml, faulty: broken.xml"
+        );
+        let many = Report {
+            added: paths(&["1", "2", "3", "4", "5", "6", "7"]),
+            ..Report::default()
+        };
+        assert_eq!(many.changes(), "deployed 1, 2, 3, 4, 5 and 2 more");
+        assert_eq!(Report::default().changes(), "nothing changed");
+    }
 }

@@ -12,7 +12,7 @@ use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::{Diagnostic, codes};
 use crate::expr::Expr;
 use crate::message::{Fault, Message};
-use crate::syntax::{Element, Reader};
+use crate::syntax::{Element, Reader, text_of};
 use std::sync::Arc;
 
 /// The row of `<dblookup>`.
@@ -125,7 +125,7 @@ fn statement(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Optio
     let mut results = Vec::new();
     for child in reader.children(element) {
         match reader.name(child) {
-            Some("sql") => sql = child.text().unwrap_or_default().trim().to_owned(),
+            Some("sql") => sql = text_of(child),
             Some("parameter") => parameters.extend(parameter(reader, child)),
             Some("result") => {
                 reader.known_attributes(child, &["name", "column"]);
