@@ -82,13 +82,7 @@ impl Document {
 
     /// Appends the nodes of a document. `top` is the node that gets the top-level nodes, or `NONE` to keep only the
     /// root element, detached. Returns the root element.
-    fn read(
-        &mut self,
-        input: &[u8],
-        limits: &Limits,
-        top: u32,
-        tools: &mut Tools,
-    ) -> Step<u32> {
+    fn read(&mut self, input: &[u8], limits: &Limits, top: u32, tools: &mut Tools) -> Step<u32> {
         let room = tools.room.take().unwrap_or_else(Room::full);
         let mut tokens = Tokenizer::new(input, limits, room)?;
         let text = match std::str::from_utf8(input) {
@@ -466,7 +460,9 @@ impl Builder<'_> {
     #[inline]
     fn end(&mut self, tokens: &mut Tokenizer<'_>) {
         self.finish_children();
-        let Some(open) = self.tools.open.pop() else { return };
+        let Some(open) = self.tools.open.pop() else {
+            return;
+        };
         if open.last_child == NONE {
             // Would be written as an empty tag.
             tokens.irregular += 1;
@@ -486,7 +482,9 @@ impl Builder<'_> {
     /// Makes the first child of the innermost open element point back to the last one.
     #[inline]
     fn finish_children(&mut self) {
-        let Some(open) = self.tools.open.last() else { return };
+        let Some(open) = self.tools.open.last() else {
+            return;
+        };
         let nodes = &mut self.document.nodes;
         let first = nodes
             .get(open.node as usize)
@@ -568,7 +566,8 @@ impl Builder<'_> {
                 if self.tools.stamps.len() <= slot {
                     self.tools.stamps.resize(slot + 1, 0);
                 }
-                self.tools.stamps
+                self.tools
+                    .stamps
                     .get_mut(slot)
                     .is_some_and(|stamp| std::mem::replace(stamp, self.stamp) == self.stamp)
             } else {

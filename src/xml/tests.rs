@@ -407,6 +407,12 @@ fn the_tree_keeps_everything() {
     assert_eq!(declaration.version, "1.0");
     assert_eq!(declaration.encoding.as_deref(), Some("UTF-8"));
     assert_eq!(declaration.standalone, Some(false));
+    let usual = self::document("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<a/>");
+    let usual = usual.declaration().unwrap();
+    assert_eq!(
+        (&*usual.version, usual.encoding.as_deref()),
+        ("1.0", Some("UTF-8"))
+    );
     assert_eq!(
         document.source().map(|source| &source[..]),
         Some(text.as_bytes())
@@ -597,7 +603,9 @@ fn documents_of_one_thread_have_nothing_to_do_with_each_other() {
     ];
     // More names than have room, so that they take each other's place.
     let crowd = |from: usize| {
-        let inner: String = (from..from + 400).map(|n| format!("<n{n} m{n}='1'/>")).collect();
+        let inner: String = (from..from + 400)
+            .map(|n| format!("<n{n} m{n}='1'/>"))
+            .collect();
         format!("<r xmlns='crowd'>{inner}</r>")
     };
     let alone = |text: &str| {
@@ -644,7 +652,13 @@ fn documents_that_share_names_do_not_change_each_other() {
     assert_eq!(second.name_id("newer", "d"), None);
     let names = |document: &Document| {
         let all = document.descendants(document.document_node());
-        let names = all.map(|n| (document.prefix(n), document.namespace(n), document.local_name(n)));
+        let names = all.map(|n| {
+            (
+                document.prefix(n),
+                document.namespace(n),
+                document.local_name(n),
+            )
+        });
         names.map(|name| format!("{name:?}")).collect::<String>()
     };
     assert!(!names(&first).contains("new"));
@@ -655,7 +669,11 @@ fn documents_that_share_names_do_not_change_each_other() {
     let envelope = outer.create_element("x", "new", "c");
     outer.append_child(outer.document_node(), envelope);
     outer
-        .parse_into(envelope, Bytes::from("<y:d xmlns:y='newer'/>"), &Limits::default())
+        .parse_into(
+            envelope,
+            Bytes::from("<y:d xmlns:y='newer'/>"),
+            &Limits::default(),
+        )
         .unwrap();
     let inner = outer.first_child(envelope).unwrap();
     assert!(outer.is_element(inner, "newer", "d"));

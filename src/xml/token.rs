@@ -376,7 +376,12 @@ impl<'a> Tokenizer<'a> {
     }
 
     /// Steps over fixed text, telling a wrong byte from the end of the input.
-    pub(super) fn literal(&mut self, literal: &'static [u8], expected: &'static str, what: &str) -> Step<()> {
+    pub(super) fn literal(
+        &mut self,
+        literal: &'static [u8],
+        expected: &'static str,
+        what: &str,
+    ) -> Step<()> {
         for &byte in literal {
             if self.peek() != Some(byte) {
                 return Err(self.unexpected(expected, what));

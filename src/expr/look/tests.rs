@@ -547,12 +547,18 @@ fn rows() -> impl Strategy<Value = String> {
         "text",
         "<![CDATA[<b>1</b>]]>",
     ]);
-    (prop::collection::vec(row.clone(), 1..4), prop::collection::vec(row, 1..8), 1usize..5).prop_map(
-        |(before, again, times)| {
-            let rows = format!("{}{}", before.concat(), again.concat().repeat(times));
-            soap("<s:Header/>", &format!("<p:r xmlns:p=\"u\" xmlns:q=\"u\">{rows}</p:r>"))
-        },
+    (
+        prop::collection::vec(row.clone(), 1..4),
+        prop::collection::vec(row, 1..8),
+        1usize..5,
     )
+        .prop_map(|(before, again, times)| {
+            let rows = format!("{}{}", before.concat(), again.concat().repeat(times));
+            soap(
+                "<s:Header/>",
+                &format!("<p:r xmlns:p=\"u\" xmlns:q=\"u\">{rows}</p:r>"),
+            )
+        })
 }
 
 /// Names share the few numbers that they are remembered by.

@@ -263,7 +263,11 @@ impl<'p> Machine<'p> {
     /// Whether a node compares as asked.
     #[inline]
     fn compared(&mut self, probe: usize, holds: bool) {
-        let single = self.plan.probes.get(probe).is_some_and(|asked| asked.single);
+        let single = self
+            .plan
+            .probes
+            .get(probe)
+            .is_some_and(|asked| asked.single);
         if holds || single {
             self.answer(probe, Found::Bool(holds));
         }
@@ -497,7 +501,11 @@ impl Visit for Machine<'_> {
             parent.used |= matched & masks.first;
         }
         if self.node(probe) {
-            match self.states.get(probe).and_then(|state| state.against.as_ref()) {
+            match self
+                .states
+                .get(probe)
+                .and_then(|state| state.against.as_ref())
+            {
                 Some(Against::Equal(value, equal)) => {
                     let holds = text.is(value) == *equal;
                     self.compared(probe, holds);
