@@ -205,7 +205,7 @@ impl Letters {
             let beyond = word.wrapping_add(ONES * (0x7F - high as u64));
             from & !beyond & HIGHS
         };
-        let first = within(word | ONES * 0x20, b'a', b'z') | within(word, b'_', b'_');
+        let first = within(word | (ONES * 0x20), b'a', b'z') | within(word, b'_', b'_');
         let colon = within(word, b':', b':');
         Letters {
             first,
