@@ -2,6 +2,8 @@
 
 use super::XML_NAMESPACE;
 use super::names::{EMPTY, Names};
+use super::tools::Tools;
+use super::words::same;
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -47,9 +49,9 @@ pub struct AttrRef<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Declaration {
     /// `1.0` or `1.1`.
-    pub version: String,
+    pub version: Cow<'static, str>,
     /// Declared encoding, as written. The text itself has been decoded before.
-    pub encoding: Option<String>,
+    pub encoding: Option<Cow<'static, str>>,
     /// Declared `standalone`.
     pub standalone: Option<bool>,
 }
@@ -199,17 +201,17 @@ impl Default for Document {
 impl Document {
     /// A document without content.
     pub fn new() -> Document {
-        Document::with_room(8)
+        Document::with_room(8, Tools::names())
     }
 
     /// A document without content, with room for so many nodes below the document node.
-    pub(super) fn with_room(expected: usize) -> Document {
+    pub(super) fn with_room(expected: usize, names: Names) -> Document {
         let mut nodes = Vec::with_capacity(expected + 1);
         nodes.push(Node::new(NodeKind::Document));
         Document {
             nodes,
             attrs: Vec::new(),
-            names: Names::new(),
+            names,
             side: String::new(),
             owned: Vec::new(),
             source: None,
@@ -533,6 +535,21 @@ impl Document {
         (text, cost)
     }
 
+    /// Whether the string-value of a node is this text, and how much work that was, a visit to a node being 1.
+    #[inline]
+    pub fn has_string_value(&self, n: NodeId, text: &str) -> (bool, u64) {
+        if let Some(node) = self.node(n)
+            && let Some(only) = self.nodes.get(node.first as usize)
+            && only.kind == NodeKind::Text
+            && only.next == NONE
+        {
+            let is = same(self.value_bytes(only.value()), text.as_bytes());
+            return (is, 2 + u64::from(only.len) / 32);
+        }
+        let (value, cost) = self.string_value_and_cost(n);
+        (value == text, cost + value.len() as u64 / 32)
+    }
+
     /// The text and CDATA directly below an element, joined. Borrowed when it is one piece.
     pub fn own_text(&self, n: NodeId) -> Cow<'_, str> {
         self.join_text(self.children(n))
@@ -583,12 +600,9 @@ impl Document {
         ranks.into_boxed_slice()
     }
 
-    /// The id names of this document have for (namespace, local); `None` when no node here ever had that name.
+    /// The id names of this document have for (namespace, local); `None` when no node here can have that name.
     pub fn name_id(&self, namespace: &str, local: &str) -> Option<u32> {
-        self.names.find_expanded(
-            self.names.find_string(namespace)?,
-            self.names.find_string(local)?,
-        )
+        self.names.find(namespace, local)
     }
 
     /// The [`Document::name_id`] of an element; an id no name has for other nodes.

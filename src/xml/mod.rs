@@ -30,10 +30,13 @@ mod import;
 mod names;
 mod parse;
 mod peek;
+mod prolog;
 mod scan;
+mod skim;
 #[cfg(test)]
 mod tests;
 mod token;
+mod tools;
 mod words;
 mod write;
 

@@ -1,12 +1,16 @@
 //! Interned names of one document, and the namespace bindings in scope while walking it.
 //!
-//! Three kinds of entries share one hash table: strings, expanded names (namespace, local) and qualified names
-//! (prefix, expanded name). The hash is keyed per process, so that a message cannot choose colliding names.
+//! A string knows the first expanded name (namespace, local) that was made with it as local name, and an expanded name
+//! the first qualified name (prefix, expanded name) that stands for it. Nearly always these are the only ones, so that
+//! a name is found by looking up its local part. All others are in the hash table of the strings. The hash is keyed per
+//! process, so that a message cannot choose colliding names.
 
+use super::words::same;
 use super::{XML_NAMESPACE, XMLNS_NAMESPACE};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::OnceLock;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 /// Id of the empty string in every table.
 pub(super) const EMPTY: u32 = 0;
@@ -15,91 +19,76 @@ const STRING: u32 = 0;
 const EXPANDED: u32 = 1;
 const QUALIFIED: u32 = 2;
 /// Slots of a new table, a power of two; at most half of them are used.
-const FIRST_SLOTS: usize = 128;
+const FIRST_SLOTS: usize = 64;
 /// Two bits of a slot say which kind it is, the rest is the id plus one.
 const MAX_ID: u32 = (u32::MAX >> 2) - 1;
+const NO_NAME: u32 = u32::MAX;
 
-/// Strings, expanded names and qualified names of one document.
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    start: u32,
+    end: u32,
+    /// The first expanded name with this local name, or `NO_NAME`.
+    expanded: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Expanded {
+    namespace: u32,
+    local: u32,
+    /// The first qualified name that stands for it, or `NO_NAME`.
+    qualified: u32,
+    /// There are other qualified names.
+    more: bool,
+}
+
+/// The names of one document, and perhaps of earlier ones: they are shared until one is added.
 #[derive(Clone, Debug)]
-pub(super) struct Names {
-    text: String,
-    strings: Vec<(u32, u32)>,
-    expanded: Vec<(u32, u32)>,
-    qualified: Vec<(u32, u32)>,
-    slots: Vec<u32>,
-    used: usize,
-    seed: u64,
+pub(super) enum Names {
+    Shared(Arc<Table>),
+    Own(Box<Table>),
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names::Own(Box::new(Table::new()))
+    }
+}
+
+impl Deref for Names {
+    type Target = Table;
+
+    #[inline]
+    fn deref(&self) -> &Table {
+        match self {
+            Names::Shared(table) => table,
+            Names::Own(table) => table,
+        }
+    }
 }
 
 impl Names {
-    pub(super) fn new() -> Names {
-        // Sized so that an ordinary message needs no growth.
-        let mut strings = Vec::with_capacity(48);
-        strings.push((0, 0));
-        Names {
-            text: String::with_capacity(512),
-            strings,
-            expanded: Vec::with_capacity(32),
-            qualified: Vec::with_capacity(32),
-            slots: vec![0; FIRST_SLOTS],
-            used: 0,
-            seed: process_seed(),
+    /// Makes the table shared; the same table.
+    pub(super) fn share(&mut self) -> Arc<Table> {
+        if let Names::Own(table) = self {
+            let empty = Box::new(Table::empty());
+            *self = Names::Shared(Arc::new(*std::mem::replace(table, empty)));
+        }
+        match self {
+            Names::Shared(table) => Arc::clone(table),
+            Names::Own(table) => Arc::new(Table::clone(table)),
         }
     }
 
-    /// Bytes of memory held.
-    pub(super) fn memory(&self) -> usize {
-        let pairs = self.strings.capacity() + self.expanded.capacity() + self.qualified.capacity();
-        self.text.capacity() + pairs * 8 + self.slots.capacity() * 4
-    }
-
-    /// The text of a string id; empty for an unknown one.
-    pub(super) fn string(&self, id: u32) -> &str {
-        let (start, end) = self.strings.get(id as usize).copied().unwrap_or_default();
-        self.text
-            .get(start as usize..end as usize)
-            .unwrap_or_default()
-    }
-
-    /// (namespace, local) string ids of an expanded name.
-    pub(super) fn expanded(&self, id: u32) -> (u32, u32) {
-        self.expanded.get(id as usize).copied().unwrap_or_default()
-    }
-
-    /// (prefix string id, expanded name id) of a qualified name; the second is `u32::MAX` for an unknown one.
-    pub(super) fn qualified(&self, id: u32) -> (u32, u32) {
-        self.qualified
-            .get(id as usize)
-            .copied()
-            .unwrap_or((EMPTY, u32::MAX))
-    }
-
-    /// The qualified name of an expanded one, when there are few names and one of them has it.
-    pub(super) fn only_qualified(&self, expanded: u32) -> Option<u32> {
-        const FEW: usize = 256;
-        if self.qualified.len() > FEW {
-            return None;
+    fn own(&mut self) -> &mut Table {
+        if let Names::Shared(table) = self {
+            let table = Arc::unwrap_or_clone(std::mem::replace(table, Arc::new(Table::empty())));
+            *self = Names::Own(Box::new(table));
         }
-        let mut ids = (0u32..)
-            .zip(&self.qualified)
-            .filter(|(_, (_, of))| *of == expanded);
-        let (only, _) = ids.next()?;
-        ids.next().is_none().then_some(only)
-    }
-
-    pub(super) fn find_string(&self, string: &str) -> Option<u32> {
-        if string.is_empty() {
-            return Some(EMPTY);
+        match self {
+            Names::Own(table) => table,
+            Names::Shared(table) => Arc::make_mut(table),
         }
-        self.probe_string(hash_bytes(self.seed, string.as_bytes()), string)
-    }
-
-    fn probe_string(&self, hash: u64, string: &str) -> Option<u32> {
-        self.probe(hash, STRING, |id| self.string(id) == string)
-    }
-
-    pub(super) fn find_expanded(&self, namespace: u32, local: u32) -> Option<u32> {
-        self.find_pair(EXPANDED, namespace, local)
     }
 
     pub(super) fn intern_string(&mut self, string: &str) -> u32 {
@@ -107,28 +96,26 @@ impl Names {
             return EMPTY;
         }
         let hash = hash_bytes(self.seed, string.as_bytes());
-        if let Some(id) = self.probe_string(hash, string) {
-            return id;
+        match self.probe_string(hash, string) {
+            Some(id) => id,
+            None => self.own().add_string(hash, string),
         }
-        let (Ok(start), Ok(end)) = (
-            u32::try_from(self.text.len()),
-            u32::try_from(self.text.len().saturating_add(string.len())),
-        ) else {
-            return EMPTY;
-        };
-        let id = next_id(self.strings.len());
-        self.text.push_str(string);
-        self.strings.push((start, end));
-        self.occupy(hash, STRING, id);
-        id
     }
 
+    #[inline]
     pub(super) fn intern_expanded(&mut self, namespace: u32, local: u32) -> u32 {
-        self.intern_pair(EXPANDED, namespace, local)
+        match self.find_expanded(namespace, local) {
+            Some(id) => id,
+            None => self.own().add_expanded(namespace, local),
+        }
     }
 
+    #[inline]
     pub(super) fn intern_qualified(&mut self, prefix: u32, expanded: u32) -> u32 {
-        self.intern_pair(QUALIFIED, prefix, expanded)
+        match self.find_qualified(prefix, expanded) {
+            Some(id) => id,
+            None => self.own().add_qualified(prefix, expanded),
+        }
     }
 
     /// The qualified name of three texts.
@@ -139,44 +126,216 @@ impl Names {
         let expanded = self.intern_expanded(namespace, local);
         self.intern_qualified(prefix, expanded)
     }
+}
 
-    fn pairs(&self, kind: u32) -> &Vec<(u32, u32)> {
-        if kind == EXPANDED {
-            &self.expanded
-        } else {
-            &self.qualified
+/// Strings, expanded names and qualified names.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    text: String,
+    strings: Vec<Text>,
+    expanded: Vec<Expanded>,
+    qualified: Vec<(u32, u32)>,
+    slots: Vec<u32>,
+    used: usize,
+    seed: u64,
+}
+
+impl Table {
+    /// Without room; to be replaced at once.
+    fn empty() -> Table {
+        Table {
+            text: String::new(),
+            strings: Vec::new(),
+            expanded: Vec::new(),
+            qualified: Vec::new(),
+            slots: Vec::new(),
+            used: 0,
+            seed: 0,
         }
     }
 
-    fn find_pair(&self, kind: u32, first: u32, second: u32) -> Option<u32> {
-        self.probe_pair(
-            hash_pair(self.seed, kind, first, second),
-            kind,
-            (first, second),
-        )
-    }
-
-    fn probe_pair(&self, hash: u64, kind: u32, pair: (u32, u32)) -> Option<u32> {
-        let pairs = self.pairs(kind);
-        self.probe(hash, kind, |id| pairs.get(id as usize) == Some(&pair))
-    }
-
-    fn intern_pair(&mut self, kind: u32, first: u32, second: u32) -> u32 {
-        let hash = hash_pair(self.seed, kind, first, second);
-        if let Some(id) = self.probe_pair(hash, kind, (first, second)) {
-            return id;
+    fn new() -> Table {
+        // Sized so that an ordinary message needs no growth.
+        let mut strings = Vec::with_capacity(32);
+        strings.push(Text {
+            start: 0,
+            end: 0,
+            expanded: NO_NAME,
+        });
+        Table {
+            text: String::with_capacity(384),
+            strings,
+            expanded: Vec::with_capacity(24),
+            qualified: Vec::with_capacity(24),
+            slots: vec![0; FIRST_SLOTS],
+            used: 0,
+            seed: process_seed(),
         }
-        let pairs = if kind == EXPANDED {
-            &mut self.expanded
-        } else {
-            &mut self.qualified
+    }
+
+    /// How many strings there are.
+    pub(super) fn len(&self) -> usize {
+        self.strings.len()
+    }
+
+    /// Bytes of memory held.
+    pub(super) fn memory(&self) -> usize {
+        self.text.capacity()
+            + self.strings.capacity() * size_of::<Text>()
+            + self.expanded.capacity() * size_of::<Expanded>()
+            + self.qualified.capacity() * size_of::<(u32, u32)>()
+            + self.slots.capacity() * size_of::<u32>()
+    }
+
+    /// The text of a string id; empty for an unknown one.
+    #[inline]
+    pub(super) fn string(&self, id: u32) -> &str {
+        let text = self.strings.get(id as usize);
+        let (start, end) = text.map_or((0, 0), |text| (text.start, text.end));
+        self.text
+            .get(start as usize..end as usize)
+            .unwrap_or_default()
+    }
+
+    /// (namespace, local) string ids of an expanded name.
+    #[inline]
+    pub(super) fn expanded(&self, id: u32) -> (u32, u32) {
+        let name = self.expanded.get(id as usize);
+        name.map_or((EMPTY, EMPTY), |name| (name.namespace, name.local))
+    }
+
+    /// (prefix string id, expanded name id) of a qualified name; the second is `u32::MAX` for an unknown one.
+    #[inline]
+    pub(super) fn qualified(&self, id: u32) -> (u32, u32) {
+        self.qualified
+            .get(id as usize)
+            .copied()
+            .unwrap_or((EMPTY, u32::MAX))
+    }
+
+    /// The qualified name of an expanded one, when it is the only one.
+    pub(super) fn only_qualified(&self, expanded: u32) -> Option<u32> {
+        let name = self.expanded.get(expanded as usize)?;
+        (!name.more && name.qualified != NO_NAME).then_some(name.qualified)
+    }
+
+    pub(super) fn find_string(&self, string: &str) -> Option<u32> {
+        if string.is_empty() {
+            return Some(EMPTY);
+        }
+        self.probe_string(hash_bytes(self.seed, string.as_bytes()), string)
+    }
+
+    #[inline]
+    fn probe_string(&self, hash: u64, string: &str) -> Option<u32> {
+        self.probe(hash, STRING, |id| {
+            same(self.string(id).as_bytes(), string.as_bytes())
+        })
+    }
+
+    /// The expanded name of two texts.
+    pub(super) fn find(&self, namespace: &str, local: &str) -> Option<u32> {
+        let local = self.find_string(local)?;
+        let first = self.strings.get(local as usize)?.expanded;
+        let known = self.expanded.get(first as usize)?;
+        if same(
+            self.string(known.namespace).as_bytes(),
+            namespace.as_bytes(),
+        ) {
+            return Some(first);
+        }
+        self.probe_expanded(self.find_string(namespace)?, local)
+    }
+
+    fn add_string(&mut self, hash: u64, string: &str) -> u32 {
+        let (Ok(start), Ok(end)) = (
+            u32::try_from(self.text.len()),
+            u32::try_from(self.text.len().saturating_add(string.len())),
+        ) else {
+            return EMPTY;
         };
-        let id = next_id(pairs.len());
-        pairs.push((first, second));
-        self.occupy(hash, kind, id);
+        let id = next_id(self.strings.len());
+        self.text.push_str(string);
+        self.strings.push(Text {
+            start,
+            end,
+            expanded: NO_NAME,
+        });
+        self.occupy(hash, STRING, id);
         id
     }
 
+    #[inline]
+    fn find_expanded(&self, namespace: u32, local: u32) -> Option<u32> {
+        let first = self.strings.get(local as usize)?.expanded;
+        let known = self.expanded.get(first as usize)?;
+        if known.namespace == namespace {
+            return Some(first);
+        }
+        self.probe_expanded(namespace, local)
+    }
+
+    #[cold]
+    fn probe_expanded(&self, namespace: u32, local: u32) -> Option<u32> {
+        let hash = self.hash_pair(EXPANDED, namespace, local);
+        self.probe(hash, EXPANDED, |id| {
+            let name = self.expanded.get(id as usize);
+            name.is_some_and(|name| (name.namespace, name.local) == (namespace, local))
+        })
+    }
+
+    /// Adds an expanded name that is not there.
+    fn add_expanded(&mut self, namespace: u32, local: u32) -> u32 {
+        let id = next_id(self.expanded.len());
+        self.expanded.push(Expanded {
+            namespace,
+            local,
+            qualified: NO_NAME,
+            more: false,
+        });
+        match self.strings.get_mut(local as usize) {
+            Some(text) if text.expanded == NO_NAME => text.expanded = id,
+            _ => self.occupy(self.hash_pair(EXPANDED, namespace, local), EXPANDED, id),
+        }
+        id
+    }
+
+    #[inline]
+    fn find_qualified(&self, prefix: u32, expanded: u32) -> Option<u32> {
+        let first = self.expanded.get(expanded as usize)?.qualified;
+        let (known, _) = self.qualified.get(first as usize)?;
+        if *known == prefix {
+            return Some(first);
+        }
+        self.probe_qualified(prefix, expanded)
+    }
+
+    #[cold]
+    fn probe_qualified(&self, prefix: u32, expanded: u32) -> Option<u32> {
+        let hash = self.hash_pair(QUALIFIED, prefix, expanded);
+        let pair = Some(&(prefix, expanded));
+        self.probe(hash, QUALIFIED, |id| {
+            self.qualified.get(id as usize) == pair
+        })
+    }
+
+    /// Adds a qualified name that is not there.
+    fn add_qualified(&mut self, prefix: u32, expanded: u32) -> u32 {
+        let id = next_id(self.qualified.len());
+        self.qualified.push((prefix, expanded));
+        match self.expanded.get_mut(expanded as usize) {
+            Some(name) if name.qualified == NO_NAME => name.qualified = id,
+            other => {
+                if let Some(name) = other {
+                    name.more = true;
+                }
+                self.occupy(self.hash_pair(QUALIFIED, prefix, expanded), QUALIFIED, id);
+            }
+        }
+        id
+    }
+
+    #[inline]
     fn probe(&self, hash: u64, kind: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
@@ -194,6 +353,7 @@ impl Names {
         }
     }
 
+    #[inline]
     fn occupy(&mut self, hash: u64, kind: u32, id: u32) {
         if (self.used + 1) * 2 > self.slots.len() {
             self.grow();
@@ -202,6 +362,7 @@ impl Names {
         self.used += 1;
     }
 
+    #[inline]
     fn place(&mut self, hash: u64, value: u32) {
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
@@ -214,23 +375,33 @@ impl Names {
         }
     }
 
+    #[cold]
     fn grow(&mut self) {
         let size = (self.slots.len() * 2).max(FIRST_SLOTS);
         let old = std::mem::replace(&mut self.slots, vec![0; size]);
         for slot in old.into_iter().filter(|&slot| slot != 0) {
             let (kind, id) = (slot & 3, (slot >> 2) - 1);
-            let hash = if kind == STRING {
-                hash_bytes(self.seed, self.string(id).as_bytes())
-            } else {
-                let (first, second) = self
-                    .pairs(kind)
-                    .get(id as usize)
-                    .copied()
-                    .unwrap_or_default();
-                hash_pair(self.seed, kind, first, second)
+            let hash = match kind {
+                STRING => hash_bytes(self.seed, self.string(id).as_bytes()),
+                EXPANDED => {
+                    let (namespace, local) = self.expanded(id);
+                    self.hash_pair(kind, namespace, local)
+                }
+                _ => {
+                    let (prefix, expanded) = self.qualified(id);
+                    self.hash_pair(kind, prefix, expanded)
+                }
             };
             self.place(hash, slot);
         }
+    }
+
+    fn hash_pair(&self, kind: u32, first: u32, second: u32) -> u64 {
+        let key = u64::from(first) << 32 | u64::from(second);
+        fold(
+            key ^ self.seed,
+            SPREAD.rotate_left(kind) ^ self.seed.rotate_left(32) | 1,
+        )
     }
 }
 
@@ -243,6 +414,7 @@ fn process_seed() -> u64 {
     *SEED.get_or_init(|| RandomState::new().build_hasher().finish())
 }
 
+#[inline]
 fn fold(left: u64, right: u64) -> u64 {
     let product = u128::from(left) * u128::from(right);
     (product as u64) ^ (product >> 64) as u64
@@ -251,7 +423,8 @@ fn fold(left: u64, right: u64) -> u64 {
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Keyed hash of a byte string.
-pub(super) fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
+#[inline]
+fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
     let mut hash = seed ^ (bytes.len() as u64).wrapping_mul(SPREAD);
     let (chunks, rest) = bytes.as_chunks::<8>();
     for chunk in chunks {
@@ -260,19 +433,18 @@ pub(super) fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
             SPREAD ^ seed.rotate_left(32) | 1,
         );
     }
-    let mut last = 0u64;
-    for &byte in rest {
-        last = last << 8 | u64::from(byte);
-    }
+    let last = match (bytes.last_chunk::<8>(), rest.first_chunk::<4>()) {
+        // Overlaps what came before, which tells texts of one length apart just as well.
+        (Some(chunk), _) => u64::from_le_bytes(*chunk),
+        (None, Some(first)) => {
+            let last = rest.last_chunk::<4>().unwrap_or(first);
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        (None, None) => rest
+            .iter()
+            .fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    };
     fold(hash ^ last, SPREAD ^ seed.rotate_left(17) | 1)
-}
-
-fn hash_pair(seed: u64, kind: u32, first: u32, second: u32) -> u64 {
-    let key = u64::from(first) << 32 | u64::from(second);
-    fold(
-        key ^ seed,
-        SPREAD.rotate_left(kind) ^ seed.rotate_left(32) | 1,
-    )
 }
 
 /// What Namespaces in XML 1.0 has against binding a prefix (empty for the default namespace) to a namespace.
@@ -350,6 +522,12 @@ impl Scope {
     /// Position to give to [`Scope::unwind`] when the element that declares the following bindings ends.
     pub(super) fn mark(&self) -> usize {
         self.bindings.len()
+    }
+
+    /// Forgets all bindings.
+    pub(super) fn clear(&mut self) {
+        self.current.clear();
+        self.bindings.clear();
     }
 
     pub(super) fn unwind(&mut self, mark: usize) {

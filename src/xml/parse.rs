@@ -5,14 +5,12 @@ use super::chars::{Normalise, unescape};
 use super::document::{Attr, Declaration, Document, NONE, Node, NodeId, NodeKind, Store, Value};
 use super::edit::declaration;
 use super::error::{Fault, Limits, Problem, XmlError};
-use super::names::{EMPTY, Scope, forbidden_binding};
-use super::token::{
-    ATTRIBUTE_NAMES, ELEMENT_NAMES, RawAttr, RawDeclaration, RawName, Span, Token, Tokenizer,
-    is_blank,
-};
+use super::names::{EMPTY, forbidden_binding};
+use super::prolog::RawDeclaration;
+use super::token::{RawAttr, RawName, Room, Span, Step, Token, Tokenizer, is_blank};
+use super::tools::{Cached, Epoch, Known, Open, Tools};
 use bytes::Bytes;
-
-type Step<T> = Result<T, Box<Fault>>;
+use std::borrow::Cow;
 
 impl Document {
     /// Parses UTF-8 text (a byte order mark is skipped). `input` is kept: text and attribute values are ranges of it
@@ -22,9 +20,11 @@ impl Document {
     /// # Errors
     /// Anything that is not a namespace-well-formed document, any DOCTYPE, and whatever exceeds `limits`.
     pub fn parse(input: Bytes, limits: &Limits) -> Result<Document, XmlError> {
-        let mut document = Document::with_room(expected_nodes(&input, limits));
-        match document.read(&input, limits, 0) {
+        let (mut tools, names) = Tools::take(limits);
+        let mut document = Document::with_room(expected_nodes(&input, limits), names);
+        match document.read(&input, limits, 0, &mut tools) {
             Ok(root) => {
+                tools.put_back(&mut document.names);
                 document.source_root = root;
                 document.source = Some(input);
                 Ok(document)
@@ -57,8 +57,10 @@ impl Document {
         }
         let (nodes, attrs, side) = (self.nodes.len(), self.attrs.len(), self.side.len());
         self.nodes.reserve(expected_nodes(&input, limits));
-        match self.read(&input, limits, NONE) {
+        let mut tools = Tools::take_for(limits, &self.names);
+        match self.read(&input, limits, NONE, &mut tools) {
             Ok(root) => {
+                tools.put_back(&mut self.names);
                 self.source_root = root;
                 self.source = Some(input);
                 self.loose += 1;
@@ -80,8 +82,9 @@ impl Document {
 
     /// Appends the nodes of a document. `top` is the node that gets the top-level nodes, or `NONE` to keep only the
     /// root element, detached. Returns the root element.
-    fn read(&mut self, input: &[u8], limits: &Limits, top: u32) -> Step<u32> {
-        let mut tokens = Tokenizer::new(input, limits)?;
+    fn read(&mut self, input: &[u8], limits: &Limits, top: u32, tools: &mut Tools) -> Step<u32> {
+        let room = tools.room.take().unwrap_or_else(Room::full);
+        let mut tokens = Tokenizer::new(input, limits, room)?;
         let text = match std::str::from_utf8(input) {
             Ok(text) => text,
             Err(error) => {
@@ -99,24 +102,18 @@ impl Document {
             text,
             max_depth: limits.max_depth,
             max_index: first.saturating_add(limits.max_nodes).min(NONE as usize),
-            scope: Scope::with_room(),
             epoch: 0,
-            last_epoch: 0,
-            epochs: [Epoch::default(); 8],
-            open: Vec::with_capacity(16),
             prefix: Bound {
                 span: Span::EMPTY,
                 epoch: u32::MAX,
                 id: EMPTY,
                 namespace: EMPTY,
             },
-            elements: [Known::default(); ELEMENT_NAMES],
-            attributes: [Known::default(); ATTRIBUTE_NAMES],
-            cache: Vec::new(),
-            stamps: Vec::new(),
             stamp: 0,
+            tools,
         };
         let root = builder.read(&mut tokens, top)?;
+        tools.room = Some(tokens.room);
         self.declaration = declaration;
         Ok(root)
     }
@@ -134,7 +131,12 @@ fn expected_nodes(input: &[u8], limits: &Limits) -> usize {
 }
 
 fn owned_declaration(text: &str, raw: RawDeclaration) -> Declaration {
-    let owned = |span: Span| slice(text, span).to_owned();
+    let owned = |span: Span| match slice(text, span) {
+        "1.0" => Cow::Borrowed("1.0"),
+        "UTF-8" => Cow::Borrowed("UTF-8"),
+        "utf-8" => Cow::Borrowed("utf-8"),
+        other => Cow::Owned(other.to_owned()),
+    };
     Declaration {
         version: owned(raw.version),
         encoding: raw.encoding.map(owned),
@@ -147,27 +149,6 @@ fn slice(text: &str, span: Span) -> &str {
         .unwrap_or_default()
 }
 
-/// An element whose end tag has not come yet; the lowest entry stands for the document.
-struct Open {
-    node: u32,
-    last_child: u32,
-    name: Span,
-    /// Count of irregularities, scope and epoch before the element started.
-    irregular: u32,
-    mark: usize,
-    epoch: u32,
-}
-
-/// What a raw name meant when it was last met.
-#[derive(Clone, Copy, Default)]
-struct Cached {
-    start: u32,
-    /// Length with one low bit that tells attributes from elements; 0 for an unused entry.
-    key: u32,
-    epoch: u32,
-    name: u32,
-}
-
 /// What a prefix is bound to.
 struct Bound {
     span: Span,
@@ -176,54 +157,17 @@ struct Bound {
     namespace: u32,
 }
 
-/// What a name with a number meant when it was last met.
-#[derive(Clone, Copy)]
-struct Known {
-    epoch: u32,
-    name: u32,
-}
-
-impl Default for Known {
-    fn default() -> Known {
-        Known {
-            epoch: u32::MAX,
-            name: 0,
-        }
-    }
-}
-
-/// The epoch that a declaration led to.
-#[derive(Clone, Copy, Default)]
-struct Epoch {
-    before: u32,
-    prefix: u32,
-    namespace: u32,
-    /// 0 for an unused entry.
-    after: u32,
-}
-
 struct Builder<'a> {
     document: &'a mut Document,
     text: &'a str,
     max_depth: usize,
     max_index: usize,
-    scope: Scope,
     /// Identifies the set of bindings in scope; equal epochs mean equal bindings.
     epoch: u32,
-    last_epoch: u32,
-    /// Epochs of recent declarations, so that siblings which declare the same share an epoch and with it the cache.
-    epochs: [Epoch; 8],
-    open: Vec<Open>,
     /// The prefix that was met last.
     prefix: Bound,
-    /// What the tokenizer's numbers for names meant last.
-    elements: [Known; ELEMENT_NAMES],
-    attributes: [Known; ATTRIBUTE_NAMES],
-    /// The same for names without a number; made for the first of them.
-    cache: Vec<Cached>,
-    /// For elements with many attributes: the last such element that had the expanded name.
-    stamps: Vec<u32>,
     stamp: u32,
+    tools: &'a mut Tools,
 }
 
 /// Names without a number that are remembered; a power of two.
@@ -235,7 +179,7 @@ impl Builder<'_> {
     fn read(&mut self, tokens: &mut Tokenizer<'_>, top: u32) -> Step<u32> {
         let bytes = self.text.as_bytes();
         let nowhere = Span::EMPTY;
-        self.open.push(Open {
+        self.tools.open.push(Open {
             node: top,
             last_child: NONE,
             name: nowhere,
@@ -245,22 +189,23 @@ impl Builder<'_> {
         });
         let mut root = NONE;
         loop {
-            let outside = self.open.len() < 2;
-            let name = self.open.last().map_or(nowhere, |open| open.name);
+            let outside = self.tools.open.len() < 2;
+            let name = self.tools.open.last().map_or(nowhere, |open| open.name);
             let at = tokens.position();
             let irregular = tokens.irregular;
-            if !outside && let Some((name, text)) = tokens.leaf() {
-                self.text_element(name, text, at, tokens.position())?;
-                continue;
-            }
             match tokens.next(name)? {
+                Token::Leaf { name, text } => {
+                    if outside && root != NONE {
+                        return Err(second_root(at));
+                    }
+                    let node = self.text_element(name, text, at, tokens.position())?;
+                    if outside {
+                        root = node;
+                    }
+                }
                 Token::Start { name, empty } => {
                     if outside && root != NONE {
-                        return Err(Fault::new(
-                            at,
-                            Problem::Syntax,
-                            "a document has only one root element",
-                        ));
+                        return Err(second_root(at));
                     }
                     let node = self.start(tokens, at, name, empty, irregular)?;
                     if outside {
@@ -336,7 +281,7 @@ impl Builder<'_> {
             return Err(too_many(at));
         }
         let index = nodes.len() as u32;
-        if let Some(open) = self.open.last_mut() {
+        if let Some(open) = self.tools.open.last_mut() {
             node.parent = open.node;
             node.prev = open.last_child;
             if open.last_child == NONE {
@@ -354,8 +299,8 @@ impl Builder<'_> {
 
     /// Adds an element with nothing but a plain text.
     #[inline]
-    fn text_element(&mut self, raw: RawName, text: Span, at: usize, end: usize) -> Step<()> {
-        if self.open.len() > self.max_depth {
+    fn text_element(&mut self, raw: RawName, text: Span, at: usize, end: usize) -> Step<u32> {
+        if self.tools.open.len() > self.max_depth {
             return Err(self.too_deep(at));
         }
         let name = self.resolve(raw, false)?;
@@ -386,7 +331,7 @@ impl Builder<'_> {
             len: text.len(),
             ..Node::new(NodeKind::Text)
         });
-        Ok(())
+        Ok(index)
     }
 
     #[cold]
@@ -446,10 +391,10 @@ impl Builder<'_> {
         empty: bool,
         irregular: u32,
     ) -> Step<u32> {
-        if self.open.len() > self.max_depth {
+        if self.tools.open.len() > self.max_depth {
             return Err(self.too_deep(at));
         }
-        let (mark, epoch) = (self.scope.mark(), self.epoch);
+        let (mark, epoch) = (self.tools.scope.mark(), self.epoch);
         let first_attr = self.document.attrs.len();
         for attr in &tokens.room.attrs {
             let entry = match attr.name.declared_prefix(self.text.as_bytes()) {
@@ -496,10 +441,10 @@ impl Builder<'_> {
         };
         let node = self.push(node, at)?;
         if empty {
-            self.scope.unwind(mark);
+            self.tools.scope.unwind(mark);
             self.epoch = epoch;
         } else {
-            self.open.push(Open {
+            self.tools.open.push(Open {
                 node,
                 last_child: NONE,
                 name: raw.span,
@@ -515,7 +460,9 @@ impl Builder<'_> {
     #[inline]
     fn end(&mut self, tokens: &mut Tokenizer<'_>) {
         self.finish_children();
-        let Some(open) = self.open.pop() else { return };
+        let Some(open) = self.tools.open.pop() else {
+            return;
+        };
         if open.last_child == NONE {
             // Would be written as an empty tag.
             tokens.irregular += 1;
@@ -526,8 +473,8 @@ impl Builder<'_> {
                 node.flags |= Node::CLEAN;
             }
         }
-        if self.epoch != open.epoch || self.scope.mark() != open.mark {
-            self.scope.unwind(open.mark);
+        if self.epoch != open.epoch || self.tools.scope.mark() != open.mark {
+            self.tools.scope.unwind(open.mark);
             self.epoch = open.epoch;
         }
     }
@@ -535,7 +482,9 @@ impl Builder<'_> {
     /// Makes the first child of the innermost open element point back to the last one.
     #[inline]
     fn finish_children(&mut self) {
-        let Some(open) = self.open.last() else { return };
+        let Some(open) = self.tools.open.last() else {
+            return;
+        };
         let nodes = &mut self.document.nodes;
         let first = nodes
             .get(open.node as usize)
@@ -565,32 +514,32 @@ impl Builder<'_> {
         }
         let prefix_id = self.document.names.intern_string(prefix);
         let namespace = self.document.names.intern_string(uri);
-        if self.scope.is_bound_since(prefix_id, mark) {
+        if self.tools.scope.is_bound_since(prefix_id, mark) {
             let message = format!("the namespace prefix `{prefix}` is declared twice");
             return Err(Fault::new(at, Problem::DuplicateAttribute, message));
         }
-        if self.scope.resolve(prefix_id).unwrap_or(EMPTY) != namespace {
+        if self.tools.scope.resolve(prefix_id).unwrap_or(EMPTY) != namespace {
             self.epoch = self.epoch_after(prefix_id, namespace);
         }
-        self.scope.bind(prefix_id, namespace);
+        self.tools.scope.bind(prefix_id, namespace);
         Ok(declaration(prefix_id, namespace))
     }
 
     fn epoch_after(&mut self, prefix: u32, namespace: u32) -> u32 {
         let before = self.epoch;
         let slot = (before ^ prefix.wrapping_mul(5) ^ namespace.wrapping_mul(3)) as usize
-            % self.epochs.len();
-        let Some(entry) = self.epochs.get_mut(slot) else {
+            % self.tools.epochs.len();
+        let Some(entry) = self.tools.epochs.get_mut(slot) else {
             return before;
         };
         let known = (entry.before, entry.prefix, entry.namespace) == (before, prefix, namespace);
         if entry.after == 0 || !known {
-            self.last_epoch += 1;
+            self.tools.last_epoch += 1;
             *entry = Epoch {
                 before,
                 prefix,
                 namespace,
-                after: self.last_epoch,
+                after: self.tools.last_epoch,
             };
         }
         entry.after
@@ -614,10 +563,11 @@ impl Builder<'_> {
             let expanded = self.document.names.qualified(name).1;
             let duplicate = if many {
                 let slot = expanded as usize;
-                if self.stamps.len() <= slot {
-                    self.stamps.resize(slot + 1, 0);
+                if self.tools.stamps.len() <= slot {
+                    self.tools.stamps.resize(slot + 1, 0);
                 }
-                self.stamps
+                self.tools
+                    .stamps
                     .get_mut(slot)
                     .is_some_and(|stamp| std::mem::replace(stamp, self.stamp) == self.stamp)
             } else {
@@ -661,9 +611,9 @@ impl Builder<'_> {
             return self.resolve_long(raw, attribute, epoch);
         };
         let known = if attribute {
-            self.attributes.get(slot)
+            self.tools.attributes.get(slot)
         } else {
-            self.elements.get(slot)
+            self.tools.elements.get(slot)
         };
         if let Some(known) = known
             && known.epoch == epoch
@@ -673,9 +623,9 @@ impl Builder<'_> {
         }
         let name = self.resolve_anew(raw, attribute)?;
         let known = if attribute {
-            self.attributes.get_mut(slot)
+            self.tools.attributes.get_mut(slot)
         } else {
-            self.elements.get_mut(slot)
+            self.tools.elements.get_mut(slot)
         };
         if let Some(known) = known {
             *known = Known { epoch, name };
@@ -685,14 +635,14 @@ impl Builder<'_> {
 
     /// As [`Builder::resolve`], for a name without a number.
     fn resolve_long(&mut self, raw: RawName, attribute: bool, epoch: u32) -> Step<u32> {
-        if self.cache.is_empty() {
-            self.cache = vec![Cached::default(); LONG_NAMES];
+        if self.tools.cache.is_empty() {
+            self.tools.cache = vec![Cached::default(); LONG_NAMES];
         }
         let bytes = self.text.as_bytes();
         let name = raw.span.of(bytes);
         let key = raw.span.len() << 1 | u32::from(attribute);
-        let slot = quick_hash(bytes, raw.span, key) as usize & (self.cache.len() - 1);
-        if let Some(cached) = self.cache.get(slot)
+        let slot = quick_hash(bytes, raw.span, key) as usize & (self.tools.cache.len() - 1);
+        if let Some(cached) = self.tools.cache.get(slot)
             && cached.key == key
             && cached.epoch == epoch
             && Span::of_words(cached.start, cached.start + raw.span.len()).of(bytes) == name
@@ -700,7 +650,7 @@ impl Builder<'_> {
             return Ok(cached.name);
         }
         let id = self.resolve_anew(raw, attribute)?;
-        if let Some(cached) = self.cache.get_mut(slot) {
+        if let Some(cached) = self.tools.cache.get_mut(slot) {
             *cached = Cached {
                 start: raw.span.start(),
                 key,
@@ -717,7 +667,7 @@ impl Builder<'_> {
         let prefix = slice(self.text, raw.prefix());
         let (prefix, namespace) = match prefix {
             "" if attribute => (EMPTY, EMPTY),
-            "" => (EMPTY, self.scope.resolve(EMPTY).unwrap_or(EMPTY)),
+            "" => (EMPTY, self.tools.scope.resolve(EMPTY).unwrap_or(EMPTY)),
             "xml" => (
                 names.intern_string("xml"),
                 names.intern_string(XML_NAMESPACE),
@@ -730,7 +680,7 @@ impl Builder<'_> {
             _ => {
                 let bound = names
                     .find_string(prefix)
-                    .and_then(|id| Some((id, self.scope.resolve(id)?)));
+                    .and_then(|id| Some((id, self.tools.scope.resolve(id)?)));
                 match bound {
                     Some((id, namespace)) => {
                         self.prefix = Bound {
@@ -756,6 +706,12 @@ impl Builder<'_> {
         let expanded = names.intern_expanded(namespace, local);
         Ok(names.intern_qualified(prefix, expanded))
     }
+}
+
+#[cold]
+fn second_root(at: usize) -> Box<Fault> {
+    let message = "a document has only one root element";
+    Fault::new(at, Problem::Syntax, message)
 }
 
 #[cold]

@@ -9,10 +9,9 @@ use super::XML_NAMESPACE;
 use super::chars::{Normalise, unescape};
 use super::error::{Fault, Limits, Problem};
 use super::names::forbidden_binding;
-use super::token::{
-    ELEMENT_NAMES, RawAttr, RawName, Room, Span, Token, Tokenizer, is_blank, is_unusual,
-};
-use super::words::same;
+use super::skim::Shape;
+use super::token::{ELEMENT_NAMES, RawAttr, RawName, Room, Span, Token, Tokenizer, is_blank};
+use super::words::{is_unusual, same};
 use std::borrow::Cow;
 
 /// Bytes that are checked at first; an early answer needs no more of them.
@@ -36,11 +35,25 @@ pub trait Visit {
         let _ = element;
         0
     }
-    /// Whether an element whose name has this mark, which has no attributes and only text in it, means nothing here.
-    fn skips(&self, mark: u64) -> bool {
-        let _ = mark;
-        false
+    /// The marks that mean something within the innermost open element, when nothing else in it does: no text directly
+    /// in it, no attributes and no ends of elements with other marks, and nothing of what is in those but elements.
+    /// `None` when there may be more. Asked again after each call of another method.
+    fn wanted(&self) -> Option<u64> {
+        None
     }
+    /// An element with a wanted mark that has no attributes and nothing but this text in it. `None` asks for being told
+    /// with the other methods.
+    ///
+    /// # Errors
+    /// To give up.
+    fn leaf(&mut self, mark: u64, text: Text<'_>) -> Result<Option<bool>, Unreadable> {
+        let _ = (mark, text);
+        Ok(None)
+    }
+    /// The start tag of an element that means nothing, according to [`Visit::wanted`].
+    fn open_unwanted(&mut self) {}
+    /// Its end tag.
+    fn close_unwanted(&mut self) {}
     /// A start tag, with the mark of its name. `close` is called for empty elements too, also after `true`.
     ///
     /// # Errors
@@ -132,13 +145,23 @@ impl<'s> Opened<'s> {
 /// A piece of character data.
 #[derive(Clone, Copy)]
 pub struct Text<'s> {
-    bytes: &'s [u8],
-    span: Span,
-    plain: bool,
-    how: Normalise,
+    pub(super) bytes: &'s [u8],
+    pub(super) span: Span,
+    pub(super) plain: bool,
+    pub(super) how: Normalise,
 }
 
 impl<'s> Text<'s> {
+    /// Whether it says the same as `other`.
+    #[inline]
+    pub fn is(self, other: &str) -> bool {
+        if self.plain {
+            same(self.span.of(self.bytes), other.as_bytes())
+        } else {
+            self.value() == other
+        }
+    }
+
     /// What it says: references resolved, line ends normalised.
     pub fn value(self) -> Cow<'s, str> {
         value(self.bytes, self.span, self.plain, self.how)
@@ -159,7 +182,7 @@ fn value(bytes: &[u8], span: Span, plain: bool, how: Normalise) -> Cow<'_, str> 
     Cow::Owned(text)
 }
 
-struct Binding {
+pub(super) struct Binding {
     prefix: Span,
     uri: Uri,
 }
@@ -192,18 +215,18 @@ fn lookup<'s>(bindings: &'s [Binding], bytes: &'s [u8], prefix: Span) -> Option<
 }
 
 #[derive(Clone, Copy)]
-struct Open {
-    name: Span,
+pub(super) struct Open {
+    pub(super) name: Span,
     /// Number of bindings outside it, and which they are.
-    outside: usize,
-    epoch: u32,
+    pub(super) outside: usize,
+    pub(super) epoch: u32,
 }
 
 /// What the visitor made of a name.
 #[derive(Clone, Copy)]
-struct Mark {
-    epoch: u32,
-    mark: u64,
+pub(super) struct Mark {
+    pub(super) epoch: u32,
+    pub(super) mark: u64,
 }
 
 impl Default for Mark {
@@ -218,9 +241,9 @@ impl Default for Mark {
 /// The state of a scan. All positions are offsets from the start of the document, which must be given from its start
 /// each time.
 pub struct Scanner {
-    limits: Limits,
+    pub(super) limits: Limits,
     /// The next token.
-    at: usize,
+    pub(super) at: usize,
     /// How much was checked for being UTF-8, and for rare characters.
     valid: usize,
     checked: usize,
@@ -229,14 +252,16 @@ pub struct Scanner {
     repeated: usize,
     begun: bool,
     ended: bool,
-    nodes: usize,
-    open: Vec<Open>,
-    bindings: Vec<Binding>,
+    pub(super) nodes: usize,
+    pub(super) open: Vec<Open>,
+    pub(super) bindings: Vec<Binding>,
     room: Option<Room>,
     /// What the visitor makes of names, by the tokenizer's numbers for them.
-    marks: [Mark; ELEMENT_NAMES],
+    pub(super) marks: [Mark; ELEMENT_NAMES],
+    /// Attributes that start tags had, by the same numbers.
+    pub(super) shapes: Box<[Shape]>,
     /// Identifies the set of bindings in scope.
-    epoch: u32,
+    pub(super) epoch: u32,
     last_epoch: u32,
     /// A prefix that is known to be bound.
     known: Span,
@@ -262,6 +287,7 @@ impl Scanner {
             bindings: Vec::with_capacity(8),
             room: None,
             marks: [Mark::default(); ELEMENT_NAMES],
+            shapes: Box::default(),
             epoch: 0,
             last_epoch: 0,
             known: Span::EMPTY,
@@ -375,18 +401,12 @@ impl Scanner {
             self.at = tokens.position();
         }
         loop {
-            if !self.open.is_empty()
-                && let Some((name, text)) = tokens.leaf()
-            {
-                let stop = self.leaf(bytes, name, text, visitor)?;
-                self.at = tokens.position();
-                if stop {
-                    return Ok(Scan::Stopped);
-                }
-                continue;
+            if self.skim(tokens, bytes, visitor)? {
+                return Ok(Scan::Stopped);
             }
             let open = self.open.last().map_or(Span::EMPTY, |open| open.name);
             let stop = match tokens.next(open)? {
+                Token::Leaf { name, text } => self.leaf(bytes, name, text, visitor)?,
                 Token::Start { name, empty } => {
                     let mark = self.start(tokens, bytes, name)?;
                     let element = Opened {
@@ -466,15 +486,12 @@ impl Scanner {
         visitor: &mut V,
     ) -> Result<bool, Stop> {
         self.nodes += 2;
-        if self.nodes > self.limits.max_nodes || self.open.len() >= self.limits.max_depth {
+        let misplaced = self.ended || self.open.len() >= self.limits.max_depth;
+        if misplaced || self.nodes > self.limits.max_nodes {
             return Err(Stop::Unreadable);
         }
+        self.ended = self.open.is_empty();
         let known = self.known_mark(name);
-        if let Some(mark) = known
-            && visitor.skips(mark)
-        {
-            return Ok(false);
-        }
         if known.is_none() && name.prefix_len != 0 {
             self.bound(name.prefix(), bytes)?;
         }
@@ -545,6 +562,9 @@ impl Scanner {
         let (outside, epoch) = (self.bindings.len(), self.epoch);
         if !tokens.room.attrs.is_empty() {
             self.attributes(&tokens.room.attrs, bytes)?;
+            if self.bindings.len() == outside {
+                self.keep_shape(tokens, name);
+            }
         }
         self.open.push(Open {
             name: name.span,
@@ -561,7 +581,7 @@ impl Scanner {
     }
 
     #[inline]
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if let Some(open) = self.open.pop()
             && open.outside != self.bindings.len()
         {
@@ -649,7 +669,7 @@ impl Scanner {
     }
 }
 
-enum Stop {
+pub(super) enum Stop {
     Truncated,
     Unreadable,
 }

@@ -407,6 +407,12 @@ fn the_tree_keeps_everything() {
     assert_eq!(declaration.version, "1.0");
     assert_eq!(declaration.encoding.as_deref(), Some("UTF-8"));
     assert_eq!(declaration.standalone, Some(false));
+    let usual = self::document("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<a/>");
+    let usual = usual.declaration().unwrap();
+    assert_eq!(
+        (&*usual.version, usual.encoding.as_deref()),
+        ("1.0", Some("UTF-8"))
+    );
     assert_eq!(
         document.source().map(|source| &source[..]),
         Some(text.as_bytes())
@@ -557,6 +563,120 @@ fn a_tree_is_at_most_four_times_its_source() {
         assert!(used <= 4 * text.len(), "{used} for {}", text.len());
         assert!(used > 2 * text.len(), "{used} for {}", text.len());
     }
+}
+
+/// What one document taught about names must not be believed of the next one where it is not true.
+#[test]
+fn documents_of_one_thread_have_nothing_to_do_with_each_other() {
+    let names = |text: &str| {
+        let document = parse(text).map_err(|error| error.problem);
+        document.map(|document| {
+            let all = document.descendants(document.document_node());
+            let name = |n| {
+                let attributes = document.attributes(n);
+                let attributes = attributes.map(|a| format!(" {}|{}", a.namespace, a.local));
+                let attributes: String = attributes.collect();
+                format!(
+                    "{}|{}{attributes}",
+                    document.namespace(n),
+                    document.local_name(n)
+                )
+            };
+            all.map(name).collect::<Vec<_>>().join(",")
+        })
+    };
+    let texts = [
+        "<p:a xmlns:p='u'><p:b p:c='1'/></p:a>",
+        "<p:a xmlns:p='v'><p:b p:c='1'/></p:a>",
+        "<a><b c='1'/></a>",
+        "<a xmlns='u'><b c='1'/></a>",
+        "<p:a><p:b/></p:a>",
+        "<p:a xmlns:p='u'><p:new p:c='1' p:c='2'/></p:a>",
+        "<p:new xmlns:p='u'><p:other</p:new>",
+        "<p:other xmlns:p='u' d='1'/>",
+        "<a><p:b xmlns:p='u'><q:b xmlns:q='u' p:c='1' q:d='2'/></p:b><p:b xmlns:p='v'/></a>",
+        "<q:a xmlns:q='u'><q:b q:c='1'/></q:a>",
+        "<a><b c='1' d='1' c='1'/></a>",
+        "<r xmlns:p='u' xmlns:q='u'><a p:c='1' q:c='2'/></r>",
+        "<r xmlns:p='u' xmlns:q='v'><a p:c='1' q:c='2'/></r>",
+        "<a:a xmlns:a='u'><a:b xmlns:a='v'/><a:b/></a:a>",
+    ];
+    // More names than have room, so that they take each other's place.
+    let crowd = |from: usize| {
+        let inner: String = (from..from + 400)
+            .map(|n| format!("<n{n} m{n}='1'/>"))
+            .collect();
+        format!("<r xmlns='crowd'>{inner}</r>")
+    };
+    let alone = |text: &str| {
+        let text = text.to_owned();
+        std::thread::spawn(move || names(&text)).join().unwrap()
+    };
+    let expected: Vec<_> = texts.iter().map(|text| alone(text)).collect();
+    for step in [1, 3, 5, 9, 11, 13] {
+        for round in 0..4 * texts.len() {
+            let index = round * step % texts.len();
+            assert_eq!(names(texts[index]), expected[index], "{}", texts[index]);
+            if round % 7 == 0 {
+                let crowd = crowd(round);
+                assert_eq!(names(&crowd), alone(&crowd));
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_of_one_document_do_not_hold_for_another() {
+    let text = "<abcdef><abcdef/></abcdef>";
+    let strict = Limits {
+        max_name_bytes: 3,
+        ..Limits::default()
+    };
+    for _ in 0..3 {
+        assert!(parse(text).is_ok());
+        let refused = Document::parse(Bytes::from(text), &strict);
+        assert_eq!(refused.unwrap_err().problem, Problem::Limit);
+    }
+}
+
+#[test]
+fn documents_that_share_names_do_not_change_each_other() {
+    let text = "<a xmlns='u'><b/></a>";
+    let first = document(text);
+    let mut second = document(text);
+    let mut third = second.clone();
+    let element = second.create_element("x", "new", "c");
+    second.append_child(root(&second), element);
+    let element = third.create_element("y", "newer", "d");
+    third.append_child(root(&third), element);
+    assert_eq!(second.name_id("newer", "d"), None);
+    let names = |document: &Document| {
+        let all = document.descendants(document.document_node());
+        let names = all.map(|n| {
+            (
+                document.prefix(n),
+                document.namespace(n),
+                document.local_name(n),
+            )
+        });
+        names.map(|name| format!("{name:?}")).collect::<String>()
+    };
+    assert!(!names(&first).contains("new"));
+    assert!(names(&second).ends_with("(\"x\", \"new\", \"c\")"));
+    assert!(names(&third).ends_with("(\"y\", \"newer\", \"d\")"));
+    // What was read later has names that were added, and those only.
+    let mut outer = Document::new();
+    let envelope = outer.create_element("x", "new", "c");
+    outer.append_child(outer.document_node(), envelope);
+    outer
+        .parse_into(
+            envelope,
+            Bytes::from("<y:d xmlns:y='newer'/>"),
+            &Limits::default(),
+        )
+        .unwrap();
+    let inner = outer.first_child(envelope).unwrap();
+    assert!(outer.is_element(inner, "newer", "d"));
 }
 
 fn check_links(document: &Document) {

@@ -5,7 +5,7 @@
 
 use super::chars::{is_name, resolve_reference};
 use super::error::{Fault, Limits, Problem};
-use super::words::{Key, Names, same, text_before_markup};
+use super::words::{Key, Names, is_unusual, same, text_before_markup};
 
 /// A range of the input. One word, because tokens are handed on through memory and reading a word that was written in
 /// two halves stalls the processor.
@@ -16,7 +16,7 @@ impl Span {
     pub(super) const EMPTY: Span = Span(0);
 
     #[inline]
-    fn new(start: usize, end: usize) -> Span {
+    pub(super) fn new(start: usize, end: usize) -> Span {
         // The constructor of the tokenizer refuses inputs whose positions would not fit.
         Span::of_words(start as u32, end as u32)
     }
@@ -118,6 +118,11 @@ pub(super) struct RawAttr {
 /// One piece of markup. `plain` is as in [`RawAttr`].
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Token {
+    /// A whole element with nothing but a plain text. Not all that could be one are.
+    Leaf {
+        name: RawName,
+        text: Span,
+    },
     Start {
         name: RawName,
         empty: bool,
@@ -145,15 +150,7 @@ pub(super) enum Token {
     Eof,
 }
 
-/// What the XML declaration says, as ranges.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RawDeclaration {
-    pub(super) version: Span,
-    pub(super) encoding: Option<Span>,
-    pub(super) standalone: Option<bool>,
-}
-
-type Step<T> = Result<T, Box<Fault>>;
+pub(super) type Step<T> = Result<T, Box<Fault>>;
 
 const NAME_START: u8 = 1;
 const NAME: u8 = 2;
@@ -188,7 +185,7 @@ fn class(byte: u8) -> u8 {
     CLASSES[byte as usize]
 }
 
-fn is_space(byte: u8) -> bool {
+pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\t' | b'\r')
 }
 
@@ -197,17 +194,22 @@ pub(super) fn is_blank(bytes: &[u8]) -> bool {
 }
 
 /// How much of a text is looked at word by word before the vectorised search is worth its start.
-const SHORT_TEXT: usize = 32;
+pub(super) const SHORT_TEXT: usize = 32;
 
 /// Memory that a tokenizer works with.
 pub(super) struct Room {
     /// Attributes and declarations of the last start tag.
     pub(super) attrs: Vec<RawAttr>,
-    elements: Names,
-    attributes: Names,
+    pub(super) elements: Names,
+    pub(super) attributes: Names,
 }
 
 impl Room {
+    /// Room for any document.
+    pub(super) fn full() -> Room {
+        Room::new(usize::MAX)
+    }
+
     /// Room for a document of so many bytes: a small one has few names.
     pub(super) fn new(bytes: usize) -> Room {
         let part = if bytes < 4096 { 4 } else { 1 };
@@ -220,10 +222,10 @@ impl Room {
 }
 
 pub(super) struct Tokenizer<'a> {
-    bytes: &'a [u8],
-    pos: usize,
+    pub(super) bytes: &'a [u8],
+    pub(super) pos: usize,
     /// Text may contain something that must be refused or normalised, see [`is_unusual`].
-    unusual: bool,
+    pub(super) unusual: bool,
     max_attributes: usize,
     max_namespaces: usize,
     max_name_bytes: usize,
@@ -236,8 +238,8 @@ pub(super) struct Tokenizer<'a> {
 impl<'a> Tokenizer<'a> {
     /// A tokenizer at the start of a document, which is searched once for rare characters, as that spares checking
     /// every text for them.
-    pub(super) fn new(bytes: &'a [u8], limits: &Limits) -> Step<Tokenizer<'a>> {
-        Tokenizer::with_room(bytes, limits, is_unusual(bytes), Room::new(bytes.len()))
+    pub(super) fn new(bytes: &'a [u8], limits: &Limits, room: Room) -> Step<Tokenizer<'a>> {
+        Tokenizer::with_room(bytes, limits, is_unusual(bytes), room)
     }
 
     fn with_room(
@@ -291,11 +293,11 @@ impl<'a> Tokenizer<'a> {
     }
 
     #[inline(always)]
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.pos).copied()
     }
 
-    fn rest(&self) -> &'a [u8] {
+    pub(super) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.pos..).unwrap_or_default()
     }
 
@@ -317,41 +319,31 @@ impl<'a> Tokenizer<'a> {
         }
     }
 
-    /// The name and the text of a whole element, when that is what comes, in the plainest form there is: a name met
-    /// before, no attributes, a short text without references. `None` says nothing, and nothing has been read.
+    /// The rest of an element after its start tag without attributes, when that is a short plain text and the end tag,
+    /// in the plainest form there is; its text. `None` says nothing, and nothing has been read.
     #[inline(always)]
-    pub(super) fn leaf(&mut self) -> Option<(RawName, Span)> {
-        let start = self.pos + 1;
-        if self.unusual || self.peek() != Some(b'<') {
+    fn leaf(&mut self, name: Span) -> Option<Span> {
+        if self.unusual {
             return None;
         }
-        let key = Key::read(self.bytes.get(start..)?)?;
-        let (slot, prefix_len) = self.room.elements.find(key)?;
-        let end = start + key.len();
-        if self.bytes.get(end) != Some(&b'>') {
-            return None;
-        }
-        let text = end + 1;
+        let text = self.pos;
         let len = text_before_markup(self.bytes.get(text..)?, SHORT_TEXT).ok()?;
         let text_end = text + len;
-        let name_end = text_end + 2 + key.len();
-        let closed = self.bytes.get(text_end..text_end + 2) == Some(b"</")
-            && self.bytes.get(name_end) == Some(&b'>')
-            && key.is_at(self.bytes.get(text_end + 2..)?);
-        if len == 0 || !closed {
+        let end = self.bytes.get(text_end..)?;
+        let name_len = name.len() as usize;
+        let closed = len != 0
+            && end.starts_with(b"</")
+            && end.get(2 + name_len) == Some(&b'>')
+            && same(end.get(2..2 + name_len)?, name.of(self.bytes));
+        if !closed {
             return None;
         }
-        self.pos = name_end + 1;
-        let name = RawName {
-            span: Span::new(start, end),
-            prefix_len,
-            slot,
-        };
-        Some((name, Span::new(text, text_end)))
+        self.pos = text_end + name_len + 3;
+        Some(Span::new(text, text_end))
     }
 
     #[cold]
-    fn truncated(&self, what: &str) -> Box<Fault> {
+    pub(super) fn truncated(&self, what: &str) -> Box<Fault> {
         Fault::new(
             self.bytes.len(),
             Problem::Truncated,
@@ -360,13 +352,13 @@ impl<'a> Tokenizer<'a> {
     }
 
     #[cold]
-    fn syntax(&self, message: &'static str) -> Box<Fault> {
+    pub(super) fn syntax(&self, message: &'static str) -> Box<Fault> {
         Fault::new(self.pos, Problem::Syntax, message)
     }
 
     /// The fault for a byte that does not belong here, or for the end of the input.
     #[cold]
-    fn unexpected(&self, expected: &'static str, what: &str) -> Box<Fault> {
+    pub(super) fn unexpected(&self, expected: &'static str, what: &str) -> Box<Fault> {
         if self.pos >= self.bytes.len() {
             self.truncated(what)
         } else {
@@ -375,7 +367,7 @@ impl<'a> Tokenizer<'a> {
     }
 
     #[inline]
-    fn skip_space(&mut self) -> usize {
+    pub(super) fn skip_space(&mut self) -> usize {
         let start = self.pos;
         while self.peek().is_some_and(is_space) {
             self.pos += 1;
@@ -384,7 +376,12 @@ impl<'a> Tokenizer<'a> {
     }
 
     /// Steps over fixed text, telling a wrong byte from the end of the input.
-    fn literal(&mut self, literal: &'static [u8], expected: &'static str, what: &str) -> Step<()> {
+    pub(super) fn literal(
+        &mut self,
+        literal: &'static [u8],
+        expected: &'static str,
+        what: &str,
+    ) -> Step<()> {
         for &byte in literal {
             if self.peek() != Some(byte) {
                 return Err(self.unexpected(expected, what));
@@ -439,21 +436,22 @@ impl<'a> Tokenizer<'a> {
         names: fn(&mut Room) -> &mut Names,
         what: &'static str,
     ) -> Step<RawName> {
-        let Some(key) = Key::read(self.rest()) else {
-            return self.name(what);
+        let rest = self.rest();
+        let names_met = names(&mut self.room);
+        let Some(known) = names_met.find(rest) else {
+            return match Key::read(rest) {
+                Some(key) => self.new_name(key, names, what),
+                None => self.name(what),
+            };
         };
-        match names(&mut self.room).find(key) {
-            Some((slot, prefix_len)) => {
-                let start = self.pos;
-                self.pos += key.len();
-                Ok(RawName {
-                    span: Span::new(start, self.pos),
-                    prefix_len,
-                    slot,
-                })
-            }
-            None => self.new_name(key, names, what),
-        }
+        names_met.met(known.slot);
+        let start = self.pos;
+        self.pos += known.len;
+        Ok(RawName {
+            span: Span::new(start, self.pos),
+            prefix_len: known.prefix_len,
+            slot: known.slot,
+        })
     }
 
     #[inline(never)]
@@ -463,7 +461,18 @@ impl<'a> Tokenizer<'a> {
         names: fn(&mut Room) -> &mut Names,
         what: &'static str,
     ) -> Step<RawName> {
-        let mut name = self.name(what)?;
+        let mut name = match key.prefix_len() {
+            Some(prefix_len) if key.len() <= self.max_name_bytes => {
+                let start = self.pos;
+                self.pos += key.len();
+                RawName {
+                    span: Span::new(start, self.pos),
+                    prefix_len,
+                    slot: NO_SLOT,
+                }
+            }
+            _ => self.name(what)?,
+        };
         // Declarations are not resolved like other names, so that nobody would notice them taking a slot.
         if name.span.len() as usize == key.len() && name.declared_prefix(self.bytes).is_none() {
             name.slot = names(&mut self.room).keep(key, name.prefix_len) | FRESH;
@@ -510,7 +519,10 @@ impl<'a> Tokenizer<'a> {
         match self.peek() {
             Some(b'>') => {
                 self.pos += 1;
-                return Ok(Token::Start { name, empty: false });
+                return Ok(match self.leaf(name.span) {
+                    Some(text) => Token::Leaf { name, text },
+                    None => Token::Start { name, empty: false },
+                });
             }
             Some(b'/') if self.bytes.get(self.pos + 1) == Some(&b'>') => {
                 self.pos += 2;
@@ -809,10 +821,17 @@ impl<'a> Tokenizer<'a> {
     fn comment(&mut self) -> Step<Token> {
         self.literal(b"<!--", "`<!--` expected", "a comment")?;
         let start = self.pos;
-        let Some(len) = memchr::memmem::find(self.rest(), b"--") else {
-            return Err(self.truncated("a comment"));
-        };
-        self.pos += len;
+        loop {
+            let Some(len) = memchr::memchr(b'-', self.rest()) else {
+                return Err(self.truncated("a comment"));
+            };
+            self.pos += len;
+            match self.bytes.get(self.pos + 1) {
+                Some(b'-') => break,
+                Some(_) => self.pos += 1,
+                None => return Err(self.truncated("a comment")),
+            }
+        }
         let span = Span::new(start, self.pos);
         self.literal(b"-->", "`--` is not allowed in a comment", "a comment")?;
         let plain = !self.unusual || self.inspect(span)?;
@@ -870,94 +889,6 @@ impl<'a> Tokenizer<'a> {
             plain,
         })
     }
-
-    /// Reads the XML declaration when the document starts with one. To be called before the first token.
-    pub(super) fn declaration(&mut self) -> Step<Option<RawDeclaration>> {
-        let head = self.rest();
-        match head.strip_prefix(b"<?xml") {
-            Some([next, ..]) if is_space(*next) => {}
-            Some([]) => return Err(self.truncated("the XML declaration")),
-            _ => return Ok(None),
-        }
-        self.pos += 5;
-        let version = match self.pseudo_attribute(b"version")? {
-            Some(version) => version,
-            None => {
-                return Err(self.unexpected(
-                    "`version` expected in the XML declaration",
-                    "the XML declaration",
-                ));
-            }
-        };
-        if !matches!(version.of(self.bytes), b"1.0" | b"1.1") {
-            return Err(self.syntax("only XML versions 1.0 and 1.1 are known"));
-        }
-        let encoding = self.pseudo_attribute(b"encoding")?;
-        if let Some(encoding) = encoding {
-            let name = encoding.of(self.bytes);
-            let legal =
-                |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-            if !name.first().is_some_and(u8::is_ascii_alphabetic) || !name.iter().all(legal) {
-                return Err(self.syntax("that is not the name of an encoding"));
-            }
-        }
-        let standalone = match self.pseudo_attribute(b"standalone")? {
-            None => None,
-            Some(value) => match value.of(self.bytes) {
-                b"yes" => Some(true),
-                b"no" => Some(false),
-                _ => return Err(self.syntax("`standalone` must be `yes` or `no`")),
-            },
-        };
-        self.skip_space();
-        self.literal(
-            b"?>",
-            "`?>` expected at the end of the XML declaration",
-            "the XML declaration",
-        )?;
-        Ok(Some(RawDeclaration {
-            version,
-            encoding,
-            standalone,
-        }))
-    }
-
-    fn pseudo_attribute(&mut self, name: &'static [u8]) -> Step<Option<Span>> {
-        let what = "the XML declaration";
-        let before = self.pos;
-        let space = self.skip_space();
-        if !self.rest().starts_with(name) {
-            if self.rest().len() < name.len() && name.starts_with(self.rest()) {
-                return Err(self.truncated(what));
-            }
-            self.pos = before;
-            return Ok(None);
-        }
-        if space == 0 {
-            return Err(self.syntax("white space expected in the XML declaration"));
-        }
-        self.pos += name.len();
-        self.skip_space();
-        self.literal(b"=", "`=` expected in the XML declaration", what)?;
-        self.skip_space();
-        let quote = match self.peek() {
-            Some(quote @ (b'"' | b'\'')) => quote,
-            _ => {
-                return Err(self.unexpected("a quoted value expected in the XML declaration", what));
-            }
-        };
-        self.pos += 1;
-        let start = self.pos;
-        let Some(len) = memchr::memchr3(quote, b'<', b'>', self.rest()) else {
-            return Err(self.truncated(what));
-        };
-        self.pos += len;
-        if self.peek() != Some(quote) {
-            return Err(self.syntax("a quoted value expected in the XML declaration"));
-        }
-        self.pos += 1;
-        Ok(Some(Span::new(start, self.pos - 1)))
-    }
 }
 
 /// How many bytes there are before the next `<` or `&`.
@@ -970,17 +901,4 @@ fn text_len(rest: &[u8]) -> usize {
             at + memchr::memchr2(b'<', b'&', long).unwrap_or(long.len())
         }
     }
-}
-
-/// Whether text may need a closer look: control characters, carriage returns, `]]>` or non-characters may occur.
-/// One branch-free pass, which costs far less than checking each text would.
-pub(super) fn is_unusual(bytes: &[u8]) -> bool {
-    let control = |byte: u8| (byte < 0x20) & (byte != b'\n') & (byte != b'\t');
-    let pairs = bytes.iter().zip(bytes.iter().skip(1));
-    let inside = pairs.fold(0u8, |found, (&byte, &next)| {
-        let bracket = (byte == b']') & (next == b'>');
-        let noncharacter = (byte == 0xEF) & (next == 0xBF);
-        found | u8::from(control(byte) | bracket | noncharacter)
-    });
-    inside != 0 || bytes.last().is_some_and(|&byte| control(byte))
 }

@@ -50,6 +50,23 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     rest.fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
+/// How many bytes of the beginning of an attribute value between double quotes, in whole words up to `most`, are before
+/// the quote; `None` when it is not there or something comes first that needs a closer look.
+#[inline(always)]
+pub(super) fn value_before_quote(bytes: &[u8], most: usize) -> Option<usize> {
+    let mut at = 0;
+    while at < most {
+        let word = word(bytes, at)?;
+        let marks = equal(word, b'"') | equal(word, b'<') | equal(word, b'&');
+        if marks != 0 {
+            at += before(marks);
+            return (bytes.get(at) == Some(&b'"')).then_some(at);
+        }
+        at += 8;
+    }
+    None
+}
+
 /// How many bytes of the beginning of a text, in whole words up to `most`, are before the first `<` or `&`; `Err` when
 /// neither is there.
 #[inline(always)]
@@ -115,13 +132,41 @@ impl Key {
     /// Whether `bytes` start with this name; `false` too when they are too few to tell at once.
     #[inline(always)]
     pub(super) fn is_at(self, bytes: &[u8]) -> bool {
-        let part = |len: usize| u64::MAX >> (64 - 8 * len);
-        let low = word(bytes, 0).map(|low| low & part(self.len().min(8)));
-        if self.len <= 8 {
-            return low == Some(self.low);
+        let Some(chunk) = bytes.first_chunk::<16>() else {
+            return false;
+        };
+        let name = u128::from(self.high) << 64 | u128::from(self.low);
+        // What is behind the name falls out on the left. No key has 16 bytes, and an unused one has none.
+        let rest = (128 - 8 * self.len) & 127;
+        self.len != 0 && (u128::from_le_bytes(*chunk) ^ name) << rest == 0
+    }
+
+    /// The length of its prefix, when this is a name of nothing but ASCII: letters, digits, `_`, `-`, `.`, and at most
+    /// one colon between two parts that each start well. `None` says nothing.
+    #[inline]
+    pub(super) fn prefix_len(self) -> Option<u32> {
+        if (self.low | self.high) & HIGHS != 0 {
+            return None;
         }
-        let high = word(bytes, 8).map(|high| high & part(self.len() - 8));
-        low == Some(self.low) && high == Some(self.high)
+        let (low, high) = (Letters::of(self.low), Letters::of(self.high));
+        let part = |len: usize| HIGHS & (u64::MAX.checked_shr(64 - 8 * len as u32).unwrap_or(0));
+        let (low_part, high_part) = (part(self.len().min(8)), part(self.len().saturating_sub(8)));
+        let wrong = (!low.any & low_part) | (!high.any & high_part);
+        let starts = |at: u32| {
+            let marks = if at < 8 { low.first } else { high.first };
+            marks >> (8 * (at & 7)) & 0x80 != 0
+        };
+        if wrong != 0 || !starts(0) {
+            return None;
+        }
+        let (low_colon, high_colon) = (low.colon & low_part, high.colon & high_part);
+        match (low_colon.count_ones(), high_colon.count_ones()) {
+            (0, 0) => Some(0),
+            (1, 0) => Some(before(low_colon) as u32),
+            (0, 1) => Some(before(high_colon) as u32 + 8),
+            _ => None,
+        }
+        .filter(|&prefix| prefix == 0 || (prefix + 1 < self.len && starts(prefix + 1)))
     }
 
     #[inline(always)]
@@ -144,17 +189,115 @@ fn delimiters(word: u64) -> u64 {
     space | equal(word, b'/') | equal(word, b'>') | equal(word, b'=')
 }
 
-/// Names that were found to be names, by their words.
+/// What the bytes of a word of ASCII may be in a name, as marks on their highest bits.
+struct Letters {
+    first: u64,
+    /// Also not at the start of a part, or the colon.
+    any: u64,
+    colon: u64,
+}
+
+impl Letters {
+    #[inline(always)]
+    fn of(word: u64) -> Letters {
+        let within = |word: u64, low: u8, high: u8| {
+            let from = word.wrapping_add(ONES * (0x80 - low as u64));
+            let beyond = word.wrapping_add(ONES * (0x7F - high as u64));
+            from & !beyond & HIGHS
+        };
+        let first = within(word | (ONES * 0x20), b'a', b'z') | within(word, b'_', b'_');
+        let colon = within(word, b':', b':');
+        Letters {
+            first,
+            any: first | within(word, b'0', b':') | within(word, b'-', b'.'),
+            colon,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    key: Key,
+    prefix_len: u32,
+    /// The slot of the name that was met after this one.
+    next: u32,
+}
+
+/// Names that were found to be names, by their words. What follows a name follows it again more often than not, so that
+/// is where a name is looked for first.
 pub(super) struct Names {
-    slots: Box<[(Key, u32)]>,
+    slots: Box<[Slot]>,
+    last: u32,
+    next: u32,
+    generation: u32,
+}
+
+/// A name that was met before.
+#[derive(Clone, Copy)]
+pub(super) struct Familiar {
+    pub(super) slot: u32,
+    pub(super) prefix_len: u32,
+    pub(super) len: usize,
 }
 
 impl Names {
     /// Room for so many names, a power of two.
     pub(super) fn new(slots: usize) -> Names {
         Names {
-            slots: vec![(Key::default(), 0); slots].into_boxed_slice(),
+            slots: vec![Slot::default(); slots].into_boxed_slice(),
+            last: 0,
+            next: 0,
+            generation: 0,
         }
+    }
+
+    /// The name at the start of `bytes`, when it was met before.
+    #[inline(always)]
+    pub(super) fn find(&self, bytes: &[u8]) -> Option<Familiar> {
+        if let Some(slot) = self.slots.get(self.next as usize)
+            && slot.key.is_at(bytes)
+            && matches!(bytes.get(slot.key.len()), Some(b'>' | b' ' | b'='))
+        {
+            return Some(Familiar {
+                slot: self.next,
+                prefix_len: slot.prefix_len,
+                len: slot.key.len(),
+            });
+        }
+        self.find_key(Key::read(bytes)?)
+    }
+
+    #[inline]
+    fn find_key(&self, key: Key) -> Option<Familiar> {
+        let at = self.slot(key);
+        let slot = self.slots.get(at).filter(|slot| slot.key == key)?;
+        Some(Familiar {
+            slot: at as u32,
+            prefix_len: slot.prefix_len,
+            len: key.len(),
+        })
+    }
+
+    /// Whether the name in a slot is at the start of `bytes`, with `end` after it; its length.
+    #[inline(always)]
+    pub(super) fn is_at(&self, slot: u32, bytes: &[u8], end: u8) -> Option<usize> {
+        let key = self.slots.get(slot as usize)?.key;
+        (key.is_at(bytes) && bytes.get(key.len()) == Some(&end)).then_some(key.len())
+    }
+
+    /// Remembers a name, in the place of another; the slot.
+    pub(super) fn keep(&mut self, key: Key, prefix_len: u32) -> u32 {
+        let at = self.slot(key);
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = Slot {
+                key,
+                prefix_len,
+                next: 0,
+            };
+        }
+        self.generation = self.generation.wrapping_add(1);
+        self.met(at as u32);
+        at as u32
     }
 
     #[inline(always)]
@@ -162,22 +305,39 @@ impl Names {
         key.hash() & self.slots.len().wrapping_sub(1)
     }
 
-    /// The slot and the length of the prefix of a name that was met before.
+    /// The name in a slot was read.
     #[inline(always)]
-    pub(super) fn find(&self, key: Key) -> Option<(u32, u32)> {
-        let slot = self.slot(key);
-        match self.slots.get(slot) {
-            Some((known, prefix_len)) if *known == key => Some((slot as u32, *prefix_len)),
-            _ => None,
+    pub(super) fn met(&mut self, slot: u32) {
+        if slot != self.next
+            && let Some(last) = self.slots.get_mut(self.last as usize)
+        {
+            last.next = slot;
         }
+        self.last = slot;
+        self.next = self.slots.get(slot as usize).map_or(0, |slot| slot.next);
     }
 
-    /// Remembers a name, in the place of another; the slot.
-    pub(super) fn keep(&mut self, key: Key, prefix_len: u32) -> u32 {
-        let slot = self.slot(key);
-        if let Some(entry) = self.slots.get_mut(slot) {
-            *entry = (key, prefix_len);
-        }
-        slot as u32
+    /// Changes whenever a slot got another name.
+    #[inline(always)]
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
     }
+}
+
+/// Whether text may need a closer look: control characters, carriage returns, `]]>` or non-characters may occur.
+/// Two passes without branches, which cost far less than checking each text would.
+pub(super) fn is_unusual(bytes: &[u8]) -> bool {
+    // The smallest byte tells of those below the tab. Of those between the line feed and the blank the smallest
+    // distance from the line feed tells, as the tab and the line feed itself are then the largest numbers there are.
+    const AFTER: u8 = b'\n' + 1;
+    let (mut low, mut distance) = (u8::MAX, u8::MAX);
+    for &byte in bytes {
+        low = low.min(byte);
+        distance = distance.min(byte.wrapping_sub(AFTER));
+    }
+    let doubtful = |at: usize| {
+        let pair = bytes.get(at..at + 2);
+        pair == Some(b"]>") || pair == Some(&[0xEF, 0xBF])
+    };
+    low < b'\t' || distance < b' ' - AFTER || memchr::memchr2_iter(b']', 0xEF, bytes).any(doubtful)
 }

@@ -526,6 +526,41 @@ fn expressions() -> impl Strategy<Value = String> {
     })
 }
 
+/// Messages as they mostly are: rows of the same few shapes, one after the other.
+fn rows() -> impl Strategy<Value = String> {
+    let row = prop::sample::select(vec![
+        "<p:a id=\"1\" p:id=\"2\"><a>IBM</a><p:b>1</p:b><b>long text, longer than a few words, in fact</b></p:a>",
+        "<p:a id=\"1\" p:id=\"2\"><a>SUN</a><p:b>2</p:b><b/></p:a>",
+        "<p:a id=\"2\" p:id=\"a longer value than the one before\">\n  <p:b>1</p:b>\n</p:a>",
+        "<p:a id=\"1\" p:id=\"2\"/>",
+        "<p:a id=\"1\">2</p:a>",
+        "<p:a p:id=\"2\" id=\"1\" b=\"\"><b>1</b></p:a>",
+        "<p:a id=\"1\" p:id='2'><a>&#49;</a></p:a>",
+        "<p:a id=\"&lt;\" p:id=\"&#50;\"><b>2</b></p:a>",
+        "<p:a xmlns:p=\"v\" id=\"1\" p:id=\"2\"><p:b>1</p:b></p:a>",
+        "<a xmlns=\"u\"><a>IBM</a><b>2</b></a>",
+        "<a xmlns=\"u\" xmlns:p=\"w\"><a p:id=\"1\">IBM</a></a>",
+        "<a><p:b>1</p:b><p:b>IBM<!--c--></p:b></a>",
+        "<a><a>1</a><a>2</a><b >IBM</b ></a>",
+        "<b>1</b>\n",
+        "<b><b><b>2</b></b></b>",
+        "text",
+        "<![CDATA[<b>1</b>]]>",
+    ]);
+    (
+        prop::collection::vec(row.clone(), 1..4),
+        prop::collection::vec(row, 1..8),
+        1usize..5,
+    )
+        .prop_map(|(before, again, times)| {
+            let rows = format!("{}{}", before.concat(), again.concat().repeat(times));
+            soap(
+                "<s:Header/>",
+                &format!("<p:r xmlns:p=\"u\" xmlns:q=\"u\">{rows}</p:r>"),
+            )
+        })
+}
+
 /// Names share the few numbers that they are remembered by.
 #[test]
 fn a_start_tag_in_pieces_is_no_other_element() {
@@ -603,6 +638,61 @@ proptest! {
         if world.tree(&expr, Wanted::Boolean, message(media, whole(&broken))).is_none() {
             // What is neither in the header nor in the body need not be read for these.
             prop_assert!(answer.is_none() || path.starts_with(['$']), "{} on {}", path, broken);
+        }
+    }
+
+    #[test]
+    fn rows_are_read_as_the_tree_reads_them(
+        text in rows(),
+        expressions in prop::collection::vec(expressions(), 1..6),
+        size in 1usize..2000,
+    ) {
+        let world = World::new();
+        for expression in expressions {
+            let expr = expr(&expression);
+            for wanted in [Wanted::Boolean, Wanted::Text] {
+                let (answer, _) = world.look(&expr, wanted, message("text/xml", pieces(&text, size, true)));
+                let Some((want, _)) = world.tree(&expr, wanted, message("text/xml", whole(&text))) else {
+                    return Err(TestCaseError::fail(format!("{text} is no document")));
+                };
+                match (&answer, &want) {
+                    (None, _) => {}
+                    (Some(Answer::Error(a)), Answer::Error(b)) => prop_assert!(b.ends_with(a.as_str()), "{} {}", a, b),
+                    (Some(answer), _) => prop_assert_eq!(answer, &want, "{:?} {} on {}", wanted, expression, text),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_are_broken_are_not_read_to_the_end(
+        text in rows(),
+        path in paths(),
+        changes in prop::collection::vec(
+            (any::<prop::sample::Index>(), prop::sample::select(b"<>/=\"'& :abpq1!?-]\n\t\x01\xC3".to_vec()), 0u8..3),
+            1..3,
+        ),
+    ) {
+        let mut bytes = text.into_bytes();
+        for (at, byte, how) in changes {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        let world = World::new();
+        let body = || Body::Bytes(Bytes::from(bytes.clone()));
+        let expr = expr(&format!("count({path}) = 77"));
+        let (answer, _) = world.look(&expr, Wanted::Boolean, message("text/xml", body()));
+        let tree = world.tree(&expr, Wanted::Boolean, message("text/xml", body()));
+        let text = String::from_utf8_lossy(&bytes);
+        match (answer, tree) {
+            (None, _) => {}
+            // What is neither in the header nor in the body need not be read for these.
+            (Some(_), None) => prop_assert!(path.starts_with('$'), "{} on {}", path, text),
+            (Some(answer), Some((want, _))) => prop_assert_eq!(answer, want, "{} on {}", path, text),
         }
     }
 }

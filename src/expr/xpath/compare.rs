@@ -1,8 +1,9 @@
 //! `=`, `!=`, `<`, `<=`, `>`, `>=` as Jaxen compares (spec 05 §3.7).
 
 use super::eval::{Context, Evaluator, Result, Val, streamable};
-use super::program::{Expr, Relation};
+use super::program::{Axis, Expr, NodeTest, Path, Relation};
 use super::{Node, convert};
+use crate::xml::{Document, Named};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -53,7 +54,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
     /// A path against a value that is not a node-set, ending at the first node that decides.
     fn any_equal(
         &mut self,
-        path: &'p super::program::Path,
+        path: &'p Path,
         value: Val<'p, 'a>,
         equal: bool,
         context: Context<'a>,
@@ -65,10 +66,63 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                 let any = self.any(path, context, &mut |_, _| Ok(true))?;
                 Ok((any == b) == equal)
             }
+            Val::Str(text) => match self.named(path, context) {
+                Some(elements) => self.any_named_equal(elements, &text, equal),
+                None => self.any(path, context, &mut |ev, node| {
+                    ev.node_equal_text(node, &text, equal)
+                }),
+            },
             value => self.any(path, context, &mut |ev, node| {
                 ev.node_equal(node, &value, equal)
             }),
         }
+    }
+
+    /// The elements of a path that is nothing but `//name`.
+    fn named(&mut self, path: &'p Path, context: Context<'a>) -> Option<(&'a Document, Named<'a>)> {
+        let [step] = path.steps.as_slice() else {
+            return None;
+        };
+        let NodeTest::Name {
+            namespace, local, ..
+        } = &step.test
+        else {
+            return None;
+        };
+        if step.axis != Axis::Descendant || !step.predicates.is_empty() || path.overlap {
+            return None;
+        }
+        let top = self.single_start(&path.start, context)??;
+        if top.attribute.is_some() {
+            return None;
+        }
+        let name = top.document.name_id(namespace, local)?;
+        Some((top.document, top.document.elements_named(top.node, name)))
+    }
+
+    fn any_named_equal(
+        &mut self,
+        (document, elements): (&'a Document, Named<'a>),
+        text: &str,
+        equal: bool,
+    ) -> Result<bool> {
+        for (element, looked_at) in elements {
+            let (is, work) = document.has_string_value(element, text);
+            self.spend(looked_at + work)?;
+            if is == equal {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn node_equal_text(&mut self, node: Node<'a>, text: &str, equal: bool) -> Result<bool> {
+        if node.attribute.is_some() {
+            return Ok((self.node_text(Some(node))? == text) == equal);
+        }
+        let (is, work) = node.document.has_string_value(node.node, text);
+        self.spend(work)?;
+        Ok(is == equal)
     }
 
     fn node_equal(&mut self, node: Node<'a>, value: &Val<'p, 'a>, equal: bool) -> Result<bool> {

@@ -98,12 +98,18 @@ impl<'a> Context<'a> {
 /// Called for the nodes a step finds; `true` ends the search.
 type Visit<'v, 'p, 'a> = &'v mut dyn FnMut(&mut Evaluator<'p, 'a>, Node<'a>) -> Result<bool>;
 
+type LookedUp<'a> = Option<(&'a Document, Option<u32>)>;
+
+/// Names whose ids are remembered without allocating.
+const FEW_NAMES: usize = 4;
+
 pub(super) struct Evaluator<'p, 'a> {
     pub(super) scope: &'a dyn Scope,
     program: &'p Program,
     view: View<'a>,
     /// Per name slot: the document it was looked up in last, and the id there.
-    names: Vec<Option<(&'a Document, Option<u32>)>>,
+    names: [LookedUp<'a>; FEW_NAMES],
+    more_names: Vec<LookedUp<'a>>,
     budget: u64,
     /// What a look into the body found.
     found: &'p [Found],
@@ -126,7 +132,8 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             scope,
             program,
             view,
-            names: Vec::new(),
+            names: [None; FEW_NAMES],
+            more_names: Vec::new(),
             budget,
             found: &[],
         }
@@ -652,6 +659,14 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             }
             return Ok(false);
         };
+        if steps.is_empty()
+            && let Some(start) = self.single_start(&path.start, context)
+        {
+            return match start {
+                Some(node) => self.select(last, node, visit),
+                None => Ok(false),
+            };
+        }
         let start = self.start(&path.start, context)?;
         let set = self.steps(start, steps)?;
         for node in set.nodes {
@@ -660,6 +675,20 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             }
         }
         Ok(false)
+    }
+
+    /// Where a path starts when that is at most one node for certain.
+    #[allow(clippy::option_option)]
+    pub(super) fn single_start(
+        &self,
+        start: &Start,
+        context: Context<'a>,
+    ) -> Option<Option<Node<'a>>> {
+        match start {
+            Start::Context => Some(context.node),
+            Start::Root => Some(context.node.map(|n| self.view.root(n))),
+            Start::Filter(..) => None,
+        }
     }
 
     /// The first node of a path in document order.
@@ -707,10 +736,15 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         local: &str,
         document: &'a Document,
     ) -> Option<u32> {
-        if self.names.is_empty() {
-            self.names.resize(self.program.name_slots, None);
-        }
-        let known = self.names.get_mut(slot)?;
+        let known = match self.names.get_mut(slot) {
+            Some(known) => known,
+            None => {
+                if self.more_names.is_empty() {
+                    self.more_names.resize(self.program.name_slots, None);
+                }
+                self.more_names.get_mut(slot)?
+            }
+        };
         match known {
             Some((d, id)) if std::ptr::eq(*d, document) => *id,
             _ => {

@@ -245,9 +245,7 @@ impl<'p> Machine<'p> {
         match &asked.question {
             Question::Compare(..) => {
                 let holds = state.against.as_ref().is_some_and(|a| a.holds(text));
-                if holds || asked.single {
-                    self.answer(probe, Found::Bool(holds));
-                }
+                self.compared(probe, holds);
             }
             Question::First => self.answer(probe, Found::Text(text.to_owned())),
             Question::All => {
@@ -260,6 +258,19 @@ impl<'p> Machine<'p> {
             Question::Exists | Question::Count => {}
         }
         Ok(())
+    }
+
+    /// Whether a node compares as asked.
+    #[inline]
+    fn compared(&mut self, probe: usize, holds: bool) {
+        let single = self
+            .plan
+            .probes
+            .get(probe)
+            .is_some_and(|asked| asked.single);
+        if holds || single {
+            self.answer(probe, Found::Bool(holds));
+        }
     }
 
     /// An element that a path leads to; it is the innermost open one.
@@ -448,14 +459,78 @@ impl Visit for Machine<'_> {
     }
 
     #[inline]
-    fn skips(&self, mark: u64) -> bool {
+    fn wanted(&self) -> Option<u64> {
         let masks = &self.plan.masks;
-        self.settled
-            && self.captures.is_empty()
-            && self.frames.last().is_some_and(|frame| {
-                let wanted = (frame.context & masks.child) | (frame.down & masks.descendant);
-                (wanted & mark) | (frame.down & (masks.text_descendant | masks.below)) == 0
-            })
+        // What is above has a meaning for the message itself.
+        let deep_enough = match self.kind? {
+            Kind::Plain => self.depth >= 1,
+            Kind::Soap(_) => self.depth >= 3,
+        };
+        let frame = self.frames.last()?;
+        let texts = (frame.context & masks.text_child)
+            | (frame.down & (masks.text_descendant | masks.below));
+        if !deep_enough || !self.settled || !self.captures.is_empty() || texts != 0 {
+            return None;
+        }
+        Some((frame.context & masks.child) | (frame.down & masks.descendant))
+    }
+
+    #[inline]
+    fn leaf(&mut self, mark: u64, text: Text<'_>) -> Result<Option<bool>, Unreadable> {
+        let masks = &self.plan.masks;
+        let Some(parent) = self.frames.last_mut() else {
+            return Ok(None);
+        };
+        let candidates = (parent.context & masks.child & !(parent.used & masks.first))
+            | (parent.down & masks.descendant);
+        let matched = candidates & mark;
+        let bit = matched & matched.wrapping_neg();
+        if matched == 0 {
+            return Ok(Some(false));
+        }
+        // Only the end of a single path is handled here.
+        let Some(probe) = self.result_of(bit).filter(|_| matched == bit) else {
+            return Ok(None);
+        };
+        if let Some(asked) = self.plan.probes.get(probe)
+            && matches!(asked.question, Question::All)
+        {
+            return Ok(None);
+        }
+        if let Some(parent) = self.frames.last_mut() {
+            parent.used |= matched & masks.first;
+        }
+        if self.node(probe) {
+            match self
+                .states
+                .get(probe)
+                .and_then(|state| state.against.as_ref())
+            {
+                Some(Against::Equal(value, equal)) => {
+                    let holds = text.is(value) == *equal;
+                    self.compared(probe, holds);
+                }
+                _ => self.text_of(probe, &text.value())?,
+            }
+        }
+        Ok(Some(self.pause()))
+    }
+
+    #[inline]
+    fn open_unwanted(&mut self) {
+        self.depth += 1;
+        let down = self.frames.last().map_or(0, |frame| frame.down);
+        self.frames.push(Frame {
+            context: 0,
+            down,
+            used: 0,
+        });
+    }
+
+    #[inline]
+    fn close_unwanted(&mut self) {
+        self.depth -= 1;
+        self.frames.pop();
     }
 
     #[inline]
