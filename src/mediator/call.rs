@@ -27,7 +27,7 @@ const ROOT: Tag = Tag::mediator(
 .with(&[
     Attr::truth(
         "blocking",
-        "`true`: request headers stay beside the response, `HTTP_SC` becomes a text, and an HTTP error status is a fault (401002).",
+        "Calls never hold a thread here, so that `true` and `false` are the same.",
     ),
     Attr::truth("initAxis2ClientOptions", "Options of the reference's own client.").ignored(),
 ])
@@ -39,7 +39,7 @@ const DOC: Doc = Doc {
     forms: &[&ROOT],
     remarks: &[
         "The response replaces body, headers and status; properties of the default scope and variables stay.",
-        "A status of 400 or more is no fault, unless `blocking=\"true\"`: look at `$axis2:HTTP_SC`.",
+        "A status of 400 or more is no fault, also with `blocking=\"true\"`, where the reference faults with 401002: look at `$axis2:HTTP_SC`.",
         "With the property `OUT_ONLY` set to `true` nothing is waited for, and the flow goes on with the request.",
         "`<source>` and `<target>` are refused at deployment. Use `<enrich>` before and behind the call.",
     ],

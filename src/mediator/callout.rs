@@ -38,7 +38,7 @@ const SOURCE: Tag = Tag::child("source", "What is sent.").with(&[
 
 const TARGET: Tag = Tag::child(
     "target",
-    "Where the first element of the response goes. Without it the response replaces the body.",
+    "Where the first element of the response goes. Without it the response is not kept.",
 )
 .with(&[
     Attr::expression("xpath", "The node that it replaces."),
@@ -53,7 +53,7 @@ const CONFIGURATION: Tag = Tag::child(
 
 const ROOT: Tag = Tag::mediator(
     "callout",
-    "Calls a service and puts its response into the message. Older than `<call>`; new flows are shorter with `<call>` and `<enrich>`. One of `serviceURL`, `endpointKey` and `<endpoint>` says where to.",
+    "Calls a service and puts its response into the message. Older than `<call>`; new flows are shorter with `<call>` and `<enrich>`. One of `serviceURL`, `endpointKey` and `<endpoint>` says where to; without them it is the `To` address.",
 )
 .with(&[
     Attr::text("serviceURL", "Address of the service."),

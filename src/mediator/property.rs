@@ -41,13 +41,21 @@ pub(super) const ROOT: Tag = Tag::mediator("property", "Sets or removes a proper
         .or("STRING"),
         Attr::words(
             "scope",
-            &["default", "axis2", "transport", "axis2-client", "operation"],
+            &[
+                "default",
+                "axis2",
+                "transport",
+                "axis2-client",
+                "operation",
+                "analytics",
+                "trace",
+            ],
             "Where it is kept. `transport`: HTTP headers; `axis2`: what steers the transport.",
         )
         .or("default"),
         Attr::words("action", &["set", "remove"], "What to do.").or("set"),
-        Attr::regex("pattern", "Only what it finds in the value is kept."),
-        Attr::number("group", "The group of `pattern` that is kept.").or("0"),
+        Attr::regex("pattern", "Has to match the whole value, of which only a group is kept; otherwise the value is empty."),
+        Attr::number("group", "The group of `pattern` that is kept; 0 is all of it.").or("0"),
     ])
     .holds(Content::Xml);
 

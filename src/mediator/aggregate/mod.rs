@@ -94,6 +94,7 @@ const DOC: Doc = Doc {
     remarks: &[
         "Without `completeCondition` a group is complete when every copy of its split has come. A copy that faults or is dropped counts as gone, so that the group never waits for it.",
         "Results stand in the order in which they came. Run the split with `sequential=\"true\"` to have the order of the parts.",
+        "Plain XML has one root: more than one result needs `enclosingElementProperty`, or only the first goes out.",
         "Groups are bounded by `[myelin] max_aggregate_groups` and `max_aggregate_bytes`.",
         "A message that belongs to no split and fits no `correlateOn` goes through unchanged.",
     ],

@@ -62,7 +62,7 @@ const ROOT: Tag = Tag::mediator(
     "Runs JavaScript that sees the message as `mc`: inline as the text of the element, or a function of a resource. A script that returns `false` ends the flow.",
 )
 .with(&[
-    Attr::words("language", &["js", "graalJs", "nashornJs", "rhinoJs"], "All are the same JavaScript here. Others are refused.").required(),
+    Attr::words("language", &["js", "graalJs", "nashornJs", "rhinoJs"], "All are the same JavaScript here, as are `nashorn` and `javascript`. Others are refused.").required(),
     Attr::dynamic("key", "Local entry or registry resource with the script."),
     Attr::text("function", "The function that is called with `mc`. Only with `key`.").or("mediate"),
     Attr::words("target", &["body", "variable", "none"], "Where the result of the function goes. Only with `key`."),

@@ -54,7 +54,7 @@ const ON_FAIL: Tag = Tag::child(
 const ROOT: Tag = Tag::mediator("validate", "Checks the body, or a part of it, against XML Schema or JSON Schema. A JSON body is checked as JSON.")
     .with(&[
         Attr::expression("source", "The part that is checked.").or("the first child of the body, or all of the JSON"),
-        Attr::truth("cache-schema", "`true`: a compiled schema is kept. A changed resource is always seen.").or("true"),
+        Attr::truth("cache-schema", "A compiled schema is always kept, and a changed resource always seen.").ignored(),
         Attr::truth("json-source", "`true`: what `source` gives is JSON, whatever the body is."),
     ])
     .of(&[&SCHEMA, &RESOURCE, &FEATURE, &ON_FAIL]);
