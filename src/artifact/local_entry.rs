@@ -4,7 +4,7 @@ use crate::diag::codes;
 use crate::endpoint::EndpointDef;
 use crate::message::Value;
 use crate::message::value::XmlValue;
-use crate::syntax::{Element, Reader};
+use crate::syntax::{Element, Reader, text_of};
 use crate::xml::{Document, Limits};
 use bytes::Bytes;
 use std::io::Read;
@@ -40,7 +40,7 @@ impl LocalEntryDef {
                 let node = document.root_element()?;
                 Value::Xml(Arc::new(XmlValue { document, node }))
             }
-            None => Value::String(element.text().unwrap_or_default().trim().to_owned()),
+            None => Value::String(text_of(element)),
         };
         Some(LocalEntryDef { value, endpoint })
     }

@@ -11,7 +11,7 @@ pub use proxy::ProxyDef;
 pub use template::TemplateDef;
 pub use wsdl::WsdlDef;
 
-use crate::diag::{Diagnostic, Place, Source, codes, nearest};
+use crate::diag::{Diagnostic, Place, Severity, Source, codes, nearest};
 use crate::endpoint::{self, EndpointDef};
 use crate::mediator::SequenceDef;
 use crate::settings::Unsupported;
@@ -146,13 +146,34 @@ pub fn parse_file(source: &Arc<Source>, unsupported: Unsupported) -> FileContent
         out.diagnostics.extend(reader.into_diagnostics());
         for child in children {
             read(source, unsupported, child, &mut out);
+            if out.diagnostics.len() > syntax::MAX_FINDINGS {
+                out.diagnostics.truncate(syntax::MAX_FINDINGS + 1);
+            }
         }
     } else {
         out.diagnostics.extend(reader.into_diagnostics());
         read(source, unsupported, root, &mut out);
     }
     dedup_namespace_warnings(&mut out.diagnostics);
+    limit_findings(&mut out);
     out
+}
+
+/// Cuts the list of findings; the last one says that there are more.
+fn limit_findings(content: &mut FileContent) {
+    let diagnostics = &mut content.diagnostics;
+    if diagnostics.len() <= syntax::MAX_FINDINGS {
+        return;
+    }
+    diagnostics.truncate(syntax::MAX_FINDINGS);
+    if let Some(last) = diagnostics.last_mut() {
+        last.message = "there are more findings in this file than are told".to_owned();
+        last.help = None;
+        // Those that are left out may be the only errors.
+        if !content.faulty.is_empty() {
+            last.severity = Severity::Error;
+        }
+    }
 }
 
 /// Each artifact has its own reader; the missing namespace is one fact of the file.
@@ -276,5 +297,31 @@ fn read_artifact(reader: &mut Reader, element: Element<'_, '_>) -> Read {
             place,
         })),
         _ => Read::Failed(Some(kind)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_of_one_file_are_limited() {
+        let unknown = "<log levle='x'/>".repeat(1500);
+        let one = format!("<sequence name='A'>{unknown}<bogus/></sequence>");
+        let many = "<sequence name='A' nam='x'/>".repeat(1500) + "<bogus/>";
+        for inner in [one, many] {
+            let text = format!(
+                "<definitions xmlns='{}'>{inner}</definitions>",
+                syntax::SYNAPSE
+            );
+            let found = parse_file(&Source::new("a.xml", text), Unsupported::Refuse);
+            assert_eq!(found.diagnostics.len(), syntax::MAX_FINDINGS);
+            let last = found.diagnostics.last().unwrap();
+            assert!(
+                last.is_error() && last.message.contains("more findings"),
+                "{last:?}"
+            );
+            assert_eq!(found.faulty.len(), 1);
+        }
     }
 }

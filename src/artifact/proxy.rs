@@ -5,7 +5,7 @@ use crate::diag::{Diagnostic, Place, codes};
 use crate::endpoint::{self, EndpointDef};
 use crate::mediator::ListDef;
 use crate::mediator::sequence::on_error;
-use crate::syntax::{Element, Reader};
+use crate::syntax::{Element, Reader, text_of};
 use std::sync::Arc;
 
 /// A proxy service as it is written.
@@ -117,7 +117,7 @@ impl ProxyDef {
                 Some("description" | "enableAddressing") => {}
                 Some("parameter") => {
                     reader.known_attributes(child, &["name", "locked"]);
-                    let value = child.text().unwrap_or_default().trim();
+                    let value = text_of(child);
                     match reader.required(child, "name") {
                         Some("useOriginalwsdl") => {
                             use_original = value.eq_ignore_ascii_case("true")

@@ -3,7 +3,7 @@
 use super::logging::{complain, print};
 use crate::artifact::Artifact;
 use crate::deploy::load::{file_problem, read_file, resources};
-use crate::deploy::scan::{ScanLimits, SourceFile, is_resource, scan};
+use crate::deploy::scan::{ScanLimits, SourceFile, archive_problem, is_resource, scan};
 use crate::diag::{Diagnostic, to_json, to_text};
 use crate::endpoint::Stores;
 use crate::expr::LocalEntries;
@@ -91,6 +91,8 @@ fn check(args: &CheckArgs) -> Result<Vec<Diagnostic>, (Vec<Diagnostic>, String)>
                     .filter(|(path, _)| !is_resource(path))
                     .map(|(_, file)| file),
             );
+        } else if let Some(problem) = archive_problem(path) {
+            findings.push(file_problem(path, problem));
         } else {
             let text = std::fs::read(path)
                 .map_err(|e| (Vec::new(), format!("cannot read {}: {e}", path.display())))?;

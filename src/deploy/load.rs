@@ -1,7 +1,7 @@
 //! Loading: files are read, artifacts parsed, the last good version of a broken one kept, all of
 //! them linked, and the plan swapped in.
 
-use super::scan::{REGISTRY, ScanLimits, Snapshot, SourceFile, is_resource, scan};
+use super::scan::{REGISTRY, ScanLimits, Snapshot, SourceFile, is_resource, scan, shown};
 use crate::artifact::{Artifact, Faulty, FileContent, parse_file, resource};
 use crate::diag::{Diagnostic, Place, Source, codes};
 use crate::endpoint::Stores;
@@ -9,13 +9,15 @@ use crate::engine::Engine;
 use crate::expr::LocalEntries;
 use crate::plan::{Counts, Plan, link};
 use crate::settings::{Settings, Unsupported};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What one load did.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// The deployment directory as people know it.
+    pub root: PathBuf,
     /// Findings of the files that changed, and of linking.
     pub diagnostics: Vec<Diagnostic>,
     /// Artifacts that are not deployed, or only in their last good version.
@@ -35,9 +37,8 @@ impl Report {
     #[must_use]
     pub fn changes(&self) -> String {
         let is_faulty = |path: &&PathBuf| {
-            self.faulty
-                .iter()
-                .any(|f| Path::new(&f.file).ends_with(path))
+            let shown = self.root.join(path);
+            self.faulty.iter().any(|f| Path::new(&f.file) == shown)
         };
         let well = |files: &[PathBuf]| -> Vec<String> {
             let well = files.iter().filter(|p| !is_faulty(p));
@@ -98,7 +99,7 @@ pub struct Deployer {
     snapshot: Snapshot,
     files: BTreeMap<PathBuf, Loaded>,
     problems: Vec<(PathBuf, String)>,
-    link_diagnostics: Vec<String>,
+    link_diagnostics: HashSet<String>,
 }
 
 /// A plan that is ready to be put in place.
@@ -119,7 +120,7 @@ impl Deployer {
             snapshot: Snapshot::default(),
             files: BTreeMap::new(),
             problems: Vec::new(),
-            link_diagnostics: Vec::new(),
+            link_diagnostics: HashSet::new(),
         }
     }
 
@@ -143,15 +144,21 @@ impl Deployer {
             self.snapshot = snapshot;
             return Ok(None);
         }
-        let mut report = Report::default();
-        for path in &changes.removed {
-            self.files.remove(path);
-        }
+        let mut report = Report {
+            root: shown(&self.root),
+            ..Report::default()
+        };
+        // By what was in them: a file that has another name now is known by its content.
+        let removed = changes.removed.iter();
+        let gone: HashMap<u64, Loaded> = removed
+            .filter_map(|path| self.files.remove(path))
+            .map(|loaded| (loaded.hash, loaded))
+            .collect();
         for path in changes.added.iter().chain(&changes.changed) {
             if let Some(file) = snapshot.files.get(path)
                 && !is_resource(path)
             {
-                self.read(path, file, &mut report);
+                self.read(path, file, &gone, &mut report);
             }
         }
         if new_problems {
@@ -179,7 +186,13 @@ impl Deployer {
         }))
     }
 
-    fn read(&mut self, path: &Path, file: &SourceFile, report: &mut Report) {
+    fn read(
+        &mut self,
+        path: &Path,
+        file: &SourceFile,
+        gone: &HashMap<u64, Loaded>,
+        report: &mut Report,
+    ) {
         let previous = self.files.remove(path);
         if let Some(previous) = &previous
             && previous.hash == file.hash
@@ -200,7 +213,7 @@ impl Deployer {
         report
             .diagnostics
             .extend(content.diagnostics.iter().cloned());
-        let kept = match &previous {
+        let kept = match previous.as_ref().or_else(|| gone.get(&file.hash)) {
             None => Vec::new(),
             Some(previous) => keep(previous, &content),
         };
@@ -215,12 +228,12 @@ impl Deployer {
     }
 
     fn link(&mut self, report: &mut Report) -> Plan {
-        let artifacts: Vec<Arc<Artifact>> = self
-            .files
-            .values()
-            .flat_map(|f| f.content.artifacts.iter().chain(&f.kept))
-            .cloned()
-            .collect();
+        let read = || self.files.values().flat_map(|f| &f.content.artifacts);
+        // What another file defines now needs no old version.
+        let defined: HashSet<_> = read().map(|a| (a.kind, a.name.as_str())).collect();
+        let stays = |a: &&Arc<Artifact>| !defined.contains(&(a.kind, a.name.as_str()));
+        let kept = self.files.values().flat_map(|f| &f.kept).filter(stays);
+        let artifacts: Vec<Arc<Artifact>> = read().chain(kept).cloned().collect();
         let linked = link(
             &artifacts,
             resources(&self.snapshot),
@@ -229,7 +242,8 @@ impl Deployer {
         );
         for loaded in self.files.values() {
             for faulty in &loaded.content.faulty {
-                let kept = loaded.kept.iter().any(|a| stands_in(a, faulty));
+                let mut kept = loaded.kept.iter().filter(stays);
+                let kept = kept.any(|a| stands_in(a, faulty));
                 report.faulty.push(FaultyArtifact {
                     file: faulty.file.display().to_string(),
                     name: faulty.name.clone(),
@@ -248,7 +262,12 @@ impl Deployer {
             report.faulty.push(FaultyArtifact {
                 file: path.display().to_string(),
                 name: None,
-                last_good_version: self.files.contains_key(path),
+                // A file as it was read before, or those of a folder that cannot be listed.
+                last_good_version: self
+                    .snapshot
+                    .files
+                    .values()
+                    .any(|f| f.path.starts_with(path)),
             });
         }
         // A reference that was broken before and still is has been said already.
@@ -262,7 +281,7 @@ impl Deployer {
                 report.diagnostics.push(diagnostic.clone());
             }
         }
-        self.link_diagnostics = texts;
+        self.link_diagnostics = texts.into_iter().collect();
         report.counts = linked.plan.counts;
         linked.plan
     }
@@ -370,7 +389,8 @@ mod tests {
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let mut report = Report {
             added: paths(&["new.xml"]),
-            changed: paths(&["a/old.xml", "broken.xml"]),
+            root: PathBuf::from("deployment"),
+            changed: paths(&["a/old.xml", "a/broken.xml", "broken.xml"]),
             removed: paths(&["gone.xml"]),
             ..Report::default()
         };
@@ -381,7 +401,7 @@ mod tests {
         });
         assert_eq!(
             report.changes(),
-            "deployed new.xml, redeployed a/old.xml, removed gone.xml, faulty: broken.xml"
+            "deployed new.xml, redeployed a/old.xml, a/broken.xml, removed gone.xml, faulty: broken.xml"
         );
         let many = Report {
             added: paths(&["1", "2", "3", "4", "5", "6", "7"]),

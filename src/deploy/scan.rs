@@ -216,9 +216,29 @@ pub fn is_resource(relative: &Path) -> bool {
         && !relative.components().any(|c| is_hidden(c.as_os_str()))
 }
 
-/// Whether a file is read at all: an artifact or a registry resource.
+/// Whether a file is looked after: an artifact, a registry resource, or an archive, which is not read
+/// but must not be passed over in silence.
 pub fn is_read(relative: &Path) -> bool {
-    is_resource(relative) || relative.file_name().is_some_and(is_artifact_name)
+    is_resource(relative)
+        || relative
+            .file_name()
+            .is_some_and(|name| is_artifact_name(name) || is_archive_name(name))
+}
+
+/// Whether a file of this name is a Carbon application (spec 04 §1.4).
+fn is_archive_name(name: &OsStr) -> bool {
+    !is_hidden(name)
+        && Path::new(name)
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("car"))
+}
+
+/// What is said about a file that is a Carbon application.
+pub fn archive_problem(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?;
+    is_archive_name(name).then_some(
+        "Carbon applications (.car) are not read yet; unpack it and put its artifact files into the deployment directory",
+    )
 }
 
 /// Whether a folder of this name is passed over: hidden, or somebody's temporary or backup copy.
@@ -263,6 +283,13 @@ pub fn scan(root: &Path, previous: Option<&Snapshot>, limits: &ScanLimits) -> io
     let mut proven = BTreeMap::new();
     let mut pending: Vec<PathBuf> = Vec::new();
     for (relative, stamp) in std::mem::take(&mut listing.files) {
+        if !is_resource(&relative)
+            && let Some(problem) = archive_problem(&relative)
+        {
+            let path = shown_root.join(relative);
+            listing.problems.push((path, problem.to_owned()));
+            continue;
+        }
         let proof = previous
             .and_then(|p| p.proven.get(&relative))
             .is_some_and(|s| *s == stamp);
@@ -349,7 +376,7 @@ fn pause() {
 }
 
 /// `root` as users know it.
-fn shown(root: &Path) -> PathBuf {
+pub(super) fn shown(root: &Path) -> PathBuf {
     let below_here = std::env::current_dir()
         .ok()
         .and_then(|here| root.strip_prefix(here).ok())

@@ -24,14 +24,15 @@ fn excerpt(out: &mut String, place: &Place) {
     let number = line.to_string();
     let pad = " ".repeat(number.len());
     let _ = writeln!(out, "{pad}--> {place}");
-    let text: Vec<char> = place.source.line(line).chars().collect();
-    let first = (column - 1).min(text.len());
-    let from = if text.len() > MAX_LINE {
+    let text = place.source.line(line);
+    let length = text.chars().count();
+    let first = (column - 1).min(length);
+    let from = if length > MAX_LINE {
         first.saturating_sub(MAX_LINE / 2)
     } else {
         0
     };
-    let shown: Vec<char> = text.iter().skip(from).take(MAX_LINE).copied().collect();
+    let shown: Vec<char> = text.chars().skip(from).take(MAX_LINE).collect();
     if shown.iter().all(|c| c.is_whitespace()) {
         return;
     }
@@ -39,7 +40,7 @@ fn excerpt(out: &mut String, place: &Place) {
     let width = if end.0 == line {
         end.1.saturating_sub(column)
     } else {
-        text.len() - first
+        length - first
     };
     let width = width.clamp(1, shown.len().saturating_sub(first - from).max(1));
     let lead: String = shown

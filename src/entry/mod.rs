@@ -18,7 +18,7 @@ use crate::message::{
 use crate::metrics::Requests;
 use crate::plan::{Plan, Proxy};
 use crate::transport::http::{Handler, Peer, uncancelled};
-use http::header::{CONTENT_LENGTH, Entry, HOST, IF_NONE_MATCH, SERVER};
+use http::header::{CONTENT_LENGTH, Entry, HOST, IF_NONE_MATCH, SERVER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::future::Future;
@@ -200,7 +200,7 @@ fn check(
     {
         return Some(plain(StatusCode::PAYLOAD_TOO_LARGE));
     }
-    if !known_method(&message.method) {
+    if !known_method(&message.method) || has_other_coding(message) {
         return Some(plain(StatusCode::NOT_IMPLEMENTED));
     }
     match proxy {
@@ -300,6 +300,13 @@ fn client_format(message: &Message) -> ClientFormat {
         },
         _ => ClientFormat::Rest,
     }
+}
+
+/// Whether the body has a transfer coding besides `chunked`, which nobody here undoes: what it gives
+/// would be taken for the body itself.
+fn has_other_coding(message: &Message) -> bool {
+    let mut values = message.headers.get_all(TRANSFER_ENCODING).iter();
+    values.any(|value| !header_text(value).trim().eq_ignore_ascii_case("chunked"))
 }
 
 /// Methods that the reference's parser knows; others are answered with 501 (spec 01 §15.1).

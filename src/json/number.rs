@@ -169,6 +169,13 @@ pub fn java_double(number: f64) -> String {
     }
 }
 
+/// The text Java's `Float.toString` gives: `1.1`, not the digits of the same number with 64 bits
+/// (spec 05 §4.2).
+pub fn java_float(number: f32) -> String {
+    let shortest = number.to_string().parse();
+    java_double(shortest.unwrap_or_else(|_| f64::from(number)))
+}
+
 /// The text a number has after Jayway read it from an object: integers plainly, fractions as
 /// doubles unless that loses precision (spec 05 §4.3).
 pub fn unwrapped(text: &str) -> Cow<'_, str> {

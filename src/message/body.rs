@@ -191,7 +191,7 @@ pub struct Built {
     conversion: Option<Arc<json::Options>>,
     /// The JSON view, made once and dropped when somebody edits.
     tree: OnceLock<Result<Option<Arc<json::Value>>, String>>,
-    /// What JSON may hold to become XML.
+    /// What JSON may hold to be read.
     json_limits: json::Limits,
 }
 
@@ -418,7 +418,7 @@ impl Built {
         Ok(built)
     }
 
-    /// Sets what JSON may hold to become XML.
+    /// Sets what JSON may hold to be read.
     pub(super) fn set_json_limits(&mut self, limits: json::Limits) {
         self.json_limits = limits;
     }
@@ -590,7 +590,7 @@ impl Built {
 
     fn make_tree(&self) -> Result<Option<json::Value>, String> {
         if let Some(raw) = self.json() {
-            return json::parse(raw, &json::Limits::default())
+            return json::parse(raw, &self.json_limits)
                 .map(Some)
                 .map_err(|e| e.to_string());
         }

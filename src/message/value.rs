@@ -1,6 +1,7 @@
 //! Property values and their types (spec 01 §1.7, §1.9).
 
 use crate::json;
+use crate::json::number::{java_double, java_float};
 use crate::xml::{Document, NodeId};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -129,7 +130,7 @@ impl Value {
             Value::Integer(n) => Cow::Owned(n.to_string()),
             Value::Short(n) => Cow::Owned(n.to_string()),
             Value::Long(n) => Cow::Owned(n.to_string()),
-            Value::Float(n) => Cow::Owned(java_double(f64::from(*n))),
+            Value::Float(n) => Cow::Owned(java_float(*n)),
             Value::Double(n) => Cow::Owned(java_double(*n)),
             Value::Xml(x) => Cow::Owned(x.document.to_xml(x.node)),
             Value::Json(j) => {
@@ -183,26 +184,26 @@ impl From<String> for Value {
     }
 }
 
-/// A double as Java prints it: `2.0`, `1.0E7`.
-pub fn java_double(d: f64) -> String {
-    if d.is_nan() {
-        return "NaN".to_owned();
-    }
-    if d.is_infinite() {
-        return if d > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    let magnitude = d.abs();
-    if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
-        let text = d.to_string();
-        return if text.contains('.') {
-            text
-        } else {
-            text + ".0"
-        };
-    }
-    let text = format!("{d:E}");
-    match text.split_once('E') {
-        Some((mantissa, exponent)) if !mantissa.contains('.') => format!("{mantissa}.0E{exponent}"),
-        _ => text,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_printed_as_java_does() {
+        let shown = |kind, text| Value::convert(kind, text, &crate::xml::Limits::default());
+        for (kind, text, expected) in [
+            (ValueType::Float, "1.1", "1.1"),
+            (ValueType::Float, "3", "3.0"),
+            (ValueType::Float, "1e10", "1.0E10"),
+            (ValueType::Double, "1.1", "1.1"),
+            (ValueType::Double, "-0", "-0.0"),
+            (ValueType::Double, "12345678", "1.2345678E7"),
+        ] {
+            assert_eq!(
+                shown(kind, text).unwrap().text(),
+                expected,
+                "{kind:?} {text}"
+            );
+        }
     }
 }

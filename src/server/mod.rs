@@ -94,9 +94,9 @@ pub struct Server {
     /// Where HTTPS is served.
     pub https: Option<SocketAddr>,
     /// Where the management API is served.
-    pub management: SocketAddr,
+    pub management: Option<SocketAddr>,
     /// Where health is served.
-    pub internal: SocketAddr,
+    pub internal: Option<SocketAddr>,
     /// The clock.
     pub clock: Clock,
     /// What is deployed.
@@ -171,17 +171,19 @@ impl Server {
             workers_wanted,
         )?;
         let internal_host = host.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        let internal = one(
-            "internal",
-            SocketAddr::new(internal_host, options.internal_port),
-        )?;
-        let management = one(
-            "management",
-            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), options.management_port),
-        )?;
+        let admin = |what, host, port| {
+            let listener = settings
+                .admin
+                .enabled
+                .then(|| one(what, SocketAddr::new(host, port)));
+            listener.transpose()
+        };
+        let internal = admin("internal", internal_host, options.internal_port)?;
+        let loopback = Ipv4Addr::LOCALHOST.into();
+        let management = admin("management", loopback, options.management_port)?;
         let addresses = (address(&http), address(&https));
-        let internal_address = local(&internal);
-        let management_address = local(&management);
+        let internal_address = internal.as_ref().map(local);
+        let management_address = management.as_ref().map(local);
 
         let client_tls = client_tls(&settings)?;
         let http_settings = Arc::new(listener_settings(&settings, addresses.0, None));
@@ -221,7 +223,8 @@ impl Server {
             (internal, internal_address, admin::internal(state.clone())),
             (management, management_address, admin::management(state)),
         ] {
-            let mut limits = listener_settings(&settings, Some(at), None);
+            let Some(listener) = listener else { continue };
+            let mut limits = listener_settings(&settings, at, None);
             limits.max_connections = ADMIN_CONNECTIONS;
             admin::serve(listener, limits, pages, finish.subscribe());
         }
@@ -238,8 +241,8 @@ impl Server {
         for (what, at) in [
             ("HTTP", addresses.0),
             ("HTTPS", addresses.1),
-            ("management", Some(management_address)),
-            ("internal", Some(internal_address)),
+            ("management", management_address),
+            ("internal", internal_address),
         ] {
             if let Some(at) = at {
                 tracing::info!(target: "Server", "{what} listens on {at}");

@@ -46,6 +46,14 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
 /// Keys (or, with a final dot, everything below them) that are checked but that nothing follows yet,
 /// or that ask for what is done anyway.
 const CHECKED_ONLY: &[(&str, &str)] = &[
+    (
+        "transport.http.max_http_connection_per_host_port",
+        NO_TARGET_LIMIT,
+    ),
+    (
+        "passthru_properties.http.max.connection.per.host.port",
+        NO_TARGET_LIMIT,
+    ),
     ("transport.http.sender.proxy_host", NO_PROXY),
     ("transport.http.proxy_profile.", NO_PROXY),
     ("transport.http.force_xml_validation", ALWAYS_WHOLE),
@@ -65,6 +73,8 @@ const CHECKED_ONLY: &[(&str, &str)] = &[
     ("liveness_probe.protocols", ONE_PROTOCOL),
 ];
 
+const NO_TARGET_LIMIT: &str = "connections to one target are not limited; the setting \
+     circuit_breakers.max_connections in [myelin.endpoint] limits those of an endpoint";
 const NO_PROXY: &str =
     "messages do not go through an HTTP proxy yet; they are sent to their target";
 const ALWAYS_WHOLE: &str = "an XML body that is read is always checked to its end";

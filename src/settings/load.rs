@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::database::database;
 use super::environment::Environment;
 use super::error::{MAX_FILE_BYTES, SettingsError, SettingsProblem, SettingsWarning};
 use super::read::{Document, Finding, Reader, flatten};
 use super::units::Unit::{Milliseconds, Seconds};
 use super::{
-    AdminUser, DataSourceSettings, EndpointPolicy, HostnameVerifier, Properties, Protocols,
-    ProxyProfile, ProxySettings, RedisSettings, Secret, Settings, Unsupported, VerifyClient,
+    AdminUser, EndpointPolicy, HostnameVerifier, Properties, Protocols, ProxyProfile,
+    ProxySettings, RedisSettings, Secret, Settings, Unsupported, VerifyClient,
 };
 
 /// Reads `deployment.toml` with the environment of this process. `None` yields the defaults.
@@ -167,14 +168,21 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (line, column)
 }
 
-fn set<T>(field: &mut T, value: Option<T>) {
+pub(super) fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
     }
 }
 
+/// Reports something about the one of several keys that is set.
+fn present(r: &Reader<'_>, keys: &[&str], message: impl FnOnce(&str) -> String) {
+    if let Some(key) = keys.iter().find(|key| r.has(&[key])) {
+        r.error(key, message(key));
+    }
+}
+
 /// Short timeouts are legitimate in tests, none at all is a mistake.
-const AT_LEAST: Duration = Duration::from_millis(1);
+pub(super) const AT_LEAST: Duration = Duration::from_millis(1);
 
 fn settings(r: &Reader<'_>, base: &Path, environment: &Environment) -> Settings {
     let mut s = Settings {
@@ -229,7 +237,7 @@ fn server(r: &Reader<'_>, s: &mut Settings) {
     }
     set(
         &mut server.workers,
-        r.integer(&["myelin.workers"], 0..=1024)
+        r.integer(&["myelin.workers"], 0..=256)
             .and_then(|n| n.try_into().ok()),
     );
     set(
@@ -247,7 +255,9 @@ fn port_conflicts(r: &Reader<'_>, s: &Settings) {
         (s.admin.enabled, s.admin.port, ADMIN_PORT[0]),
         (s.admin.enabled, s.admin.secured_port, ADMIN_SECURED_PORT[0]),
     ];
-    for (_, port, key) in listeners.into_iter().filter(|(enabled, ..)| *enabled) {
+    // Port 0 is any free one.
+    let taken = |&(enabled, port, _): &(bool, u16, _)| enabled && port != 0;
+    for (_, port, key) in listeners.into_iter().filter(taken) {
         if let Some((_, other)) = seen.iter().find(|(p, _)| *p == port) {
             let at = if r.has(&[key]) { key } else { other };
             r.error(
@@ -329,11 +339,20 @@ fn http(r: &Reader<'_>, s: &mut Settings) {
         &mut http.secured_enabled,
         r.bool(&["transport.http.listener.secured_enable"]),
     );
-    http.bind_address = r.optional_text(&[
+    let address = |keys: [&str; 2]| {
+        let text = r.optional_text(&keys)?;
+        if text.parse::<std::net::IpAddr>().is_err() {
+            present(r, &keys, |key| {
+                format!("{key}: {text:?} is not an IP address to listen on")
+            });
+        }
+        Some(text)
+    };
+    http.bind_address = address([
         "transport.http.listener.bind_address",
         "transport.http.listener.parameter.bind-address",
     ]);
-    http.secured_bind_address = r.optional_text(&[
+    http.secured_bind_address = address([
         "transport.http.listener.secured_bind_address",
         "transport.https.listener.parameter.bind-address",
     ]);
@@ -374,6 +393,11 @@ fn http(r: &Reader<'_>, s: &mut Settings) {
         "passthru_properties.max_open_connections",
     ];
     if let Some(cap) = r.cap(&open) {
+        if cap == Some(0) {
+            present(r, &open, |key| {
+                format!("{key}: 0 lets nobody in; -1 means no limit")
+            });
+        }
         http.max_open_connections = cap.or(ours);
     }
     let per_target = [
@@ -851,38 +875,6 @@ fn script(r: &Reader<'_>, s: &mut Settings) {
     let threads = r.integer(&["myelin.script_threads"], 0..=256);
     set(&mut script.threads, threads.and_then(|n| n.try_into().ok()));
     set(&mut script.queue, r.size(&["myelin.script_queue"], 1));
-}
-
-fn database(r: &Reader<'_>, s: &mut Settings) {
-    let database = &mut s.database;
-    set(
-        &mut database.timeout,
-        r.duration(&["myelin.database_timeout"], Milliseconds, AT_LEAST),
-    );
-    set(
-        &mut database.pool_wait,
-        r.duration(&["myelin.database_wait"], Milliseconds, AT_LEAST),
-    );
-    set(
-        &mut database.max_connections,
-        r.size(&["myelin.max_database_connections"], 1),
-    );
-    s.data_sources = r.tables("datasource", |r| {
-        r.use_all_below("pool_options");
-        r.use_all_below("jdbc");
-        // The address says which driver it is.
-        let _ = r.text(&["driver"]);
-        Some(DataSourceSettings {
-            id: r.text(&["id"])?,
-            url: r.text(&["url"])?,
-            username: r.optional_text(&["username"]),
-            password: r.secret(&["password"]),
-            max_active: r.size(
-                &["pool_options.maxActive", "jdbc.pool_options.maxActive"],
-                1,
-            ),
-        })
-    });
 }
 
 fn limits(r: &Reader<'_>, s: &mut Settings) {

@@ -4,6 +4,7 @@
 //! plain data that the rest of the server only reads. Everything that can be wrong with the file
 //! is found here, with line and column.
 
+mod database;
 mod environment;
 mod error;
 mod inject;

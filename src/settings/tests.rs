@@ -394,6 +394,7 @@ fn warnings() {
             "[[internal_apis.users]]\nuser.name = 'u'\nuser.password = 'p'\nuser.role = 'r'",
             "[secrets]\nadmin = '[x]'",
             "[mediation.inbound]\ncore_threads = 5\nmax_threads = 6",
+            "[transport.http]\nmax_http_connection_per_host_port = 5",
             "  top = 1",
             "[server]\nx.é = 1 \n'é' = 2",
         ],
@@ -415,6 +416,7 @@ fn warnings() {
             warning: deployment.toml:4:6: key "internal_apis.users[0].user.role" is not supported and ignored
             warning: deployment.toml:1:2: "secrets" has no effect: the secure vault is not supported; use $env{NAME} and set the variable from your secret store
             warning: deployment.toml:1:12: "mediation.inbound" has no effect: there is no such thread pool; the number of threads is myelin.workers
+            warning: deployment.toml:2:37: "transport.http.max_http_connection_per_host_port" has no effect: connections to one target are not limited; the setting circuit_breakers.max_connections in [myelin.endpoint] limits those of an endpoint
             warning: deployment.toml:1:3: key "top" is not supported and ignored
             deployment.toml:2:3: invalid unquoted key, expected letters, numbers, `-`, `_`
         "#]],
@@ -602,4 +604,43 @@ fn errors_of_shared_sessions_and_endpoint_policies() {
             deployment.toml:2:14: unknown key "myelin.endpoint.retry_budget.percent"
         "#]],
     );
+}
+
+#[test]
+fn data_sources_need_an_id_and_an_address() {
+    check(
+        &[
+            "[[datasource]]\nurl = \"jdbc:sqlite::memory:\"\nusername = \"u\"",
+            "[[datasource]]\nid = \"A\"\npassword = \"p\"",
+            "[[datasource]]\nid = \"A\"\nurl = \"x\"\n[[datasource]]\nid = \"A\"\nurl = \"y\"",
+        ],
+        expect![[r#"
+            deployment.toml:1:1: "datasource[0].id" is missing
+            deployment.toml:1:1: "datasource[0].url" is missing
+            deployment.toml:1:1: datasource: two have the id "A"
+        "#]],
+    );
+}
+
+#[test]
+fn listeners_that_could_not_be_reached_are_errors() {
+    check(
+        &[
+            "[transport.http.listener]\nbind_address = 'localhost'",
+            "[transport.https.listener]\nparameter.bind-address = '::1.'",
+            "[transport.http]\nmax_open_connections = 0",
+        ],
+        expect![[r#"
+            deployment.toml:2:16: transport.http.listener.bind_address: "localhost" is not an IP address to listen on
+            deployment.toml:2:26: transport.https.listener.parameter.bind-address: "::1." is not an IP address to listen on
+            deployment.toml:2:24: transport.http.max_open_connections: 0 lets nobody in; -1 means no limit
+        "#]],
+    );
+}
+
+#[test]
+fn any_free_port_is_no_conflict() {
+    let text = "[server]\noffset = 0\n[transport.http.listener]\nport = 0\nsecured_port = 0";
+    let http = settings(text).http;
+    assert_eq!((http.port, http.secured_port), (0, 0));
 }

@@ -14,6 +14,10 @@ pub const SYNAPSE: &str = "http://ws.apache.org/ns/synapse";
 /// Most levels of elements in an artifact; protects the recursive readers.
 pub const MAX_DEPTH: usize = 200;
 
+/// Most findings that are told about one file. More help nobody, and would cost memory and time
+/// without a bound.
+pub const MAX_FINDINGS: usize = 1000;
+
 /// Attributes that every mediator accepts (spec 03 §1.1).
 pub const COMMON_ATTRIBUTES: &[&str] = &["description", "statistics", "trace"];
 
@@ -27,6 +31,8 @@ pub struct Reader {
     /// What becomes of mediators that are not supported.
     pub unsupported_mediators: Unsupported,
     diagnostics: Vec<Diagnostic>,
+    /// How many of all findings are errors.
+    errors: usize,
     unqualified: bool,
     depth: usize,
 }
@@ -38,6 +44,7 @@ impl Reader {
             source: source.clone(),
             unsupported_mediators: Unsupported::Refuse,
             diagnostics: Vec::new(),
+            errors: 0,
             unqualified: false,
             depth: 0,
         }
@@ -50,7 +57,7 @@ impl Reader {
 
     /// How many errors were found so far.
     pub fn errors(&self) -> usize {
-        self.diagnostics.iter().filter(|d| d.is_error()).count()
+        self.errors
     }
 
     /// How many findings there are so far.
@@ -69,6 +76,7 @@ impl Reader {
         let first = errors().next()?.message.clone();
         for diagnostic in new.iter_mut().filter(|d| d.is_error()) {
             diagnostic.severity = Severity::Warning;
+            self.errors -= 1;
             diagnostic
                 .message
                 .push_str("; a message that reaches it faults");
@@ -76,9 +84,12 @@ impl Reader {
         Some(first)
     }
 
-    /// Adds a finding.
+    /// Adds a finding. One too many for a file is counted, but not kept.
     pub fn report(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        self.errors += usize::from(diagnostic.is_error());
+        if self.diagnostics.len() <= MAX_FINDINGS {
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     /// Runs `read` one level deeper; `None` with an error when that is too deep.
@@ -477,6 +488,17 @@ impl Reader {
     }
 }
 
+/// The whole text of an element, without white space around it. Comments between its pieces do not
+/// end it, as they do not in the reference.
+pub fn text_of(element: Element<'_, '_>) -> String {
+    let pieces = element.children().filter(Element::is_text);
+    let text: String = pieces.filter_map(|piece| piece.text()).collect();
+    match text.trim() {
+        trimmed if trimmed.len() == text.len() => text,
+        trimmed => trimmed.to_owned(),
+    }
+}
+
 /// The place of a part of an attribute value or text.
 fn sub_place(place: &Place, text: &str, offset: usize, len: usize) -> Place {
     let raw = raw_text(place);
@@ -540,6 +562,9 @@ pub fn parse(source: &Source) -> Result<roxmltree::Document<'_>, Box<(usize, Str
         };
         let message = match e {
             roxmltree::Error::DtdDetected => "a DOCTYPE is not allowed in an artifact".to_owned(),
+            _ if source.text().trim().is_empty() => "the file is empty".to_owned(),
+            // The parser's words for anything that is outside of the root element.
+            roxmltree::Error::UnknownToken(_) => outside_of_root(source.text(), offset).to_owned(),
             other => {
                 let text = other.to_string();
                 // The position is shown by the diagnostic itself.
@@ -551,6 +576,17 @@ pub fn parse(source: &Source) -> Result<roxmltree::Document<'_>, Box<(usize, Str
         };
         Box::new((offset, message))
     })
+}
+
+fn outside_of_root(text: &str, offset: usize) -> &'static str {
+    let (before, rest) = text.split_at_checked(offset).unwrap_or((text, ""));
+    if rest.starts_with('<') {
+        "there is a second root element; put both into <definitions>, or into two files"
+    } else if before.contains('<') {
+        "there is text outside of the root element"
+    } else {
+        "the file is not XML: it does not begin with an element"
+    }
 }
 
 fn offset_of(text: &str, row: usize, column: usize) -> usize {

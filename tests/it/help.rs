@@ -366,3 +366,17 @@ fn check_of_what_is_not_there_as_json() {
     "#]],
     );
 }
+
+#[test]
+fn check_of_an_archive() {
+    check(
+        &[("Shop_1.0.0.car", b"PK\x03\x04\xff")],
+        &["Shop_1.0.0.car"],
+        &expect![[r#"
+        exit code 1
+        error[M0002]: Carbon applications (.car) are not read yet; unpack it and put its artifact files into the deployment directory
+         --> Shop_1.0.0.car:1:1
+        1 error, 0 warnings
+    "#]],
+    );
+}

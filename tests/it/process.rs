@@ -76,6 +76,33 @@ async fn a_start_logs_every_address_and_when_it_is_ready() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_missing_is_said_last() {
+    let folder = deployment(&[]);
+    let program = Program::run(&folder.path().join("deploymnet"), &[]);
+    program.ready().await;
+    let line = program.line("nothing is deployed: the directory").await;
+    assert!(line.contains("deploymnet does not exist"), "{line}");
+}
+
+#[tokio::test]
+async fn the_internal_ports_can_be_closed() {
+    let folder = deployment(&[ECHO]);
+    let settings = folder.path().join("deployment.toml");
+    let text = "[mediation]\ninternal_http_api_enable = false\n";
+    std::fs::write(&settings, text).expect("written settings");
+    let settings = settings.display().to_string();
+    let program = Program::run(folder.path(), &["--config", &settings]);
+    let http = program.ready().await;
+    program.line(" ready in ").await;
+    let reply = post(http, "/services/Echo", "text/xml", "<a/>").await;
+    assert_eq!(reply.map(|r| r.body).as_deref(), Some("<a/>"));
+    let output = program.output();
+    for listener in ["management listens", "internal listens"] {
+        assert!(!output.contains(listener), "{output}");
+    }
+}
+
+#[tokio::test]
 async fn management_listens_on_loopback_only() {
     let folder = deployment(&[]);
     let program = Program::run(folder.path(), &[]);
@@ -116,6 +143,27 @@ async fn term_lets_running_exchanges_finish() {
     let (code, output) = program.ended().await;
     assert_eq!(code, Some(0), "{output}");
     assert!(output.contains("stopped; nothing was cut"), "{output}");
+}
+
+#[tokio::test]
+async fn a_second_signal_waits_for_nobody() {
+    let (backend, address) = silent();
+    let proxy = format!(
+        "<proxy name=\"Slow\" NAMESPACE><target><endpoint><address uri=\"http://{address}/\"/></endpoint></target></proxy>"
+    );
+    let folder = deployment(&[("Slow.xml", &proxy)]);
+    let program = Program::run(folder.path(), &[]);
+    let http = program.ready().await;
+    let slow = tokio::spawn(async move { post(http, "/services/Slow", "text/xml", "<x/>").await });
+    let arrived = tokio::task::spawn_blocking(move || backend.accept()).await;
+    let _arrived = arrived.expect("a thread").expect("a connection");
+    program.signal("TERM");
+    program.line("waiting for 1 running exchanges").await;
+    program.signal("INT");
+    let (code, output) = program.ended().await;
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("stopped at once"), "{output}");
+    assert!(slow.await.expect("a client").is_none(), "{output}");
 }
 
 /// Only exchanges that run are waited for: kept connections, also those with half a head, are not.

@@ -477,7 +477,8 @@ const NO_ATTRIBUTES: &[(&str, &str)] = &[
 
 /// Names of properties, which are read by the same words.
 fn is_property(name: &str) -> bool {
-    name.chars().any(char::is_uppercase) && name == name.to_uppercase() || name == "NIO-ACK-Requested"
+    name.chars().any(char::is_uppercase) && name == name.to_uppercase()
+        || name == "NIO-ACK-Requested"
 }
 
 /// What a mediator reads it describes, and what it describes it reads.

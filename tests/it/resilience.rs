@@ -195,7 +195,7 @@ async fn metrics_tell_what_happened() {
         assert_eq!(ask(&server, "P").await.0, 500);
     }
     assert_eq!(ask(&server, "None").await.0, 404);
-    let reply = page(server.internal, "/metrics").await;
+    let reply = page(server.internal.expect("the internal port"), "/metrics").await;
     let own = format!("endpoint=\"E\",path=\"/proxy:P/E\",address=\"http://{address}/\"");
     for line in [
         "myelin_requests_total{proxy=\"P\",code=\"2xx\"} 3".to_owned(),
@@ -226,7 +226,7 @@ async fn metrics_tell_what_happened() {
         let found = sample.captures(line).unwrap_or_else(|| panic!("{line}"));
         assert!(series.insert(found[1].to_owned()), "twice: {line}");
     }
-    let list = page(server.internal, "/endpoints").await;
+    let list = page(server.internal.expect("the internal port"), "/endpoints").await;
     for part in [
         "\"attempts\":4",
         "\"101503\":1",

@@ -16,8 +16,10 @@ use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::codes;
 use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Body, Direction, Fault, Message, Value};
-use crate::syntax::{Element, Reader};
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_NONE_MATCH, SET_COOKIE};
+use crate::syntax::{Element, Reader, text_of};
+use http::header::{
+    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_NONE_MATCH, SET_COOKIE,
+};
 use http::{HeaderValue, Method, StatusCode};
 use regex::Regex;
 use std::sync::Arc;
@@ -270,7 +272,8 @@ fn protocol(reader: &mut Reader, element: Element<'_, '_>, config: &mut Config) 
     let mut exclude = Vec::new();
     for child in reader.children(element) {
         METHODS_PART.check(reader, child);
-        let text = child.text().unwrap_or_default().trim();
+        let text = text_of(child);
+        let text = text.as_str();
         match reader.name(child) {
             Some("methods") => methods(reader, child, text, config),
             Some("headersToIncludeInHash") => include = names(text),
@@ -520,7 +523,8 @@ fn collect(cx: Context<'_>, message: &mut Message, ticket: &Ticket) -> Result<()
         .status
         .as_ref()
         .is_none_or(|regex| regex.is_match(status.as_str()))
-        && (config.methods.is_empty() || config.methods.contains(&ticket.method));
+        && (config.methods.is_empty() || config.methods.contains(&ticket.method))
+        && !depends_on_condition(status);
     let fits = |size: usize| config.max_message_size.is_none_or(|most| size <= most);
     let body = if wanted {
         Some(message.write_body()?).filter(|body| fits(body.len()))
@@ -534,6 +538,8 @@ fn collect(cx: Context<'_>, message: &mut Message, ticket: &Ticket) -> Result<()
     let mut headers = message.headers.clone();
     crate::message::outgoing::strip_hop(&mut headers);
     headers.remove(CONTENT_LENGTH);
+    // What is kept is the body as it was read.
+    headers.remove(CONTENT_ENCODING);
     match &message.content_type {
         Some(value) => headers.insert(CONTENT_TYPE, value.clone()),
         None => headers.remove(CONTENT_TYPE),
@@ -567,6 +573,15 @@ fn status(message: &Message) -> StatusCode {
     };
     set.and_then(|code| StatusCode::from_u16(code).ok())
         .unwrap_or(StatusCode::OK)
+}
+
+/// Statuses that answer a condition or range of one request: the key may leave out the headers that
+/// said it, and then others would get nothing, or a part.
+fn depends_on_condition(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT
+    )
 }
 
 /// Headers that are never hashed: they say nothing about what is asked for.

@@ -6,7 +6,7 @@ use crate::mediator::describe::{Attr, Content, Tag};
 use crate::message::charset::Charset;
 use crate::message::form;
 use crate::settings::{Secret, Settings};
-use crate::syntax::{Element, Reader};
+use crate::syntax::{Element, Reader, text_of};
 use sha2::{Digest, Sha256};
 use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
@@ -195,7 +195,7 @@ impl ConnectionDef {
         for child in reader.children(pool) {
             match reader.name(child) {
                 Some("dsName") => {
-                    let name = child.text().unwrap_or_default().trim().to_owned();
+                    let name = text_of(child);
                     named = Some((name, reader.place(child)));
                 }
                 // The address says which database it is.
@@ -205,8 +205,7 @@ impl ConnectionDef {
                 Some("url") => url = Some(text(reader, child)),
                 Some("user") => user = Some(text(reader, child)),
                 Some("password") => {
-                    let value = child.text().unwrap_or_default().trim();
-                    if value.starts_with('{') {
+                    if text_of(child).starts_with('{') {
                         let place = reader.place(child);
                         reader.unsupported(
                             place,
@@ -358,7 +357,7 @@ fn text(reader: &mut Reader, element: Element<'_, '_>) -> Text {
     URL.check(reader, element);
     match element.attribute("key") {
         Some(key) => Text::Key(key.to_owned(), reader.attribute_place(element, "key")),
-        None => Text::Literal(Secret::new(element.text().unwrap_or_default().trim())),
+        None => Text::Literal(Secret::new(text_of(element))),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::diag::{Diagnostic, codes};
 use crate::expr::Expr;
 use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
-use crate::syntax::{Element, Reader};
+use crate::syntax::{Element, Reader, text_of};
 use std::sync::Arc;
 
 /// The row of `<dblookup>`.
@@ -211,7 +211,7 @@ fn statement(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Optio
     let mut results = Vec::new();
     for child in reader.children(element) {
         match reader.name(child) {
-            Some("sql") => sql = child.text().unwrap_or_default().trim().to_owned(),
+            Some("sql") => sql = text_of(child),
             Some("parameter") => parameters.extend(parameter(reader, child)),
             Some("result") => {
                 RESULT.check(reader, child);

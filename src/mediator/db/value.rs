@@ -1,6 +1,6 @@
 //! Values on their way into a statement and out of a row (spec 04 §9.3).
 
-use crate::message::value::java_double;
+use crate::json::number::{java_double, java_float};
 use sqlx::mysql::MySqlRow;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -153,16 +153,6 @@ fn time(time: NaiveTime) -> String {
     time.format("%H:%M:%S").to_string()
 }
 
-fn real(number: f32) -> String {
-    // The shortest text of a 32-bit number is not that of the same number with 64 bits.
-    java_double(
-        number
-            .to_string()
-            .parse()
-            .unwrap_or_else(|_| f64::from(number)),
-    )
-}
-
 fn bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -227,7 +217,7 @@ pub(super) fn postgres(row: &PgRow, at: usize) -> Read {
         "INT2" => row.try_get::<i16, _>(at)?.to_string(),
         "INT4" => row.try_get::<i32, _>(at)?.to_string(),
         "INT8" => row.try_get::<i64, _>(at)?.to_string(),
-        "FLOAT4" => real(row.try_get(at)?),
+        "FLOAT4" => java_float(row.try_get(at)?),
         "FLOAT8" => java_double(row.try_get(at)?),
         "NUMERIC" => numeric(raw.as_bytes().map_err(sqlx::Error::Decode)?)
             .ok_or_else(|| sqlx::Error::Decode("a malformed number".into()))?,
@@ -272,7 +262,7 @@ pub(super) fn mysql(row: &MySqlRow, at: usize) -> Read {
         "DECIMAL" => row
             .try_get_unchecked::<BigDecimal, _>(at)?
             .to_plain_string(),
-        "FLOAT" => real(row.try_get_unchecked(at)?),
+        "FLOAT" => java_float(row.try_get_unchecked(at)?),
         "DOUBLE" => java_double(row.try_get_unchecked(at)?),
         "DATE" => row.try_get_unchecked::<NaiveDate, _>(at)?.to_string(),
         "TIME" => time(row.try_get_unchecked(at)?),
@@ -378,7 +368,7 @@ mod tests {
             timestamp(date.and_hms_micro_opt(1, 2, 3, 40_500).unwrap()),
             "2024-02-29 01:02:03.0405"
         );
-        assert_eq!(real(0.1), "0.1");
+        assert_eq!(java_float(0.1), "0.1");
         assert_eq!(bytes(&[0xff, 0]), "ff00");
     }
 }

@@ -195,7 +195,8 @@ impl Host {
             "isGet" => Answer::Boolean(self.message.request_method() == http::Method::GET),
             "isSoap11" => Answer::Boolean(self.message.version == SoapVersion::V11),
             "entry" => {
-                let entry = self.library.entries.get(first.unwrap_or_default());
+                let key = first.unwrap_or_default();
+                let entry = crate::expr::entries::find(&self.library.entries, key);
                 entry.map(|value| value.text().into_owned()).into()
             }
             "tree" => Answer::Text(tree_of(

@@ -521,7 +521,7 @@ impl Script {
                 let key = key.value(&cx.scope(message)).map_err(|f| f.message)?;
                 let mut texts = Vec::new();
                 for key in includes.iter().chain([&key]) {
-                    let entry = cx.library.entries.get(key);
+                    let entry = crate::expr::entries::find(&cx.library.entries, key);
                     let entry =
                         entry.ok_or_else(|| format!("there is no local entry \"{key}\""))?;
                     let text = entry.text().into_owned();
@@ -652,12 +652,12 @@ impl Script {
 }
 
 fn argument(kind: Kind, text: &str) -> Option<json::Value> {
-    let number = |ok: bool| ok.then(|| json::Value::number(text.trim()));
     match kind {
         Kind::String | Kind::Xml => Some(json::Value::String(text.to_owned())),
         Kind::Boolean => Some(json::Value::Bool(text.trim().eq_ignore_ascii_case("true"))),
-        Kind::Integer => number(text.trim().parse::<i32>().is_ok()),
-        Kind::Long => number(text.trim().parse::<i64>().is_ok()),
+        // Written anew: Java reads `+5` and `007`, JSON does not.
+        Kind::Integer => text.trim().parse::<i32>().ok().map(json::Value::number),
+        Kind::Long => text.trim().parse::<i64>().ok().map(json::Value::number),
         Kind::Double => {
             let number = text.trim().parse::<f64>().ok().filter(|n| n.is_finite())?;
             Some(json::Value::number(number))

@@ -37,7 +37,7 @@ const REJECT: Tag = Tag::child(
 
 const ROOT: Tag = Tag::mediator("throttle", "Lets requests through as a policy allows: so many in a time by address (`IP`) or host (`DOMAIN`), and so many at once.")
     .with(&[
-        Attr::text("id", "Throttles with one id share what they count.").required(),
+        Attr::text("id", "Throttles of one artifact with one id share what they count.").required(),
         Attr::text("onAccept", "Sequence instead of `<onAccept>`."),
         Attr::text("onReject", "Sequence instead of `<onReject>`."),
     ])

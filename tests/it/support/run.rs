@@ -229,8 +229,8 @@ impl Run {
         let addresses = [
             server.http,
             server.https,
-            Some(server.internal),
-            Some(server.management),
+            server.internal,
+            server.management,
         ];
         let names = ["HTTP", "HTTPS", "INTERNAL", "MANAGEMENT"];
         for (name, address) in names.iter().zip(&addresses) {

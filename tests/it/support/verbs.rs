@@ -3,7 +3,8 @@
 use super::check::matches;
 use super::format::{Step, Write};
 use super::run::{Run, until};
-use myelin::diag::{Diagnostic, to_text};
+use myelin::deploy::Report;
+use myelin::diag::{Diagnostic, codes, to_text};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -113,9 +114,20 @@ impl Run {
         let seen = |path: &PathBuf, after: u64| {
             let reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
             let named = |changed: &PathBuf| changed.ends_with(path) || path.ends_with(changed);
+            let names = |report: &Report| {
+                let files = [&report.added, &report.changed, &report.removed];
+                // A file that cannot be read has not changed for the deployer.
+                let unread = report
+                    .diagnostics
+                    .iter()
+                    .filter(|d| d.code == codes::UNREADABLE)
+                    .filter_map(|d| d.place.as_ref())
+                    .any(|place| place.source.path().ends_with(path));
+                files.into_iter().flatten().any(named) || unread
+            };
             reports
                 .iter()
-                .any(|(generation, report)| *generation > after && report.changed.iter().any(named))
+                .any(|(generation, report)| *generation > after && names(report))
         };
         let done = until(|| {
             self.generation() > base && touched.iter().all(|(path, after)| seen(path, *after))
