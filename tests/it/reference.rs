@@ -18,7 +18,26 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The page of a mediator. On file systems without case two names must not meet.
+/// The text of a file that has to be there.
+fn contents(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// What is in a folder that has to be there, by name.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut out: Vec<PathBuf> = found.flatten().map(|e| e.path()).collect();
+    out.sort();
+    out
+}
+
+/// The last part of a path.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.display().to_string()
+}
+
+/// The page of a mediator.
 fn page_name(name: &str) -> String {
     format!("{name}.md")
 }
@@ -225,23 +244,18 @@ fn capital(text: &str) -> String {
 
 /// An example: the case's artifacts, back-ends, requests and answers, as they are in its files.
 fn example(folder: &Path, out: &mut String) {
-    let source = std::fs::read_to_string(folder.join("case.toml")).unwrap();
+    let source = contents(&folder.join("case.toml"));
     let case = read(&source).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let name = folder.strip_prefix(root()).unwrap().display();
+    let name = folder.strip_prefix(root()).unwrap_or(folder).display();
     let _ = write!(
         out,
         "### {}\n\n[{name}](../../../{name})\n\n",
         case.about.trim_end_matches('.')
     );
     let deployment = folder.join("deployment");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&deployment)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
-    files.sort();
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let _ = write!(out, "`{}`:\n\n", file.file_name().unwrap().display());
+    for file in entries(&deployment) {
+        let text = contents(&file);
+        let _ = write!(out, "`{}`:\n\n", name_of(&file));
         fence("xml", &text, out);
     }
     if !case.settings.toml.is_empty() {
@@ -420,18 +434,21 @@ fn every_mediator_has_an_example_that_uses_it() {
 fn sources() -> BTreeMap<String, String> {
     fn collect(path: &Path, out: &mut String) {
         if path.is_dir() {
-            for entry in std::fs::read_dir(path).unwrap() {
-                collect(&entry.unwrap().path(), out);
+            for entry in entries(path) {
+                collect(&entry, out);
             }
         } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
-            let text = std::fs::read_to_string(path).unwrap();
-            out.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
+            let text = contents(path);
+            out.push_str(
+                text.split("#[cfg(test)]\nmod tests {")
+                    .next()
+                    .unwrap_or_default(),
+            );
         }
     }
     let mut out = BTreeMap::new();
-    for entry in std::fs::read_dir(root().join("src/mediator")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().display().to_string();
+    for path in entries(&root().join("src/mediator")) {
+        let name = path.file_stem().unwrap_or_default().display().to_string();
         if !["tests", "mod", "describe"].contains(&name.as_str()) {
             collect(&path, out.entry(name).or_default());
         }
