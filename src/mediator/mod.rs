@@ -12,6 +12,7 @@ mod condition;
 mod conditional_router;
 mod content;
 mod db;
+pub mod describe;
 mod drop;
 mod enrich;
 mod filter;
@@ -201,6 +202,8 @@ pub struct Spec {
     pub name: &'static str,
     /// One sentence for people.
     pub summary: &'static str,
+    /// Its attributes and children, and what to know about it.
+    pub doc: describe::Doc,
     /// Reads the element; diagnostics say what is wrong when there is nothing to return.
     pub parse: ParseFn,
 }
@@ -246,7 +249,7 @@ pub const TABLE: &[Spec] = &[
 ];
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
-const REFUSED: &[(&str, &str)] = &[
+pub const REFUSED: &[(&str, &str)] = &[
     (
         "NTLM",
         "NTLM does not run here; use an endpoint with basic authentication or OAuth, or a proxy in front of the back-end that speaks NTLM",
@@ -265,7 +268,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "dataServiceCall",
-        "data services do not run here; use <dblookup> and <dbreport>, or call a service",
+        "data services do not run here; use <dblookup> and <dbreport>, or call the service that has the data",
     ),
     (
         "datamapper",
@@ -277,24 +280,31 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "enqueue",
-        "messages have no priority queues here; use <send>, <call> or <clone>",
+        "it needs executors of Java classes; call the sequence with <sequence key=\"…\"/>, or on a copy with <clone>",
     ),
     (
         "entitlementService",
-        "ask the policy service with <call> and look at its answer with <filter>",
+        "policies in XACML are not asked here; call the policy server with <call> and decide with <filter>",
     ),
-    ("eventPublisher", "send the event with <call> or <clone>"),
+    (
+        "event",
+        "events of the registry do not exist here; send them to their receivers with <send> or <call>",
+    ),
+    (
+        "eventPublisher",
+        "events of the reference's analytics do not exist here; send them to their receivers with <send> or <call>",
+    ),
     (
         "fastXSLT",
         "stylesheets do not run yet; make the new body with <payloadFactory> (template-type=\"freemarker\" for loops and conditions)",
     ),
     (
         "oauthService",
-        "ask the token service with <call> and look at its answer with <filter>",
+        "tokens are not checked here; let a gateway in front of this one do it, or call the token server with <call> and decide with <filter>",
     ),
     (
         "opa",
-        "ask the policy agent with <call> and look at its answer with <filter>",
+        "call the policy server with <call> and decide with <filter>",
     ),
     (
         "pojoCommand",
@@ -302,7 +312,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("router", "it does not run on MI either; use <filter>"),
     ("rule", ""),
-    ("sampler", "limit the rate with <throttle>"),
+    ("sampler", "it does not run here; use <throttle>"),
     (
         "smooks",
         "the Smooks engine is written in Java; convert the message in a service in front of this one",

@@ -9,6 +9,7 @@ use crate::diag::{Place, codes};
 use crate::endpoint::default::DefaultEndpoint;
 use crate::endpoint::{self, Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent};
 use crate::expr::Dynamic;
+use crate::mediator::describe::{Area, Attr, Doc, ENDPOINT, Needs, Tag};
 use crate::message::{Direction, Fault, Message, SequenceId, To};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -17,11 +18,33 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "send",
     summary: "Sends the message to an endpoint, to its To address, or back to the client.",
+    doc: DOC,
     parse,
 };
 
+const ROOT: Tag = Tag::mediator(
+    "send",
+    "Sends a request to the endpoint, or to its `To` address without one. A response without an endpoint goes to the client. Nothing behind `<send>` runs: the response of the back-end takes the out path of the service, or the sequence in `receive`.",
+)
+.with(&[
+    Attr::dynamic("receive", "Sequence that gets the response, instead of the out path."),
+    Attr::truth("buildmessage", "`true`: the body is read before it is sent."),
+])
+.of(&[&ENDPOINT]);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::As("Nothing is read unless `buildmessage=\"true\"`: the body streams."),
+    forms: &[&ROOT],
+    remarks: &[
+        "To answer the client from the request path use [`<respond>`](respond.md).",
+        "With the property `OUT_ONLY` set to `true` the response is not waited for and the client gets 202.",
+        "Failures of the endpoint run the fault handlers, with `ERROR_CODE` and `ERROR_MESSAGE` set.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["receive", "buildmessage"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let receive = element.has_attribute("receive").then(|| {
         let place = reader.attribute_place(element, "receive");
@@ -29,7 +52,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             .dynamic(element, "receive")
             .map(|d| (Arc::new(d), place))
     });
-    let endpoint = parse_endpoint(reader, element, &["endpoint"]);
+    let endpoint = parse_endpoint(reader, element, &ROOT);
     (reader.errors() == before).then(|| {
         Arc::new(SendDef {
             receive: receive.flatten(),
@@ -45,7 +68,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
 pub(super) fn parse_endpoint(
     reader: &mut Reader,
     element: Element<'_, '_>,
-    known: &[&str],
+    part: &Tag,
 ) -> Option<Arc<EndpointDef>> {
     let mut out = None;
     for child in reader.children(element) {
@@ -62,7 +85,7 @@ pub(super) fn parse_endpoint(
                 );
             }
             Some("description") => {}
-            _ => reader.unknown_element(child, element.tag_name().name(), known),
+            _ => part.refuse(reader, child),
         }
     }
     out

@@ -22,6 +22,8 @@ mod limits;
 mod oracle;
 /// The real program: logs, exit codes, signals, the sample.
 mod process;
+/// The pages about mediators, and that they are true.
+mod reference;
 /// Health checks, metrics and events of endpoints.
 mod resilience;
 /// The tables of the specification, row by row.

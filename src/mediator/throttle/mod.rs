@@ -8,6 +8,7 @@ use self::state::{Permit, ThrottleState};
 use super::outcome::{Outcome, OutcomeDef};
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::{Diagnostic, Place, codes};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message, Value, header_text};
 use crate::settings::Networks;
 use crate::syntax::{Element, Reader};
@@ -17,7 +18,42 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "throttle",
     summary: "Lets requests through as a policy allows.",
+    doc: DOC,
     parse,
+};
+
+const POLICY: Tag = Tag::child("policy", "A WS-Policy, in place or by key.")
+    .with(&[Attr::text(
+        "key",
+        "Local entry or registry resource with the policy.",
+    )])
+    .holds(Content::Xml);
+const ACCEPT: Tag =
+    Tag::child("onAccept", "Runs for a request that is let through.").holds(Content::Mediators);
+const REJECT: Tag = Tag::child(
+    "onReject",
+    "Runs for one that is not. Without it such a request ends silently.",
+)
+.holds(Content::Mediators);
+
+const ROOT: Tag = Tag::mediator("throttle", "Lets requests through as a policy allows: so many in a time by address (`IP`) or host (`DOMAIN`), and so many at once.")
+    .with(&[
+        Attr::text("id", "Throttles of one artifact with one id share what they count.").required(),
+        Attr::text("onAccept", "Sequence instead of `<onAccept>`."),
+        Attr::text("onReject", "Sequence instead of `<onReject>`."),
+    ])
+    .of(&[&POLICY, &ACCEPT, &REJECT]);
+
+const DOC: Doc = Doc {
+    group: Area::Protection,
+    body: Needs::Nothing,
+    forms: &[&ROOT],
+    remarks: &[
+        "`t:MaximumCount` requests in `t:UnitTime` milliseconds; then none until the window ends, or for `t:ProhibitTimePeriod`. `t:MaximumConcurrentAccess` requests at once.",
+        "The address of a caller is the first of `X-Forwarded-For`, else the one of the connection: let only a proxy that you trust set that header.",
+        "No status is set for what is rejected: set `HTTP_SC` to 429 in `onReject`, and `<respond/>`.",
+        "Policies by `ROLE` are refused at deployment.",
+    ],
 };
 
 #[derive(Debug)]
@@ -35,7 +71,7 @@ struct ThrottleDef {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["id", "onAccept", "onReject"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let id = element.attribute("id").unwrap_or_default().trim();
     if id.is_empty() {
@@ -50,7 +86,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         match reader.name(child) {
             Some("policy") => source = parse_source(reader, child),
             Some("onAccept" | "onReject" | "description") => {}
-            _ => reader.unknown_element(child, "throttle", &["policy", "onAccept", "onReject"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     if source.is_none() && reader.errors() == before {
@@ -70,7 +106,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
 }
 
 fn parse_source(reader: &mut Reader, element: Element<'_, '_>) -> Option<Source> {
-    reader.known_attributes(element, &["key"]);
+    POLICY.check(reader, element);
     if let Some(key) = element.attribute("key") {
         return Some(Source::Key(
             key.to_owned(),

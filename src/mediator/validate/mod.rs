@@ -15,6 +15,7 @@ use super::{Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsyn
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, Expr, LocalEntries, entries, jsonpath};
 use crate::json::Value as Json;
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Body, Fault, Message, Value};
 use crate::syntax::{Element, Reader};
 use crate::xml::{Document, NodeId};
@@ -26,7 +27,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) const SPEC: Spec = Spec {
     name: "validate",
     summary: "Checks the message against a schema and runs its on-fail list when it does not fit.",
+    doc: DOC,
     parse,
+};
+
+const SCHEMA: Tag = Tag::child(
+    "schema",
+    "A schema. Several XML schemas count together; of several JSON schemas the last.",
+)
+.with(&[Attr::dynamic("key", "Local entry or registry resource.").required()]);
+const RESOURCE: Tag =
+    Tag::child("resource", "Where an imported or included XML schema is.").with(&[
+        Attr::text("location", "As `schemaLocation` says.").required(),
+        Attr::dynamic("key", "Local entry or registry resource.").required(),
+    ]);
+const FEATURE: Tag = Tag::child("feature", "A feature of the XML Schema engine.").with(&[
+    Attr::text("name", "Its name.").required(),
+    Attr::truth("value", "Its value.").required(),
+]);
+const ON_FAIL: Tag = Tag::child(
+    "on-fail",
+    "Runs when the message does not fit. Must not be empty.",
+)
+.holds(Content::Mediators);
+
+const ROOT: Tag = Tag::mediator("validate", "Checks the body, or a part of it, against XML Schema or JSON Schema. A JSON body is checked as JSON.")
+    .with(&[
+        Attr::expression("source", "The part that is checked.").or("the first child of the body, or all of the JSON"),
+        Attr::truth("cache-schema", "A compiled schema is always kept, and a changed resource always seen.").ignored(),
+        Attr::truth("json-source", "`true`: what `source` gives is JSON, whatever the body is."),
+    ])
+    .of(&[&SCHEMA, &RESOURCE, &FEATURE, &ON_FAIL]);
+
+const DOC: Doc = Doc {
+    group: Area::Protection,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "In `on-fail` the properties `ERROR_MESSAGE` and `ERROR_DETAIL` say what does not fit. It is not a fault: unless `on-fail` ends the flow, what stands behind `<validate>` runs.",
+        "JSON Schema: drafts 4, 6, 7, 2019-09 and 2020-12.",
+        "Schemas are read from resources only, never from the network.",
+    ],
 };
 
 #[derive(Debug)]
@@ -40,7 +81,7 @@ struct Validate {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["source", "cache-schema", "json-source"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let mut schemas = Vec::new();
     let mut resources = Vec::new();
@@ -49,7 +90,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     for child in reader.children(element) {
         match reader.name(child) {
             Some("schema") => {
-                reader.known_attributes(child, &["key"]);
+                SCHEMA.check(reader, child);
                 let place = reader.attribute_place(child, "key");
                 if child.has_attribute("key") {
                     schemas.extend(reader.dynamic(child, "key").map(|key| (key, place)));
@@ -65,14 +106,10 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             Some("feature") => parse_feature(reader, child, &mut features),
             Some("property" | "description") => {}
             Some("on-fail") => {
-                reader.known_attributes(child, &[]);
+                ON_FAIL.check(reader, child);
                 on_fail = Some(ListDef::parse(reader, child, &[]));
             }
-            _ => reader.unknown_element(
-                child,
-                "validate",
-                &["schema", "resource", "feature", "on-fail"],
-            ),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let place = reader.place(element);
@@ -116,7 +153,7 @@ fn parse_resource(
     reader: &mut Reader,
     element: Element<'_, '_>,
 ) -> Option<(String, Dynamic, Place)> {
-    reader.known_attributes(element, &["location", "key"]);
+    RESOURCE.check(reader, element);
     for name in ["location", "key"] {
         if !element.has_attribute(name) {
             let place = reader.place(element);
@@ -133,7 +170,7 @@ fn parse_resource(
 }
 
 fn parse_feature(reader: &mut Reader, element: Element<'_, '_>, seen: &mut HashSet<String>) {
-    reader.known_attributes(element, &["name", "value"]);
+    FEATURE.check(reader, element);
     let place = reader.place(element);
     let (Some(name), Some(value)) = (element.attribute("name"), element.attribute("value")) else {
         reader.error(
