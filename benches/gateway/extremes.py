@@ -68,6 +68,11 @@ class Streams:
                 return
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
+    def end(self):
+        # Closing alone does not wake the thread that accepts, and the port would answer still.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
     def serve(self, connection):
         with connection:
             try:
@@ -129,7 +134,7 @@ def stream(bench):
             bench.samples.append({"scenario": "stream", "gateway": contender.name, "values": values})
             say(f"stream {contender.name}: peak {values[-1] - before:.1f} MB more")
     finally:
-        backend.listener.close()
+        backend.end()
     print("\n### Bodies of 100 MiB, one at a time\n")
     print("| gateway | VmHWM before MB | request s | response s | both, one after the other, s | VmHWM after MB "
           "| growth MB |\n|---|" + "---:|" * 6)
@@ -157,30 +162,16 @@ def idle(bench):
     body, _ = bench.body("500")
     rows = []
     try:
-        for contender in direct_contenders(bench, connections=count + 1000):
-            request = (f"POST {contender.path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {CONTENT_TYPE}\r\n"
-                       f"Content-Length: {len(body)}\r\n\r\n").encode() + body
-            must_be_free(bench.port)
-            child = bench.processes.spawn(contender.argv, bench.gateway_cpus, bench.log("gateway"))
-            clients = []
+        # nginx closes idle connections when fewer than a sixteenth are left.
+        for contender in direct_contenders(bench, connections=count + count // 5):
             try:
-                until_up(child, bench.port)
-                contender.verify(bench.port, contender, body)
-                pids = tree_of(child.pid)
-                before = memory_of(pids, "VmRSS")
-                for _ in range(count):
-                    clients.append(ask(bench.port, request))
-                time.sleep(1.0)
-                after = memory_of(pids, "VmRSS")
-                # They live: one in a hundred is asked again.
-                for client in clients[::100]:
-                    answered(client, request)
-            finally:
-                for client in clients:
-                    client.close()
-                bench.processes.end(child)
+                before, after = memory_with(bench, contender, body, count)
+            except Problem as problem:
                 if contender.ours:
-                    bench.check_log(child)
+                    raise
+                # HAProxy wants two files for each connection it allows.
+                bench.note(f"idle: {contender.name} was skipped: {str(problem)[:300]}")
+                continue
             each = (after - before) * 1024 / count
             rows.append((contender.name, before, after, each))
             bench.samples.append({"scenario": "idle", "gateway": contender.name, "connections": count,
@@ -193,6 +184,34 @@ def idle(bench):
     for name, before, after, each in rows:
         print(f"| {name} | {before:.1f} | {after:.1f} | {each:.1f} |")
     sys.stdout.flush()
+
+
+def memory_with(bench, contender, body, count):
+    """VmRSS before and with the connections, MB."""
+    request = (f"POST {contender.path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+               f"Content-Length: {len(body)}\r\n\r\n").encode() + body
+    must_be_free(bench.port)
+    child = bench.processes.spawn(contender.argv, bench.gateway_cpus, bench.log("gateway"))
+    clients = []
+    try:
+        until_up(child, bench.port)
+        contender.verify(bench.port, contender, body)
+        pids = tree_of(child.pid)
+        before = memory_of(pids, "VmRSS")
+        for _ in range(count):
+            clients.append(ask(bench.port, request))
+        time.sleep(1.0)
+        after = memory_of(pids, "VmRSS")
+        # They live: one in a hundred is asked again.
+        for client in clients[::100]:
+            answered(client, request)
+    finally:
+        for client in clients:
+            client.close()
+        bench.processes.end(child)
+        if contender.ours:
+            bench.check_log(child)
+    return before, after
 
 
 def ask(port, request):
