@@ -101,6 +101,10 @@ impl Kind for DefaultEndpoint {
         self.leaf.reshapes()
     }
 
+    fn builds(&self) -> bool {
+        self.leaf.builds()
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         out.push(self.leaf.described("default", None, now));
     }

@@ -321,6 +321,13 @@ impl Leaf {
         self.def.format.is_some() || self.def.optimize.is_some()
     }
 
+    /// Whether each attempt builds the body, as [`Leaf::prepare`] decides.
+    pub fn builds(&self) -> bool {
+        self.def.addressing.is_some()
+            || self.def.optimize.is_some()
+            || self.def.format.is_some_and(|f| f != Format::Rest)
+    }
+
     /// Whether a group may choose it: one whose limits are used up only refuses.
     pub fn is_ready(&self, now: u64) -> bool {
         self.is_in_use(now) && self.state.breaker().is_none_or(|b| !b.is_full())
