@@ -22,9 +22,54 @@ pub struct Report {
     pub faulty: Vec<FaultyArtifact>,
     /// What is deployed.
     pub counts: Counts,
-    /// Files that were added, changed or removed.
+    /// Files that were added.
+    pub added: Vec<PathBuf>,
+    /// Files that were changed.
     pub changed: Vec<PathBuf>,
+    /// Files that were removed.
+    pub removed: Vec<PathBuf>,
 }
+
+impl Report {
+    /// What happened to which files: `deployed A.xml, removed B.xml, faulty: C.xml`.
+    #[must_use]
+    pub fn changes(&self) -> String {
+        let is_faulty = |path: &&PathBuf| {
+            self.faulty
+                .iter()
+                .any(|f| Path::new(&f.file).ends_with(path))
+        };
+        let well = |files: &[PathBuf]| -> Vec<String> {
+            let well = files.iter().filter(|p| !is_faulty(p));
+            well.map(|p| p.display().to_string()).collect()
+        };
+        let arrived = self.added.iter().chain(&self.changed);
+        let faulty = arrived.filter(is_faulty).map(|p| p.display().to_string());
+        let parts = [
+            ("deployed ", well(&self.added)),
+            ("redeployed ", well(&self.changed)),
+            ("removed ", well(&self.removed)),
+            ("faulty: ", faulty.collect()),
+        ];
+        let told = parts
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| {
+                let shown = names[..names.len().min(MOST_NAMES)].join(", ");
+                match names.len().saturating_sub(MOST_NAMES) {
+                    0 => format!("{what}{shown}"),
+                    more => format!("{what}{shown} and {more} more"),
+                }
+            });
+        match told.collect::<Vec<_>>() {
+            parts if parts.is_empty() => "nothing changed".to_owned(),
+            parts => parts.join(", "),
+        }
+    }
+}
+
+/// Most file names of one kind of change in the log line of a deployment.
+const MOST_NAMES: usize = 5;
 
 /// An artifact that has errors.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -115,11 +160,9 @@ impl Deployer {
                 report.diagnostics.push(file_problem(path, problem));
             }
         }
-        report.changed = [&changes.added, &changes.changed, &changes.removed]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        report.added = changes.added;
+        report.changed = changes.changed;
+        report.removed = changes.removed;
         self.snapshot = snapshot;
         let plan = self.link(&mut report);
         Ok(Some(Prepared { plan, report }))
@@ -315,4 +358,36 @@ fn keep(previous: &Loaded, content: &FileContent) -> Vec<Arc<Artifact>> {
         })
         .cloned()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FaultyArtifact, Report};
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_report_tells_what_happened_to_which_files() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let mut report = Report {
+            added: paths(&["new.xml"]),
+            changed: paths(&["a/old.xml", "broken.xml"]),
+            removed: paths(&["gone.xml"]),
+            ..Report::default()
+        };
+        report.faulty.push(FaultyArtifact {
+            file: "deployment/broken.xml".to_owned(),
+            name: None,
+            last_good_version: true,
+        });
+        assert_eq!(
+            report.changes(),
+            "deployed new.xml, redeployed a/old.xml, removed gone.xml, faulty: broken.xml"
+        );
+        let many = Report {
+            added: paths(&["1", "2", "3", "4", "5", "6", "7"]),
+            ..Report::default()
+        };
+        assert_eq!(many.changes(), "deployed 1, 2, 3, 4, 5 and 2 more");
+        assert_eq!(Report::default().changes(), "nothing changed");
+    }
 }

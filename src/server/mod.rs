@@ -502,22 +502,10 @@ async fn redeploy(
             Ok(None) => {}
             Ok(Some(report)) => {
                 log_report(&report);
-                let names: Vec<String> = report
-                    .changed
-                    .iter()
-                    .take(5)
-                    .map(|p| p.display().to_string())
-                    .collect();
-                let more = report.changed.len().saturating_sub(names.len());
-                let more = if more > 0 {
-                    format!(" and {more} more")
-                } else {
-                    String::new()
-                };
                 tracing::info!(
                     target: "Deployment",
-                    "redeployed {}{more} in {} ms: {}",
-                    names.join(", "), started.elapsed().as_millis(), report.counts
+                    "{} in {} ms: {}",
+                    report.changes(), started.elapsed().as_millis(), report.counts
                 );
                 status.send_modify(|s| {
                     s.generation += 1;

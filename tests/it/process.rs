@@ -275,7 +275,9 @@ async fn the_deployment_directory_may_come_later() {
     std::fs::create_dir(&folder).expect("a directory");
     let text = ECHO.1.replace("NAMESPACE", NAMESPACE);
     std::fs::write(folder.join(ECHO.0), text).expect("a written file");
-    program.line("redeployed Echo.xml").await;
+    program
+        .line("INFO {Deployment} - deployed Echo.xml in")
+        .await;
     let reply = post(http, "/services/Echo", "text/xml", "<a/>").await;
     assert_eq!(reply.map(|r| r.status), Some(200));
 }
