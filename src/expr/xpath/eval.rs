@@ -457,10 +457,6 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
 
     /// Calls `visit` for what a step selects from one node, in axis order, until it says stop.
     fn select(&mut self, step: &'p Step, from: Node<'a>, visit: Visit<'_, 'p, 'a>) -> Result<bool> {
-        // After `//` most nodes are texts.
-        if step.axis == Axis::Child && from.document.first_child(from.node).is_none() {
-            return Ok(false);
-        }
         let test = Test::new(&step.test, step.axis, |slot, namespace, local| {
             self.name_id(slot, namespace, local, from.document)
         });
