@@ -3,11 +3,12 @@
 //! A scan never sees half a file if it can help it, reads again only what may have changed, and
 //! never loses a file that is there: what cannot be read now stays as it was read before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, ErrorKind, Read};
+use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -101,20 +102,34 @@ impl Snapshot {
     /// What is different here from `older`.
     pub fn changed_since(&self, older: &Snapshot) -> ChangeSet {
         let mut changes = ChangeSet::default();
+        let mut before = InOrder::new(&older.files);
         for (path, file) in &self.files {
-            match older.files.get(path) {
+            match before.get(path) {
                 None => changes.added.push(path.clone()),
                 Some(old) if !old.same_content(file) => changes.changed.push(path.clone()),
                 Some(_) => {}
             }
         }
-        changes.removed = older
-            .files
-            .keys()
-            .filter(|p| !self.files.contains_key(*p))
-            .cloned()
-            .collect();
+        let mut now = InOrder::new(&self.files);
+        let gone = older.files.keys().filter(|p| now.get(p).is_none());
+        changes.removed = gone.cloned().collect();
         changes
+    }
+}
+
+/// Looks up paths that come in order. It only goes forward: comparing paths is what a scan of
+/// thousands of files would spend most of its time on.
+struct InOrder<'a, V>(Peekable<btree_map::Iter<'a, PathBuf, V>>);
+
+impl<'a, V> InOrder<'a, V> {
+    fn new(map: &'a BTreeMap<PathBuf, V>) -> Self {
+        Self(map.iter().peekable())
+    }
+
+    fn get(&mut self, path: &Path) -> Option<&'a V> {
+        while self.0.next_if(|(at, _)| at.as_path() < path).is_some() {}
+        let (at, value) = self.0.peek()?;
+        (at.as_path() == path).then_some(*value)
     }
 }
 
@@ -185,7 +200,7 @@ impl Stamp {
 /// The artifact files of a directory by their stamps; equal as long as nothing seems to have
 /// changed. Cheap: no file is opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sweep(BTreeMap<PathBuf, Stamp>);
+pub struct Sweep(Vec<(PathBuf, Stamp)>);
 
 /// Looks at the directory without reading files. A directory that is missing is empty.
 pub fn sweep(root: &Path, limits: &ScanLimits) -> Sweep {
@@ -279,9 +294,9 @@ pub fn scan(root: &Path, previous: Option<&Snapshot>, limits: &ScanLimits) -> io
     };
     let before = |relative: &Path| previous.and_then(|p| p.files.get(relative));
 
-    let mut files = BTreeMap::new();
-    let mut proven = BTreeMap::new();
-    let mut pending: Vec<PathBuf> = Vec::new();
+    let mut old_files = previous.map(|p| InOrder::new(&p.files));
+    let mut old_stamps = previous.map(|p| InOrder::new(&p.proven));
+    let (mut same, mut stamps, mut pending) = (Vec::new(), Vec::new(), Vec::new());
     for (relative, stamp) in std::mem::take(&mut listing.files) {
         if !is_resource(&relative)
             && let Some(problem) = archive_problem(&relative)
@@ -290,17 +305,18 @@ pub fn scan(root: &Path, previous: Option<&Snapshot>, limits: &ScanLimits) -> io
             listing.problems.push((path, problem.to_owned()));
             continue;
         }
-        let proof = previous
-            .and_then(|p| p.proven.get(&relative))
-            .is_some_and(|s| *s == stamp);
-        match before(&relative) {
+        let proof = old_stamps.as_mut().and_then(|o| o.get(&relative));
+        let proof = proof.is_some_and(|s| *s == stamp);
+        match old_files.as_mut().and_then(|o| o.get(&relative)) {
             Some(old) if proof => {
-                files.insert(relative.clone(), Arc::clone(old));
-                proven.insert(relative, stamp);
+                same.push((relative.clone(), Arc::clone(old)));
+                stamps.push((relative, stamp));
             }
             _ => pending.push(relative),
         }
     }
+    let mut files = BTreeMap::from_iter(same);
+    let mut proven = BTreeMap::from_iter(stamps);
 
     let mut last_try = false;
     for round in 0.. {
@@ -454,7 +470,8 @@ impl Content {
 /// The artifact files below a directory, not yet read.
 #[derive(Default)]
 struct Listing {
-    files: BTreeMap<PathBuf, Stamp>,
+    /// In order of the paths.
+    files: Vec<(PathBuf, Stamp)>,
     problems: Vec<(PathBuf, String)>,
     /// Folders that are there but could not be listed.
     unlisted: Vec<PathBuf>,
@@ -520,7 +537,7 @@ impl Walk<'_> {
                     }
                 }
                 Ok(metadata) if is_read(&path) => {
-                    self.listing.files.insert(path, Stamp::of(&metadata));
+                    self.listing.files.push((path, Stamp::of(&metadata)));
                 }
                 Ok(_) => {}
                 Err(e) if is_read(&path) => self.without_metadata(&path, &e),

@@ -173,6 +173,10 @@ impl Kind for AddressEndpoint {
         self.leaf.reshapes()
     }
 
+    fn builds(&self) -> bool {
+        self.leaf.builds()
+    }
+
     fn checks(&self, out: &mut Vec<Arc<Check>>) {
         out.extend(self.leaf.check.clone());
     }

@@ -106,6 +106,10 @@ impl Kind for DefaultEndpoint {
         Ok(())
     }
 
+    fn builds(&self) -> bool {
+        self.leaf.builds()
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         out.push(self.leaf.described("default", None, now));
     }

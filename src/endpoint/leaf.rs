@@ -328,6 +328,13 @@ impl Leaf {
         self.def.format.is_some() || self.def.optimize.is_some()
     }
 
+    /// Whether each attempt builds the body, as [`Leaf::prepare`] decides.
+    pub fn builds(&self) -> bool {
+        self.def.addressing.is_some()
+            || self.def.optimize.is_some()
+            || self.def.format.is_some_and(|f| f != Format::Rest)
+    }
+
     /// The leaf gave up: its `onError` sequence runs before any group, and for 101503 the handler
     /// of the flow does (spec 02 §13.2–§13.3). Either way no other child is tried.
     pub fn escalate(&self, mut fault: Fault) -> Fault {

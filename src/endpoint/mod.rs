@@ -216,6 +216,12 @@ pub trait Kind: Send + Sync + Debug {
         false
     }
 
+    /// Whether every attempt builds a body that there is: then nothing is won by looking into it
+    /// before.
+    fn builds(&self) -> bool {
+        false
+    }
+
     /// The health checks that are to run while it is deployed.
     fn checks(&self, _out: &mut Vec<Arc<health::Check>>) {}
 

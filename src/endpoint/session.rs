@@ -143,11 +143,13 @@ impl SessionDef {
             .timeout
             .unwrap_or(settings.endpoint.sal_session_timeout);
         let max_sessions = settings.limits.max_sessions;
+        let children = EndpointDef::link_children(&self.group.children, names, path);
         Box::new(SessionGroup {
             algorithm: self.group.algorithm(),
             balance: Balance::link(&def.policy, names, path, def.head.fingerprint),
             properties: def.properties.clone(),
-            children: EndpointDef::link_children(&self.group.children, names, path),
+            builds: children.iter().all(|c| c.kind.builds()),
+            children,
             name: def.head.name.clone(),
             kind: self.kind,
             block: self.block.clone(),
@@ -171,6 +173,8 @@ struct SessionGroup {
     balance: Option<Box<Balance>>,
     properties: Arc<Vec<EndpointProperty>>,
     children: Vec<Arc<Endpoint>>,
+    /// Whether every child builds the body.
+    builds: bool,
     state: Arc<GroupState>,
     bindings: Bindings,
 }
@@ -206,7 +210,7 @@ impl SessionGroup {
                 let Some(block) = self.block.as_deref() else {
                     return Ok((None, None));
                 };
-                let Some(id) = header_id(cx, message, block).await? else {
+                let Some(id) = header_id(cx, message, block, self.builds).await? else {
                     return Ok((None, None));
                 };
                 let child = self.bindings.child(cx, &id).await;
@@ -314,11 +318,15 @@ async fn header_id(
     cx: &SendContext<'_>,
     message: &mut Message,
     block: &Block,
+    builds: bool,
 ) -> Result<Option<String>, Fault> {
     if message.rest && !message.is_built() {
         return Ok(None);
     }
     let limits = &cx.services.limits;
+    if builds && !matches!(message.body, Body::Empty) {
+        message.build(limits).await?;
+    }
     let answer = match &block.finder {
         Some(finder) if !message.is_built() => {
             finder

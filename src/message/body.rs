@@ -15,6 +15,9 @@ use base64::Engine;
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
+/// How many bytes of a document are looked at for the name of its root.
+const LIKELY: usize = 256;
+
 /// Namespace of the wrapper elements around text and binary bodies.
 pub const PAYLOAD_NAMESPACE: &str = "http://ws.apache.org/commons/ns/payload";
 
@@ -349,7 +352,15 @@ impl Built {
             // SOAPAction header; others are plain XML.
             Media::TextXml => {
                 let text = xml::decode(raw.clone(), name).map_err(malformed)?;
-                if root_is_envelope(&text) {
+                if likely_envelope(&text) {
+                    match Envelope::parse(text.clone(), &limits.xml) {
+                        Err(NotSoap::OtherRoot(_)) => {
+                            let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
+                            Built::ready(PayloadKind::Xml, raw, envelope)
+                        }
+                        parsed => Built::ready(PayloadKind::Soap, raw, parsed.map_err(not_soap)?),
+                    }
+                } else if root_is_envelope(&text) {
                     Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?)
                 } else {
                     let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
@@ -677,6 +688,13 @@ pub(super) fn xml_text(text: &str) -> String {
         .collect()
 }
 
+/// Whether the beginning says "Envelope": then the tree tells what its root is, and nothing is read
+/// twice.
+fn likely_envelope(text: &Bytes) -> bool {
+    let start = text.get(..LIKELY).unwrap_or(text);
+    memchr::memmem::find(start, b"Envelope").is_some()
+}
+
 fn root_is_envelope(text: &Bytes) -> bool {
     use crate::message::envelope::{SOAP11, SOAP12};
     matches!(
@@ -726,13 +744,17 @@ fn parse_json(
 }
 
 fn parse_soap(text: Bytes, limits: &BodyLimits) -> Result<Envelope, Fault> {
-    Envelope::parse(text, &limits.xml).map_err(|e| match e {
-        NotSoap::Malformed(e) => Fault::malformed(e.to_string()),
+    Envelope::parse(text, &limits.xml).map_err(not_soap)
+}
+
+fn not_soap(error: NotSoap) -> Fault {
+    match error {
+        NotSoap::Malformed(e) => malformed(e),
         // No parser refused these, so that the reference gives no code (spec 01 §2.5).
         NotSoap::OtherRoot(name) => Fault::mediation(format!(
             "First Element must contain the local name, Envelope , but found {name}"
         ))
         .of_client(),
         NotSoap::NoBody => Fault::mediation("The SOAP envelope has no Body").of_client(),
-    })
+    }
 }

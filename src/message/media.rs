@@ -14,12 +14,20 @@ pub fn media_type(content_type: &str) -> &str {
 
 /// A parameter of a `Content-Type` value, without quotes.
 pub fn parameter<'a>(content_type: &'a str, name: &str) -> Option<&'a str> {
-    content_type.split(';').skip(1).find_map(|part| {
-        let (key, value) = part.split_once('=')?;
-        key.trim()
-            .eq_ignore_ascii_case(name)
-            .then(|| value.trim().trim_matches('"'))
-    })
+    // Asked for several times per message, so without the general searches for characters.
+    let mut rest = content_type;
+    loop {
+        let at = rest.bytes().position(|b| b == b';')?;
+        rest = rest.get(at + 1..)?;
+        let end = rest.bytes().position(|b| b == b';').unwrap_or(rest.len());
+        let part = rest.get(..end)?;
+        if let Some(at) = part.bytes().position(|b| b == b'=')
+            && let (Some(key), Some(value)) = (part.get(..at), part.get(at + 1..))
+            && key.trim_ascii().eq_ignore_ascii_case(name)
+        {
+            return Some(value.trim_ascii().trim_matches('"'));
+        }
+    }
 }
 
 /// How a body of a media type is read and written.
