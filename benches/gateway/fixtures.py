@@ -39,6 +39,24 @@ def envelope(size, client_id=None):
     return body
 
 
+def json_order(size):
+    """The same orders as JSON, padded to exactly `size` bytes."""
+    order = '{{"id":{n},"symbol":"{symbol}","buyer":"Acme","price":{price}.25,"qty":{qty}}}'
+    start, end = '{"placeOrder":{"order":[', '],"pad":"%s"}}'
+    parts, length = [], len(start) + len(end) - 2
+    while True:
+        n = len(parts) + 1
+        text = order.format(n=n, symbol=SYMBOLS[(n - 1) % 5], price=100 + n % 50, qty=n % 1000)
+        if length + len(text) + 1 > size:
+            break
+        parts.append(text)
+        length += len(text) + 1
+    used = len(start) + len(",".join(parts)) + len(end) - 2
+    body = (start + ",".join(parts) + end % ("." * (size - used))).encode()
+    assert len(body) == size
+    return body
+
+
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -57,6 +75,64 @@ def echo_proxy(directory, port):
     """The direct proxy: nothing but an address endpoint."""
     body = f"<target>{address(port, '/services/Echo')}</target>"
     write(directory / "Echo.xml", artifact("Echo", body, attributes=' transports="http"'))
+
+
+def flow_proxy(directory, sequences):
+    """A proxy that is made of sequences."""
+    write(directory / "Echo.xml", artifact(
+        "Echo", f"<target>{sequences}</target>",
+        attributes=' transports="http" xmlns:s="http://services.samples" xmlns:syn="' + SYNAPSE + '"'))
+
+
+def echo_api(directory, port):
+    """The direct proxy as an API, at the same path."""
+    write(directory / "Echo.xml", (
+        f'<api name="Echo" context="/services" xmlns="{SYNAPSE}"><resource methods="POST" uri-template="/Echo">'
+        f"<inSequence><send>{address(port, '/services/Echo')}</send></inSequence>"
+        "<outSequence><send/></outSequence></resource></api>\n"))
+
+
+def routed(condition, port):
+    """Sequences that send on by a condition; either way to the same back-end, by another path."""
+    def to(path):
+        return f"<send>{address(port, path)}</send>"
+    return (f"<inSequence><filter {condition}><then>{to('/services/Echo')}</then>"
+            f"<else>{to('/services/Else')}</else></filter></inSequence><outSequence><send/></outSequence>")
+
+
+def payload(count, port):
+    """Sequences that make a message of `count` elements from as many expressions, and send it."""
+    elements = "".join(f"<s:f{n}>${n}</s:f{n}>" for n in range(1, count + 1))
+    values = '<arg expression="//s:order[1]/s:symbol"/>' * count
+    return ('<inSequence><payloadFactory media-type="xml"><format><s:made xmlns:s="http://services.samples">'
+            f"{elements}</s:made></format><args>{values}</args></payloadFactory>"
+            f"<send>{address(port, '/services/Echo')}</send></inSequence><outSequence><send/></outSequence>")
+
+
+def iterated(port):
+    """Sequences that send each order by itself and put the answers together again."""
+    return ('<inSequence><iterate expression="//s:order"><target><sequence>'
+            f"<send>{address(port, '/services/Echo')}</send></sequence></target></iterate></inSequence>"
+            "<outSequence>" + aggregated("//s:order") + "</outSequence>")
+
+
+def cloned(count, port):
+    """Sequences that send `count` copies at the same time and put the answers together."""
+    target = f"<target><sequence><send>{address(port, '/services/Echo')}</send></sequence></target>"
+    return (f"<inSequence><clone>{target * count}</clone></inSequence>"
+            "<outSequence>" + aggregated("//s:placeOrder") + "</outSequence>")
+
+
+def aggregated(expression):
+    return ('<aggregate><completeCondition><messageCount min="-1" max="-1"/></completeCondition>'
+            f'<onComplete expression="{expression}"><send/></onComplete></aggregate>')
+
+
+def to_soap(port):
+    """Sequences that turn JSON into SOAP for the back-end."""
+    return ('<inSequence><send><endpoint>'
+            f'<address uri="http://{HOST}:{port}/services/Echo" format="soap11"/></endpoint></send></inSequence>'
+            "<outSequence><send/></outSequence>")
 
 
 def sample(source, directory, ports):
@@ -103,7 +179,7 @@ def myelin_settings(directory):
         f'bind_address = "{HOST}"\nsecured_bind_address = "{HOST}"\n'))
 
 
-def nginx(directory, port, backends, workers, root):
+def nginx(directory, port, backends, workers, root, connections=4096):
     """Fastest pass-through of those that were tried: keep-alive to the back-end, nothing buffered."""
     servers = " ".join(f"server {HOST}:{b};" for b in backends)
     shared = " reuseport" if workers > 1 else ""
@@ -112,9 +188,9 @@ def nginx(directory, port, backends, workers, root):
     return write(directory / "nginx.conf", f"""
 daemon off; worker_processes {workers}; pid {directory}/nginx.pid; error_log stderr warn;
 {"user root;" if root else ""}
-events {{ worker_connections 4096; multi_accept on; }}
+events {{ worker_connections {connections}; multi_accept on; }}
 http {{ access_log off; keepalive_timeout 300s; keepalive_requests 1000000000;
-  client_max_body_size 16m; client_body_buffer_size 128k; {temp}
+  client_max_body_size 200m; client_body_buffer_size 128k; {temp}
   upstream be {{ {servers} keepalive 512; keepalive_requests 1000000000; }}
   server {{ listen {HOST}:{port} backlog=1024{shared};
     location / {{ proxy_pass http://be; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -123,13 +199,13 @@ http {{ access_log off; keepalive_timeout 300s; keepalive_requests 1000000000;
 """)
 
 
-def haproxy(directory, port, backends, threads):
+def haproxy(directory, port, backends, threads, connections=4096):
     servers = "\n".join(f"  server s{n} {HOST}:{b} pool-max-conn -1 pool-purge-delay 60s"
                         for n, b in enumerate(backends))
     return write(directory / "haproxy.cfg", f"""
 global
   nbthread {threads}
-  maxconn 4096
+  maxconn {connections}
 defaults
   mode http
   timeout connect 5s

@@ -245,14 +245,18 @@ class Wrk:
         self.cpu = cpu
 
 
-def wrk(processes, port, path, body_file, connections, seconds, cpus=None, watch=None):
-    """Loads 127.0.0.1 for `seconds`; `watch` is called every 50 ms meanwhile."""
+def wrk(processes, port, path, body_file, connections, seconds, cpus=None, watch=None,
+        content_type=CONTENT_TYPE, rate=None):
+    """Loads 127.0.0.1 for `seconds`; `watch` is called every 50 ms meanwhile. With a `rate`, wrk2 sends
+    that many requests per second, however slow the answers are."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     child = processes.spawn(
-        [find_tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
+        [*([find_tool("wrk2"), f"-R{rate}"] if rate else [find_tool("wrk")]),
+         "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s",
          "-s", HERE / "post.lua", f"http://{HOST}:{port}"],
         cpus, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, "BODY": str(body_file), "PATH_TO_POST": path})
+        env={**os.environ, "BODY": str(body_file), "PATH_TO_POST": path,
+             "CONTENT_TYPE": content_type})
     deadline = time.monotonic() + seconds + 20
     while True:
         try:

@@ -4,7 +4,7 @@ wrk.body = file:read("*a")
 file:close()
 wrk.method = "POST"
 wrk.path = os.getenv("PATH_TO_POST")
-wrk.headers["Content-Type"] = "text/xml; charset=utf-8"
+wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE") or "text/xml; charset=utf-8"
 wrk.headers["SOAPAction"] = "\"urn:placeOrder\""
 
 function done(summary, latency, requests)

@@ -3,11 +3,14 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use myelin::xml::{Document, Limits, NodeId, NodeKind, decode, root_name, soap_header_child_text};
+use myelin::xml::{
+    Document, Limits, NodeId, NodeKind, Opened, Scan, Scanner, Text, Unreadable, Visit, decode,
+    root_name,
+};
 
 fuzz_target!(|data: &[u8]| {
     let _ = root_name(data);
-    let _ = soap_header_child_text(data, "u", "a");
+    scan(data);
     for charset in [Some("utf-16"), Some("gb18030"), None] {
         let Ok(text) = decode(Bytes::copy_from_slice(data), charset) else {
             continue;
@@ -16,6 +19,47 @@ fuzz_target!(|data: &[u8]| {
         read(&text);
     }
 });
+
+/// Counts elements, and reads all that there is.
+#[derive(Default)]
+struct Count(usize);
+
+impl Visit for Count {
+    fn open(&mut self, element: &Opened<'_>, _: u64) -> Result<bool, Unreadable> {
+        let _ = (element.namespace(), element.attribute("", "a"));
+        self.0 += 1;
+        Ok(false)
+    }
+    fn close(&mut self) -> Result<bool, Unreadable> {
+        Ok(false)
+    }
+    fn text(&mut self, text: Text<'_>) -> Result<bool, Unreadable> {
+        let _ = text.value();
+        Ok(false)
+    }
+}
+
+/// The streaming reader accepts no more than the tree, whether the document comes whole or in pieces.
+fn scan(data: &[u8]) {
+    let limits = Limits::default();
+    let mut whole = Count::default();
+    let at_once = Scanner::new(&limits, true).run(data, true, &mut whole);
+    let mut parts = Count::default();
+    let mut scanner = Scanner::new(&limits, true);
+    let half = data.get(..data.len() / 2).unwrap_or_default();
+    let in_pieces = match scanner.run(half, false, &mut parts) {
+        Ok(Scan::Incomplete) => scanner.run(data, true, &mut parts),
+        other => other,
+    };
+    if at_once == Ok(Scan::Finished) {
+        let document = Document::parse(Bytes::copy_from_slice(data), &limits);
+        let document = document.expect("what the scanner finishes is well-formed");
+        assert_eq!(elements(&document), whole.0);
+        if in_pieces == Ok(Scan::Finished) {
+            assert_eq!(whole.0, parts.0);
+        }
+    }
+}
 
 fn read(text: &Bytes) {
     let limits = Limits::default();

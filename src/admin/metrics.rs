@@ -6,7 +6,7 @@ use crate::metrics::{Kind, Text};
 use axum::extract;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const STATES: [&str; 5] = ["ACTIVE", "TIMEOUT", "SUSPENDED", "MAINTNENCE", "UNHEALTHY"];
@@ -33,6 +33,19 @@ fn text(state: &State) -> String {
         Kind::Gauge,
         "Artifacts that are not deployed, or only in their last good version.",
         faulty,
+    );
+    let held = |n: &AtomicUsize| u64::try_from(n.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+    out.single(
+        "myelin_aggregate_groups",
+        Kind::Gauge,
+        "Groups of aggregate mediators that wait for further messages.",
+        held(&plan.held.groups),
+    );
+    out.single(
+        "myelin_aggregate_bytes",
+        Kind::Gauge,
+        "What the messages of such groups hold, counted roughly.",
+        held(&plan.held.bytes),
     );
     out.family(
         "myelin_requests_total",
@@ -128,9 +141,10 @@ fn endpoints(rows: &[Described], out: &mut Text) {
         Kind::Counter,
         "Changes of state, by the state after them.",
     );
-    for (row, counts) in &leaves {
+    for row in rows {
         let [a, b, c] = labels(row);
-        for (to, count) in &counts.state_changes {
+        let changes = row.counts.as_ref().map(|counts| &counts.state_changes);
+        for (to, count) in changes.unwrap_or(&row.switched) {
             out.sample(CHANGES, &[a, b, c, ("to", to)], *count);
         }
     }

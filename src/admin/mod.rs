@@ -1,6 +1,11 @@
 //! The internal port (health, endpoint states) and the management port.
 
+mod login;
+mod management;
 mod metrics;
+
+pub use login::{Logins, NoRandom};
+pub use management::pages as management;
 
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -54,19 +59,6 @@ pub fn internal(state: State) -> Router {
         .with_state(state)
 }
 
-/// Pages of the management port, which is bound to loopback: there is no login yet.
-pub fn management(state: State) -> Router {
-    Router::new()
-        .route("/management/server", get(server))
-        .fallback(|| async {
-            (
-                StatusCode::NOT_FOUND,
-                Json(json!({ "Error": "This management resource is not supported yet" })),
-            )
-        })
-        .with_state(state)
-}
-
 async fn healthz(extract::State(state): extract::State<State>) -> Response {
     let status = state.status.borrow().clone();
     let ready = status.generation > 0 && !state.shutdown.is_stopping();
@@ -87,19 +79,6 @@ async fn healthz(extract::State(state): extract::State<State>) -> Response {
 async fn endpoints(extract::State(state): extract::State<State>) -> Response {
     let rows = state.engine.plan().describe_endpoints(state.clock.now());
     Json(json!({ "endpoints": rows })).into_response()
-}
-
-async fn server(extract::State(state): extract::State<State>) -> Response {
-    let status = state.status.borrow().clone();
-    Json(json!({
-        "productName": "Myelin",
-        "productVersion": env!("CARGO_PKG_VERSION"),
-        "generation": status.generation,
-        "artifacts": status.report.counts,
-        "openConnections": state.shutdown.connections(),
-        "requestsInWork": state.shutdown.requests(),
-    }))
-    .into_response()
 }
 
 /// The pages of a port as a handler of our own listener, which bounds heads, connections and waits.

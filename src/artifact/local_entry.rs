@@ -1,6 +1,6 @@
 //! `<localEntry key="…">` (spec 04 §3.1).
 
-use crate::diag::codes;
+use crate::diag::{Place, codes};
 use crate::endpoint::EndpointDef;
 use crate::message::Value;
 use crate::message::value::XmlValue;
@@ -17,6 +17,17 @@ pub struct LocalEntryDef {
     pub value: Value,
     /// Its endpoint, when the value is an `<endpoint>`: references find it by the entry's key.
     pub endpoint: Option<EndpointDef>,
+    /// Where its value has to be read from, once, before it is linked.
+    pub remote: Option<RemoteEntry>,
+}
+
+/// An address that holds the value of a local entry.
+#[derive(Clone, Debug)]
+pub struct RemoteEntry {
+    /// `http://…` or `https://…`.
+    pub url: String,
+    /// Where it is written.
+    pub place: Place,
 }
 
 impl LocalEntryDef {
@@ -42,39 +53,55 @@ impl LocalEntryDef {
             }
             None => Value::String(text_of(element)),
         };
-        Some(LocalEntryDef { value, endpoint })
+        Some(LocalEntryDef {
+            value,
+            endpoint,
+            remote: None,
+        })
     }
 }
 
-/// Files are read once, when the artifact is read.
+/// Files are read once, when the artifact is read; other addresses by who deploys it.
 fn from_source(reader: &mut Reader, element: Element<'_, '_>, src: &str) -> Option<LocalEntryDef> {
     let place = reader.attribute_place(element, "src");
+    if src.starts_with("http://") || src.starts_with("https://") {
+        return Some(LocalEntryDef {
+            value: Value::String(String::new()),
+            endpoint: None,
+            remote: Some(RemoteEntry {
+                url: src.to_owned(),
+                place,
+            }),
+        });
+    }
     let Some(path) = src.strip_prefix("file:") else {
         reader.unsupported(
             place,
-            format!("local entries from \"{src}\" are not supported yet"),
-            Some("use src=\"file:path\", or put the content inside the element"),
+            format!("local entries from \"{src}\" are not supported"),
+            Some("use src=\"file:path\", src=\"https://…\", or put the content inside the element"),
         );
         return None;
     };
-    let bytes = match read_file(path) {
-        Ok(bytes) => bytes,
+    match read_file(path) {
+        Ok(bytes) => Some(LocalEntryDef {
+            value: value(bytes),
+            endpoint: None,
+            remote: None,
+        }),
         Err(problem) => {
             reader.error(codes::UNREADABLE, place, problem);
-            return None;
+            None
         }
-    };
-    let value = match Document::parse(bytes.clone(), &Limits::default()) {
-        Ok(document) => {
-            let node = document.root_element()?;
-            Value::Xml(Arc::new(XmlValue { document, node }))
-        }
-        Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
-    };
-    Some(LocalEntryDef {
-        value,
-        endpoint: None,
-    })
+    }
+}
+
+/// What a source holds: an element, else text.
+pub fn value(bytes: Bytes) -> Value {
+    let document = Document::parse(bytes.clone(), &Limits::default()).ok();
+    match document.and_then(|d| d.root_element().map(|node| (d, node))) {
+        Some((document, node)) => Value::Xml(Arc::new(XmlValue { document, node })),
+        None => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+    }
 }
 
 /// Reads the file that a `file:` address names, up to a limit.

@@ -6,7 +6,7 @@ pub mod resource;
 pub mod template;
 pub mod wsdl;
 
-pub use local_entry::LocalEntryDef;
+pub use local_entry::{LocalEntryDef, RemoteEntry, value as entry_value};
 pub use proxy::ProxyDef;
 pub use template::TemplateDef;
 pub use wsdl::WsdlDef;
@@ -14,7 +14,7 @@ pub use wsdl::WsdlDef;
 use crate::diag::{Diagnostic, Place, Severity, Source, codes, nearest};
 use crate::endpoint::{self, EndpointDef};
 use crate::mediator::SequenceDef;
-use crate::settings::Unsupported;
+use crate::settings::{Unsupported, Variables};
 use crate::syntax::{self, Element, Reader};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -120,7 +120,11 @@ const LATER: &[&str] = &[
 const IGNORED: &[&str] = &["registry", "taskManager"];
 
 /// Reads one file.
-pub fn parse_file(source: &Arc<Source>, unsupported: Unsupported) -> FileContent {
+pub fn parse_file(
+    source: &Arc<Source>,
+    unsupported: Unsupported,
+    variables: &Arc<Variables>,
+) -> FileContent {
     let mut out = FileContent::default();
     let whole = || Faulty {
         file: source.path().to_owned(),
@@ -145,14 +149,14 @@ pub fn parse_file(source: &Arc<Source>, unsupported: Unsupported) -> FileContent
         let children = reader.children(root);
         out.diagnostics.extend(reader.into_diagnostics());
         for child in children {
-            read(source, unsupported, child, &mut out);
+            read(source, unsupported, variables, child, &mut out);
             if out.diagnostics.len() > syntax::MAX_FINDINGS {
                 out.diagnostics.truncate(syntax::MAX_FINDINGS + 1);
             }
         }
     } else {
         out.diagnostics.extend(reader.into_diagnostics());
-        read(source, unsupported, root, &mut out);
+        read(source, unsupported, variables, root, &mut out);
     }
     dedup_namespace_warnings(&mut out.diagnostics);
     limit_findings(&mut out);
@@ -185,11 +189,13 @@ fn dedup_namespace_warnings(diagnostics: &mut Vec<Diagnostic>) {
 fn read(
     source: &Arc<Source>,
     unsupported: Unsupported,
+    variables: &Arc<Variables>,
     element: Element<'_, '_>,
     out: &mut FileContent,
 ) {
     let mut reader = Reader::new(source);
     reader.unsupported_mediators = unsupported;
+    reader.variables = variables.clone();
     let artifact = read_artifact(&mut reader, element);
     let failed = reader.errors() > 0;
     out.diagnostics.extend(reader.into_diagnostics());
@@ -314,7 +320,11 @@ mod tests {
                 "<definitions xmlns='{}'>{inner}</definitions>",
                 syntax::SYNAPSE
             );
-            let found = parse_file(&Source::new("a.xml", text), Unsupported::Refuse);
+            let found = parse_file(
+                &Source::new("a.xml", text),
+                Unsupported::Refuse,
+                &Arc::default(),
+            );
             assert_eq!(found.diagnostics.len(), syntax::MAX_FINDINGS);
             let last = found.diagnostics.last().unwrap();
             assert!(

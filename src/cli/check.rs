@@ -2,13 +2,13 @@
 
 use super::logging::{complain, print};
 use crate::artifact::Artifact;
-use crate::deploy::load::{file_problem, read_file, resources};
+use crate::deploy::load::{file_problem, parse_only, read_file, resources};
 use crate::deploy::scan::{ScanLimits, SourceFile, archive_problem, is_resource, scan};
 use crate::diag::{Diagnostic, to_json, to_text};
 use crate::endpoint::Stores;
 use crate::expr::LocalEntries;
 use crate::plan::link;
-use crate::settings::Settings;
+use crate::settings::{Settings, Variables};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -105,9 +105,13 @@ fn check(args: &CheckArgs) -> Result<Vec<Diagnostic>, (Vec<Diagnostic>, String)>
             )));
         }
     }
+    let variables = Arc::new(Variables::of(&settings));
     let mut artifacts: Vec<Arc<Artifact>> = Vec::new();
     for file in files {
-        let content = read_file(&file, settings.deploy.unsupported_mediators);
+        let content = match args.syntax_only {
+            true => parse_only(&file, settings.deploy.unsupported_mediators, &variables),
+            false => read_file(&file, &settings, &variables),
+        };
         findings.extend(content.diagnostics);
         artifacts.extend(content.artifacts);
     }

@@ -26,7 +26,7 @@ pub struct RunArgs {
     /// Port of the HTTPS listener; 0 picks a free one [default: 8253]
     #[arg(long, value_name = "PORT")]
     https_port: Option<u16>,
-    /// Port of the management API, on loopback; 0 picks a free one [default: 9164]
+    /// Port of the management API (HTTPS, on loopback); 0 picks a free one [default: 9164]
     #[arg(long, value_name = "PORT")]
     management_port: Option<u16>,
     /// Port of health and endpoint states; 0 picks a free one [default: 9201]

@@ -8,7 +8,7 @@ use crate::endpoint::Stores;
 use crate::engine::Engine;
 use crate::expr::LocalEntries;
 use crate::plan::{Counts, Plan, link};
-use crate::settings::{Settings, Unsupported};
+use crate::settings::{Settings, Unsupported, Variables};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,6 +95,7 @@ struct Loaded {
 pub struct Deployer {
     root: PathBuf,
     settings: Arc<Settings>,
+    variables: Arc<Variables>,
     stores: Stores,
     snapshot: Snapshot,
     files: BTreeMap<PathBuf, Loaded>,
@@ -115,6 +116,7 @@ impl Deployer {
     pub fn new(root: impl Into<PathBuf>, settings: Arc<Settings>) -> Deployer {
         Deployer {
             root: root.into(),
+            variables: Arc::new(Variables::of(&settings)),
             settings,
             stores: Stores::default(),
             snapshot: Snapshot::default(),
@@ -209,7 +211,7 @@ impl Deployer {
             }
             return;
         }
-        let content = read_file(file, self.settings.deploy.unsupported_mediators);
+        let content = read_file(file, &self.settings, &self.variables);
         report
             .diagnostics
             .extend(content.diagnostics.iter().cloned());
@@ -305,19 +307,32 @@ pub fn resources(snapshot: &Snapshot) -> LocalEntries {
         .files
         .iter()
         .filter(|(path, _)| is_resource(path))
-        .filter_map(|(path, file)| {
-            let inside = path.strip_prefix(REGISTRY).ok()?;
-            Some((resource::key(inside)?, resource::value(&file.text)))
-        })
+        .filter_map(|(path, file)| Some((path.strip_prefix(REGISTRY).ok()?, file)))
+        .flat_map(|(inside, file)| resource::entries(inside, &file.text))
         .collect()
 }
 
-/// Reads one file's text as artifacts.
-pub fn read_file(file: &SourceFile, unsupported: Unsupported) -> FileContent {
+/// Reads one file's text as artifacts, and what they take from elsewhere. It blocks.
+pub fn read_file(
+    file: &SourceFile,
+    settings: &Settings,
+    variables: &Arc<Variables>,
+) -> FileContent {
+    let mut content = parse_only(file, settings.deploy.unsupported_mediators, variables);
+    super::fetch::complete(&mut content, settings);
+    content
+}
+
+/// Reads one file's text as artifacts and nothing else.
+pub fn parse_only(
+    file: &SourceFile,
+    unsupported: Unsupported,
+    variables: &Arc<Variables>,
+) -> FileContent {
     match std::str::from_utf8(&file.text) {
         Ok(text) => {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            parse_file(&Source::new(&file.path, text), unsupported)
+            parse_file(&Source::new(&file.path, text), unsupported, variables)
         }
         Err(e) => {
             // Shown with the bytes that are text, so that the place can be seen.

@@ -34,7 +34,7 @@ codes! {
     UNSUPPORTED = 11, "The feature is not supported by this version of Myelin.";
     STRAY_TEXT = 12, "Text at a place where only elements are read; it has no effect.";
     INVALID_EXPRESSION = 13, "An expression does not compile.";
-    SUSPICIOUS_EXPRESSION = 14, "An expression compiles but fails whenever it is evaluated.";
+    SUSPICIOUS_EXPRESSION = 14, "An expression compiles but fails whenever it is evaluated, or hardly does what it seems to.";
     UNKNOWN_MEDIATOR = 101, "No mediator has this name.";
     UNDEFINED_ENDPOINT = 102, "An endpoint that is referred to is not defined.";
     UNDEFINED_SEQUENCE = 103, "A sequence that is referred to is not defined.";

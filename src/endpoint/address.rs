@@ -173,8 +173,17 @@ impl Kind for AddressEndpoint {
         self.leaf.reshapes()
     }
 
+    fn builds(&self) -> bool {
+        self.leaf.builds()
+    }
+
     fn checks(&self, out: &mut Vec<Arc<Check>>) {
         out.extend(self.leaf.check.clone());
+    }
+
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        self.leaf.switch(on);
+        Ok(())
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {

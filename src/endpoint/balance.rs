@@ -2,7 +2,7 @@
 //! slow start, retry budget and back-off. Absent unless it is set; nothing of it runs by itself,
 //! messages move it.
 
-use super::loadbalance::Refused;
+use super::attempts::Refused;
 use super::policy::PolicyDef;
 use super::weighted::Algorithm;
 use super::{Endpoint, GroupState, Names, SendContext, Sent};
@@ -457,7 +457,8 @@ impl<'a> Underway<'a> {
         })
     }
 
-    /// Takes the outcome of a child, and asks whether another one may be tried after a failure.
+    /// Takes the outcome of a child; with `failover`, asks whether another one may be tried after a
+    /// failure.
     pub async fn done(
         &mut self,
         cx: &SendContext<'_>,
@@ -465,6 +466,7 @@ impl<'a> Underway<'a> {
         at: Option<At<'a>>,
         message: &Message,
         outcome: &mut Result<Sent, Fault>,
+        failover: bool,
     ) {
         let index = at.as_ref().map(|at| at.child);
         drop(at);
@@ -482,7 +484,8 @@ impl<'a> Underway<'a> {
         {
             self.judge(cx, children, index, good, code);
         }
-        if let Err(fault) = outcome
+        if failover
+            && let Err(fault) = outcome
             && let Some(child) = index.and_then(|i| children.get(i))
             && child.kind.retryable(fault.code)
             && !self.again().await

@@ -101,6 +101,15 @@ impl Kind for DefaultEndpoint {
         self.leaf.reshapes()
     }
 
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        self.leaf.switch(on);
+        Ok(())
+    }
+
+    fn builds(&self) -> bool {
+        self.leaf.builds()
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         out.push(self.leaf.described("default", None, now));
     }

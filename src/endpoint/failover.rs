@@ -1,9 +1,10 @@
 //! `<failover>`: the first ready child, every time (dynamic) or until it fails (static)
 //! (spec 02 §9.6).
 
-use super::balance::Balance;
+use super::attempts::{Attempts, Group, Refused};
+use super::balance::{Balance, Underway};
 use super::health::Check;
-use super::loadbalance::{Failed, Refused, Resend, build_message, cannot_resend, describe_group};
+use super::loadbalance::{build_message, describe_group};
 use super::parse::{EndpointDef, parse_children};
 use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
@@ -86,7 +87,15 @@ struct Failover {
 }
 
 impl Failover {
-    fn pick(&self, cx: &SendContext<'_>, refused: &Refused<'_>) -> Option<&Arc<Endpoint>> {
+    fn pick<'e>(
+        &'e self,
+        way: Option<&Underway<'_>>,
+        cx: &SendContext<'_>,
+        refused: &Refused<'_>,
+    ) -> Option<&'e Arc<Endpoint>> {
+        if let Some(way) = way {
+            return way.first(&self.children, cx, refused);
+        }
         let fits = |child: &Arc<Endpoint>| child.kind.is_ready(cx) && !refused.contains(child);
         if !self.dynamic {
             let current = self
@@ -112,7 +121,7 @@ impl Kind for Failover {
         Box::pin(async move {
             let cx = cx.deeper()?;
             let name = self.name.as_deref().unwrap_or(ANONYMOUS);
-            if self.state.off.load(Ordering::Relaxed) {
+            if self.state.is_off() {
                 return Err(own_fault(message, codes::NO_READY_CHILD, name));
             }
             apply_all(&self.properties, &cx, message).await?;
@@ -120,60 +129,38 @@ impl Kind for Failover {
                 message.body.collect(cx.services.limits.max_bytes).await?;
             }
             let mut log: Vec<(&str, u32)> = Vec::new();
-            let mut underway = match &self.balance {
-                Some(balance) => Some(Box::new(balance.begin(&cx, message).await?)),
-                None => None,
+            let group = Group {
+                name,
+                printed: name,
+                kind: "Failover",
+                children: &self.children,
+                balance: self.balance.as_deref(),
+                failover: true,
             };
-            let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
-            let mut refused = Refused::default();
-            let outcome = loop {
-                let picked = match &underway {
-                    Some(way) => way.first(&self.children, &cx, &refused),
-                    None => self.pick(&cx, &refused),
-                };
-                let Some(child) = picked else {
-                    break Err(own_fault(
-                        message,
-                        codes::NO_READY_CHILD,
-                        format!("Failover endpoint : {name} - no ready child endpoints"),
-                    ));
-                };
-                match resend.prepare(message, &cx).await {
-                    Ok(true) => {}
-                    Ok(false) => break Err(cannot_resend(message)),
-                    Err(fault) => break Err(fault),
-                }
-                let before = message.attempts;
-                let at = underway.as_ref().and_then(|u| u.at(&self.children, child));
-                let mut sent = child.kind.send(cx, message, Parent::Group).await;
-                if let Some(underway) = &mut underway {
-                    let done = underway.done(&cx, &self.children, at, message, &mut sent);
-                    Box::pin(done).await;
-                }
-                match sent {
-                    Ok(sent) => return Ok(sent),
-                    Err(fault) => {
-                        note(&mut log, child, fault.code, message);
-                        refused.note(child, before, message);
-                        let next = Failed {
-                            group: name,
-                            kind: "Failover",
-                            child,
-                            before,
-                        };
-                        if let Err(fault) = next.next_child(&cx, message, fault) {
-                            break Err(fault);
+            let mut attempts = Attempts::begin(&cx, message, group, self.reshapes(&cx)).await?;
+            let outcome = async {
+                loop {
+                    let pick = |way: Option<&_>, refused: &_| self.pick(way, &cx, refused);
+                    let child = attempts.next(&cx, message, pick).await?;
+                    match attempts.send(cx, message, child).await {
+                        Ok(sent) => return Ok(sent),
+                        Err(fault) => {
+                            note(&mut log, child, fault.code, message);
+                            attempts.failed(&cx, message, child, fault)?;
                         }
                     }
                 }
-            };
-            resend.give_up(message);
+            }
+            .await;
+            if outcome.is_err() {
+                attempts.give_up(message);
+            }
             outcome
         })
     }
 
     fn is_ready(&self, cx: &SendContext<'_>) -> bool {
-        !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+        !self.state.is_off() && self.children.iter().any(|c| c.kind.is_ready(cx))
     }
 
     fn reshapes(&self, cx: &SendContext<'_>) -> bool {
@@ -187,12 +174,20 @@ impl Kind for Failover {
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
-        let row = out.len();
-        describe_group("failover", self.name.as_deref(), &self.children, now, out);
-        if let (Some(row), Some(balance)) = (out.get_mut(row), &self.balance) {
-            row.path.clone_from(&self.path);
-            row.balance = Some(balance.describe(&self.children, now));
-        }
+        let row = Described {
+            kind: "failover",
+            balance: self
+                .balance
+                .as_ref()
+                .map(|b| b.describe(&self.children, now)),
+            ..self.state.described(self.name.as_deref(), &self.path)
+        };
+        describe_group(row, &self.children, now, out);
+    }
+
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        self.state.switch(self.name.as_deref(), on);
+        Ok(())
     }
 }
 

@@ -49,6 +49,10 @@ impl IndirectDef {
     }
 }
 
+/// Why a reference cannot be switched.
+const NO_STATE: &str =
+    "it is a reference and has no state of its own; name the endpoint that it refers to";
+
 fn not_found(message: &mut Message, key: &str) -> Fault {
     own_fault(
         message,
@@ -94,6 +98,14 @@ impl Kind for Indirect {
             (Some(endpoint), Ok(cx)) => endpoint.kind.reshapes(&cx),
             _ => false,
         }
+    }
+
+    fn reference(&self) -> Option<&'static str> {
+        Some("key")
+    }
+
+    fn switch(&self, _on: bool) -> Result<(), &'static str> {
+        Err(NO_STATE)
     }
 
     fn describe(&self, _now: u64, _out: &mut Vec<Described>) {}
@@ -155,6 +167,14 @@ impl Kind for Resolving {
     fn reshapes(&self, _cx: &SendContext<'_>) -> bool {
         // Nobody knows before the message is there.
         true
+    }
+
+    fn reference(&self) -> Option<&'static str> {
+        Some("key")
+    }
+
+    fn switch(&self, _on: bool) -> Result<(), &'static str> {
+        Err(NO_STATE)
     }
 
     fn describe(&self, _now: u64, _out: &mut Vec<Described>) {}

@@ -4,29 +4,26 @@
 use super::breaker::Breaker;
 use super::health::Check;
 use super::parse::{EndpointDef, Head};
+use super::policy::PolicyDef;
 use super::property::{self, EndpointProperty};
-use super::response::{accept, refuse_soap_fault};
-use super::state::{Caps, Change, FailureConfig, Phase};
+use super::response::{accept, check, is_checked};
+use super::state::{Caps, FailureConfig};
 use super::store::LeafState;
-use super::{
-    Boxed, Counts, Described, Load, Names, Parent, SendContext, Sent, count_attempt, own_fault,
-};
-use crate::clock::iso;
+use super::{Boxed, Names, Parent, SendContext, Sent, count_attempt};
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::expr::Expr;
 use crate::message::addressing::Version;
 use crate::message::fault::{Origin, codes};
 use crate::message::format::Formatter;
-use crate::message::outgoing::{Format, RequestPlan};
+use crate::message::outgoing::Format;
+use crate::message::request::{RequestPlan, WireRequest};
 use crate::message::stream::{BodyStream, Replay};
 use crate::message::{Body, Fault, Message, SequenceId};
 use crate::settings::Settings;
-use crate::transport::http::{SendError, Target, beside};
-use http::header::AUTHORIZATION;
+use crate::transport::http::{Patience, SendError, SendErrorKind, Target, beside};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -177,23 +174,34 @@ impl Leaf {
         names: &mut dyn Names,
         path: &str,
     ) -> Leaf {
-        let policy = endpoint.policy.link(names);
         let mut leaf = Leaf::with(def, &endpoint.head, &endpoint.properties, names, path);
-        leaf.state.breaker.get_or_init(|| Breaker::of(&policy));
+        leaf.apply(&endpoint.policy, target, names);
+        leaf
+    }
+
+    /// Limits and health check; `target` is where it sends, if that is known.
+    pub(super) fn apply(
+        &mut self,
+        def: &PolicyDef,
+        target: Option<&Target>,
+        names: &mut dyn Names,
+    ) {
+        let policy = def.link(names);
+        self.state.breaker.get_or_init(|| Breaker::of(&policy));
         let Some(health_path) = &policy.health_path else {
-            return leaf;
+            return;
         };
         match target.and_then(|t| t.at_path(health_path).ok()) {
             Some(target) => {
-                leaf.check = Some(Arc::new(Check {
-                    label: leaf.label().to_owned(),
+                self.check = Some(Arc::new(Check {
+                    label: self.label().to_owned(),
                     target,
                     policy,
-                    state: leaf.state.clone(),
+                    state: self.state.clone(),
                 }));
             }
             None => {
-                if let Some(place) = &endpoint.policy.health_place {
+                if let Some(place) = &def.health_place {
                     names.report(Diagnostic::error(
                         diag_codes::CONFLICT,
                         place.clone(),
@@ -202,7 +210,6 @@ impl Leaf {
                 }
             }
         }
-        leaf
     }
 
     fn with(
@@ -321,91 +328,11 @@ impl Leaf {
         self.def.format.is_some() || self.def.optimize.is_some()
     }
 
-    /// Whether a group may choose it: one whose limits are used up only refuses.
-    pub fn is_ready(&self, now: u64) -> bool {
-        self.is_in_use(now) && self.state.breaker().is_none_or(|b| !b.is_full())
-    }
-
-    /// Whether its state lets a message through.
-    fn is_in_use(&self, now: u64) -> bool {
-        !self.state.troubled.load(Ordering::Acquire)
-            || (!self.state.is_unhealthy() && self.state.lock().is_ready(now))
-    }
-
-    /// The state word; health checks have the last one.
-    fn word(&self) -> &'static str {
-        if self.state.is_unhealthy() {
-            return UNHEALTHY;
-        }
-        self.state.lock().phase.word()
-    }
-
-    /// The row of the endpoint list.
-    pub fn described(&self, kind: &'static str, address: Option<String>, now: u64) -> Described {
-        let word = self.word();
-        let state = self.state.lock();
-        Described {
-            name: self.label().to_owned(),
-            kind,
-            address,
-            state: Some(word),
-            retry_in_ms: matches!(state.phase, Phase::Timeout | Phase::Suspended)
-                .then(|| state.next_retry.saturating_sub(now)),
-            path: self.path.to_string(),
-            counts: Some(self.counts()),
-            load: self.state.breaker().map(|breaker| {
-                let (requests, pending) = breaker.load();
-                Load { requests, pending }
-            }),
-            ..Described::default()
-        }
-    }
-
-    fn counts(&self) -> Counts {
-        let counts = &self.state.counts;
-        Counts {
-            attempts: counts.attempts.get(),
-            failures: counts
-                .failures
-                .counts()
-                .map(|(code, n)| (code.map_or_else(|| "other".into(), |c| c.to_string()), n))
-                .collect(),
-            state_changes: Phase::ALL
-                .iter()
-                .zip(&counts.changes)
-                .map(|(phase, n)| (phase.word(), n.get()))
-                .filter(|(_, n)| *n > 0)
-                .collect(),
-            health_changes: self.check.as_ref().map(|_| counts.health_changes.get()),
-        }
-    }
-
-    /// Checks readiness of a leaf without parent (spec 02 §7.4).
-    ///
-    /// # Errors
-    /// 303001 when it is suspended or off.
-    pub fn check_ready(
-        &self,
-        cx: &SendContext<'_>,
-        message: &mut Message,
-        parent: Parent,
-    ) -> Result<(), Fault> {
-        // The time is only asked for when it matters.
-        if parent != Parent::Root
-            || !self.state.troubled.load(Ordering::Acquire)
-            || self.is_in_use(cx.services.clock.now())
-        {
-            return Ok(());
-        }
-        let comma = if self.def.word == "HTTP" { "," } else { " ," };
-        let text = format!(
-            "Currently{comma} {} endpoint : [ Name : {} ] [ State : {} ]",
-            self.def.word,
-            self.label(),
-            self.word()
-        );
-        let fault = own_fault(message, codes::NOT_READY, text);
-        Err(self.escalate(fault))
+    /// Whether each attempt builds the body, as [`Leaf::prepare`] decides.
+    pub fn builds(&self) -> bool {
+        self.def.addressing.is_some()
+            || self.def.optimize.is_some()
+            || self.def.format.is_some_and(|f| f != Format::Rest)
     }
 
     /// The leaf gave up: its `onError` sequence runs before any group, and for 101503 the handler
@@ -478,9 +405,7 @@ impl Leaf {
             };
             let outcome = match response {
                 Ok(response) => match accept(&cx, message, response) {
-                    Ok(()) if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") => {
-                        Box::pin(refuse_soap_fault(&cx, message)).await
-                    }
+                    Ok(()) if is_checked(&cx, message) => Box::pin(check(&cx, message)).await,
                     outcome => outcome,
                 },
                 Err(fault) => Err(fault),
@@ -568,7 +493,7 @@ impl Leaf {
         message: &mut Message,
         target: &Target,
         attempt: &Attempt<'_>,
-    ) -> Result<(http::Request<BodyStream>, bool), Fault> {
+    ) -> Result<(WireRequest, bool), Fault> {
         let services = cx.services;
         let format = attempt.format.or(self.def.format);
         let mut forced = self.def.method.clone();
@@ -596,12 +521,10 @@ impl Leaf {
             path,
             method: forced,
             scheme: target.scheme.as_str(),
+            authorization: attempt.authorization.as_ref(),
             rules: &services.rules,
         };
-        let mut request = message.to_request(plan, body)?;
-        if let Some(value) = &attempt.authorization {
-            request.headers_mut().insert(AUTHORIZATION, value.clone());
-        }
+        let request = message.to_request(plan, body)?;
         let one_way = message.properties.str("OUT_ONLY") == Some("true");
         Ok((request, one_way))
     }
@@ -615,7 +538,7 @@ impl Leaf {
         cx: &SendContext<'_>,
         message: &Message,
         target: &Target,
-        request: http::Request<BodyStream>,
+        request: WireRequest,
     ) -> Result<(), Fault> {
         const MOST: usize = 16 << 20;
         let beside = beside().ok_or_else(|| {
@@ -637,7 +560,7 @@ impl Leaf {
                     }
                 },
             };
-            match tokio::time::timeout(wait, client.send(&target, request)).await {
+            match tokio::time::timeout(wait, client.send_within(&target, request, Patience::default())).await {
                 Ok(Ok(response)) => {
                     if let Err(error) = response.into_body().collect(MOST).await {
                         tracing::debug!(target: "Endpoint", "the answer of {} ended early: {error}", target.key);
@@ -663,25 +586,26 @@ impl Leaf {
         cx: &SendContext<'_>,
         message: &mut Message,
         target: &Target,
-        request: http::Request<BodyStream>,
+        request: WireRequest,
         renew: &dyn Renew,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let limit =
             usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
-        let (head, body) = request.into_parts();
+        let WireRequest { mut head, body } = request;
         let replay = Replay::new(body, limit);
-        let first = replay.attempt().unwrap_or_default();
-        let request = http::Request::from_parts(head.clone(), first);
-        let mut response = self.request(cx, message, target, request).await?;
+        let first = WireRequest {
+            head: head.clone(),
+            body: replay.attempt().unwrap_or_default(),
+        };
+        let mut response = self.request(cx, message, target, first).await?;
         if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(refused) = head.headers.get(AUTHORIZATION)
+            && let Some(refused) = head.authorization()
             && let Some(body) = replay.attempt()
         {
-            let value = renew.renew(*cx, refused).await?;
-            let mut head = head.clone();
-            head.headers.insert(AUTHORIZATION, value);
-            let request = http::Request::from_parts(head, body);
-            response = self.request(cx, message, target, request).await?;
+            let value = renew.renew(*cx, &refused).await?;
+            head.set_authorization(&value);
+            let again = WireRequest { head, body };
+            response = self.request(cx, message, target, again).await?;
         }
         Ok(response)
     }
@@ -692,7 +616,7 @@ impl Leaf {
         cx: &SendContext<'_>,
         message: &mut Message,
         target: &Target,
-        request: http::Request<BodyStream>,
+        request: WireRequest,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let mut wait = self.wait(cx, message);
         let place = match self.state.breaker() {
@@ -725,7 +649,7 @@ impl Leaf {
         cx: &SendContext<'a>,
         message: &'a mut Message,
         target: &'a Target,
-        request: http::Request<BodyStream>,
+        request: WireRequest,
         wait: Duration,
     ) -> impl Future<Output = Result<http::Response<BodyStream>, Fault>> + Send + 'a {
         cx.exchange.mark_sent();
@@ -733,13 +657,18 @@ impl Leaf {
         let services = cx.services;
         let socket = services.settings.http.socket_timeout;
         let silence = (!socket.is_zero() && socket < wait).then_some(socket);
-        let sending = services.client.send_unless_silent(target, request, silence);
-        let sending = tokio::time::timeout(wait, sending);
+        let patience = Patience {
+            total: Some(wait),
+            silence,
+        };
+        let sending = services.client.send_within(target, request, patience);
         async move {
             match sending.await {
-                Ok(Ok(response)) => Ok(response),
-                Ok(Err(error)) => Err(send_fault(message, error)),
-                Err(_) => Err(self.timed_out(message, wait, target)),
+                Ok(response) => Ok(response),
+                Err(error) if error.kind == SendErrorKind::Expired => {
+                    Err(self.timed_out(message, wait, target))
+                }
+                Err(error) => Err(send_fault(message, error)),
             }
         }
     }
@@ -810,102 +739,12 @@ impl Leaf {
         PathAndQuery::try_from(path.as_str())
             .map_err(|e| Fault::mediation(format!("Malformed URL in the target EPR: {path}: {e}")))
     }
-
-    fn succeeded(&self, destination: &Destination<'_>) {
-        if !self.state.troubled.load(Ordering::Acquire) {
-            return;
-        }
-        let mut state = self.state.lock();
-        if let Change::Active { from } = state.on_success() {
-            self.state.counts.changed(Phase::Active);
-            tracing::info!(
-                target: "EndpointContext",
-                endpoint = self.label(),
-                address = %destination.target(),
-                from = from.word(),
-                to = Phase::Active.word(),
-                code = 0,
-                retry_in_ms = 0,
-                "Endpoint : {}{}currently {} will now be marked active since it processed its last message",
-                self.label(), address_text(destination.target()), from.word()
-            );
-        }
-        self.state.mark(&state);
-    }
-
-    fn failed(
-        &self,
-        cx: &SendContext<'_>,
-        destination: &Destination<'_>,
-        parent: Parent,
-        code: u32,
-    ) {
-        let clock = &cx.services.clock;
-        let now = clock.now();
-        let mut state = self.state.lock();
-        let from = state.phase.word();
-        let change = state.on_failure(
-            &self.failure,
-            &self.caps,
-            parent == Parent::Group,
-            code,
-            now,
-        );
-        self.state.troubled.store(true, Ordering::Release);
-        let next = iso(clock.wall(state.next_retry));
-        let (to, retry_in_ms) = (state.phase, state.next_retry.saturating_sub(now));
-        drop(state);
-        if !matches!(change, Change::None) {
-            self.state.counts.changed(to);
-        }
-        let (name, address) = (self.label(), address_text(destination.target()));
-        let (target, to) = (destination.target(), to.word());
-        match change {
-            Change::None | Change::Active { .. } => {}
-            Change::Timeout { remaining } => tracing::warn!(
-                target: "EndpointContext",
-                endpoint = name, address = %target, from, to, code, retry_in_ms,
-                "Endpoint : {name}{address}is marked as TIMEOUT and will be retried : {remaining} more time/s after : {next} until its marked SUSPENDED for failure"
-            ),
-            Change::Suspended {
-                duration,
-                last,
-                no_retries_left,
-            } => {
-                if no_retries_left {
-                    tracing::warn!(
-                        target: "EndpointContext",
-                        "Endpoint : {name}{address}has been marked for SUSPENSION, but no further retries remain. Thus it will be SUSPENDED."
-                    );
-                }
-                match last {
-                    None => tracing::warn!(
-                            target: "EndpointContext",
-                    endpoint = name, address = %target, from, to, code, retry_in_ms,
-                            "Suspending endpoint : {name}{address}- current suspend duration is : {duration}ms - Next retry after : {next}"
-                        ),
-                    Some(last) => tracing::warn!(
-                            target: "EndpointContext",
-                    endpoint = name, address = %target, from, to, code, retry_in_ms,
-                            "Suspending endpoint : {name}{address}- last suspend duration was : {last}ms and current suspend duration is : {duration}ms - Next retry after : {next}"
-                        ),
-                }
-            }
-        }
-    }
-}
-
-fn address_text(target: &Target) -> String {
-    format!(" with address {}{} ", target.key, target.path_and_query)
 }
 
 /// The body of a request that was not sent goes back to the message.
-fn give_back(message: &mut Message, request: http::Request<BodyStream>) {
-    if matches!(message.body, Body::Empty) {
-        let body: BodyStream = request.into_body();
-        if !body.is_known_empty() {
-            message.body = Body::Stream(body);
-        }
+fn give_back(message: &mut Message, request: WireRequest) {
+    if matches!(message.body, Body::Empty) && !request.body.is_known_empty() {
+        message.body = Body::Stream(request.body);
     }
 }
 
@@ -914,7 +753,7 @@ fn send_fault(message: &mut Message, error: SendError) -> Fault {
     if let Some(request) = error.unsent {
         give_back(message, *request);
     }
-    if let crate::transport::http::SendErrorKind::BodyFailed(cause) = error.kind {
+    if let SendErrorKind::BodyFailed(cause) = error.kind {
         return crate::message::body::stream_fault(cause);
     }
     let mut fault = Fault::endpoint(error.kind.code(), error.kind.message());
@@ -954,7 +793,7 @@ mod tests {
         );
         let sending =
             size(|(leaf, cx, message, to, parent): Parts| leaf.send_to(cx, message, to, parent));
-        assert!(sending <= 1700, "{sending} bytes");
+        assert!(sending <= 800, "{sending} bytes");
     }
 
     #[test]

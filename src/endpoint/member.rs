@@ -1,23 +1,24 @@
 //! `<member hostName httpPort httpsPort/>` of a load-balance group (spec 02 §9.5).
 
+use super::health::Check;
 use super::leaf::{Destination, Leaf};
-use super::loadbalance::{Resend, cannot_resend};
 use super::parse::EndpointDef;
-use super::{
-    ANONYMOUS, Boxed, Described, Kind, Names, Parent, SendContext, Sent, may_attempt, own_fault,
-    variable,
-};
+use super::state::Phase;
+use super::{Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, variable};
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
 use crate::message::{Fault, Message};
+use crate::metrics::Counter;
 use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
 /// One host with its ports.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Member {
     host: String,
     http: Option<u16>,
@@ -31,6 +32,12 @@ impl Member {
             Some(port) => format!("{}:{port}", self.host),
             None => self.host.clone(),
         }
+    }
+
+    /// Where its health is asked for.
+    fn target(&self) -> Option<Target> {
+        let scheme = if self.http.is_some() { "http" } else { "https" };
+        Target::parse(&format!("{scheme}://{}/", self.address())).ok()
     }
 
     /// The event of a change.
@@ -90,23 +97,36 @@ impl MembersDef {
         &self.0
     }
 
-    /// Makes the group.
-    pub fn link(
+    /// Makes the children of a load-balance group.
+    pub(super) fn link(
         &self,
         def: &EndpointDef,
         names: &mut dyn Names,
         path: &str,
-        failover: bool,
-    ) -> Box<dyn Kind> {
-        let state = names.stores().members(path, def.head.fingerprint);
-        state.fill(&self.0);
-        let leaf = plain_leaf(def, names, path);
-        Box::new(MemberGroup {
-            name: def.head.name.clone(),
-            leaf,
-            failover,
-            state,
-        })
+    ) -> Vec<Arc<Endpoint>> {
+        let members = self.0.iter().enumerate();
+        members
+            .map(|(index, member)| {
+                let path = format!("{path}/{index}");
+                let mut leaf = plain_leaf(def, names, &path);
+                leaf.name = Some(member.host.clone());
+                // The group has set its properties once for all attempts.
+                leaf.properties = Arc::default();
+                leaf.apply(&def.policy, member.target().as_ref(), names);
+                let mut hasher = DefaultHasher::new();
+                member.hash(&mut hasher);
+                Arc::new(Endpoint {
+                    name: Some(member.host.clone()),
+                    kind: Box::new(MemberEndpoint {
+                        member: member.clone(),
+                        leaf,
+                        state: names.stores().member(&path, def.head.fingerprint),
+                    }),
+                    fingerprint: hasher.finish(),
+                    place: def.head.place.clone(),
+                })
+            })
+            .collect()
     }
 }
 
@@ -119,118 +139,71 @@ pub(super) fn plain_leaf(def: &EndpointDef, names: &mut dyn Names, path: &str) -
     }
 }
 
-/// Which members are in use; survives reloads.
+/// Whether a member is in use; survives reloads.
 #[derive(Debug, Default)]
-pub struct Members(Mutex<MemberLists>);
-
-#[derive(Debug, Default)]
-struct MemberLists {
-    filled: bool,
-    active: Vec<Member>,
-    inactive: Vec<Member>,
-    cursor: usize,
-    probing: bool,
-    probe: Option<AbortHandle>,
+pub struct MemberState {
+    out: AtomicBool,
+    probe: Mutex<Option<AbortHandle>>,
+    /// How often it went out of use and came back.
+    changes: [Counter; 2],
 }
 
-/// Nobody looks after members that are no longer deployed.
-impl Drop for Members {
+/// Nobody looks after a member that is no longer deployed.
+impl Drop for MemberState {
     fn drop(&mut self) {
-        if let Some(probe) = self.lists(|lists| lists.probe.take()) {
+        let probe = self.probe.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(probe) = probe.take() {
             probe.abort();
         }
     }
 }
 
-impl Members {
-    fn lists<R>(&self, f: impl FnOnce(&mut MemberLists) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn fill(&self, members: &[Member]) {
-        self.lists(|lists| {
-            if !lists.filled {
-                lists.filled = true;
-                lists.active = members.to_vec();
-            }
-        });
-    }
-
-    fn next(&self) -> Option<Member> {
-        self.lists(|lists| {
-            let count = lists.active.len();
-            let member = lists.active.get(lists.cursor % count.max(1))?.clone();
-            lists.cursor = (lists.cursor + 1) % count;
-            Some(member)
-        })
-    }
-
-    /// Takes a member out of use and makes sure that somebody looks after it.
-    fn deactivate(self: &Arc<Members>, member: &Member, code: u32) {
-        let start = self.lists(|lists| {
-            if let Some(at) = lists.active.iter().position(|m| m == member) {
-                let member = lists.active.remove(at);
-                member.report("ACTIVE", "SUSPENDED", code);
-                lists.inactive.push(member);
-                if at < lists.cursor {
-                    lists.cursor -= 1;
-                }
-            }
-            !std::mem::replace(&mut lists.probing, true)
-        });
-        if start {
-            let probe = tokio::spawn(probe(Arc::downgrade(self))).abort_handle();
-            self.lists(|lists| lists.probe = Some(probe));
+impl MemberState {
+    /// Takes the member out of use and makes sure that somebody looks after it.
+    fn deactivate(self: &Arc<MemberState>, member: &Member, code: u32) {
+        if self.out.swap(true, Ordering::AcqRel) {
+            return;
         }
+        self.changes[0].add();
+        member.report("ACTIVE", "SUSPENDED", code);
+        let task = tokio::spawn(probe(Arc::downgrade(self), member.clone()));
+        let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        *probe = Some(task.abort_handle());
     }
 }
 
-/// Reactivates members whose ports accept a connection again; ends when all are in use.
-async fn probe(members: Weak<Members>) {
+/// Brings a member back when its ports accept a connection again.
+async fn probe(state: Weak<MemberState>, member: Member) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     loop {
-        let Some(state) = members.upgrade() else {
+        let mut alive = true;
+        for port in [member.http, member.https].into_iter().flatten() {
+            let connect = tokio::net::TcpStream::connect((member.host.as_str(), port));
+            alive &= matches!(
+                tokio::time::timeout(Duration::from_secs(2), connect).await,
+                Ok(Ok(_))
+            );
+        }
+        let Some(state) = state.upgrade() else {
             return;
         };
-        let waiting = state.lists(|lists| {
-            if lists.inactive.is_empty() {
-                lists.probing = false;
-            }
-            lists.inactive.clone()
-        });
-        if waiting.is_empty() {
+        if alive {
+            state.changes[1].add();
+            member.report("SUSPENDED", "ACTIVE", 0);
+            state.out.store(false, Ordering::Release);
             return;
-        }
-        for member in waiting {
-            let mut alive = true;
-            for port in [member.http, member.https].into_iter().flatten() {
-                let connect = tokio::net::TcpStream::connect((member.host.as_str(), port));
-                alive &= matches!(
-                    tokio::time::timeout(Duration::from_secs(2), connect).await,
-                    Ok(Ok(_))
-                );
-            }
-            if alive {
-                state.lists(|lists| {
-                    if let Some(at) = lists.inactive.iter().position(|m| *m == member) {
-                        let member = lists.inactive.remove(at);
-                        member.report("SUSPENDED", "ACTIVE", 0);
-                        lists.active.push(member);
-                    }
-                });
-            }
         }
         drop(state);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
+/// One member as a child of its group.
 #[derive(Debug)]
-struct MemberGroup {
-    name: Option<String>,
+struct MemberEndpoint {
+    member: Member,
     leaf: Leaf,
-    failover: bool,
-    state: Arc<Members>,
+    state: Arc<MemberState>,
 }
 
 /// The target of a member: scheme of the request, path of its `To`.
@@ -262,85 +235,58 @@ pub(super) fn member_target(
     super::address::find(&format!("{scheme}://{}:{port}{path}", member.host))
 }
 
-impl Kind for MemberGroup {
+impl Kind for MemberEndpoint {
     fn send<'a>(
         &'a self,
         cx: SendContext<'a>,
         message: &'a mut Message,
-        _parent: Parent,
+        parent: Parent,
     ) -> Boxed<'a, Result<Sent, Fault>> {
         Box::pin(async move {
-            let name = self.name.as_deref().unwrap_or(ANONYMOUS);
-            let mut resend = Resend::new(message, &cx, false).await?;
-            // Where the request wanted to go is part of every target; an attempt may change it.
-            let outcome = loop {
-                let Some(member) = self.state.next() else {
-                    tracing::error!(target: "Endpoint", "No application members available");
-                    break Err(own_fault(
-                        message,
-                        codes::NO_READY_CHILD,
-                        format!("Loadbalance endpoint : {name} - no ready child endpoints"),
-                    ));
-                };
-                let target = match member_target(&member, &cx, message) {
-                    Ok(target) => target,
-                    Err(fault) => break Err(fault),
-                };
-                match resend.prepare(message, &cx).await {
-                    Ok(true) => {}
-                    Ok(false) => break Err(cannot_resend(message)),
-                    Err(fault) => break Err(fault),
-                }
-                if let Err(fault) = may_attempt(&cx, message) {
-                    break Err(fault);
-                }
-                message.clear_error();
-                let sent = self
-                    .leaf
-                    .send_to(cx, message, Destination::Found(target), Parent::Group)
-                    .await;
-                match sent {
-                    Ok(sent) => return Ok(sent),
-                    Err(fault) => {
-                        if !fault.retry {
-                            break Err(fault);
-                        }
-                        self.state.deactivate(&member, fault.code);
-                        if !self.failover {
-                            break Err(fault);
-                        }
-                    }
-                }
-            };
-            resend.give_up(message);
-            outcome
+            let target = member_target(&self.member, &cx, message)?;
+            let destination = Destination::Found(target);
+            let sent = self.leaf.send_to(cx, message, destination, parent).await;
+            if let Err(fault) = &sent
+                && fault.retry
+                && fault.code != codes::OVERFLOW
+            {
+                self.state.deactivate(&self.member, fault.code);
+            }
+            sent
         })
     }
 
-    fn is_ready(&self, _cx: &SendContext<'_>) -> bool {
-        self.state.lists(|lists| !lists.active.is_empty())
+    fn is_ready(&self, cx: &SendContext<'_>) -> bool {
+        !self.state.out.load(Ordering::Acquire) && self.leaf.is_ready(cx.services.clock.now())
+    }
+
+    fn checks(&self, out: &mut Vec<Arc<Check>>) {
+        out.extend(self.leaf.check.clone());
+    }
+
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        self.leaf.switch(on);
+        Ok(())
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
-        let mut row = self.leaf.described("loadbalance", None, now);
-        row.state = None;
-        out.push(row);
-        self.state.lists(|lists| {
-            let rows = lists.active.iter().map(|m| (m, "ACTIVE"));
-            for (member, state) in rows.chain(lists.inactive.iter().map(|m| (m, "SUSPENDED"))) {
-                out.push(Described {
-                    name: member.host.clone(),
-                    kind: "member",
-                    address: member
-                        .http
-                        .or(member.https)
-                        .map(|port| format!("{}:{port}", member.host)),
-                    state: Some(state),
-                    path: format!("{}/{}", self.leaf.path, member.host),
-                    ..Described::default()
-                });
+        let mut row = self
+            .leaf
+            .described("member", Some(self.member.address()), now);
+        if self.state.out.load(Ordering::Acquire) {
+            row.state = Some(Phase::Suspended.word());
+        }
+        if let Some(counts) = &mut row.counts {
+            for (phase, times) in [Phase::Suspended, Phase::Active]
+                .iter()
+                .zip(&self.state.changes)
+            {
+                if times.get() > 0 {
+                    *counts.state_changes.entry(phase.word()).or_default() += times.get();
+                }
             }
-        });
+        }
+        out.push(row);
     }
 }
 
@@ -349,22 +295,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_ends_with_its_members() {
+    async fn a_probe_ends_with_its_member() {
         let member = Member {
             host: "127.0.0.1".into(),
             http: Some(1),
             https: None,
         };
-        let members = Arc::new(Members::default());
-        members.fill(std::slice::from_ref(&member));
-        members.deactivate(&member, 101_503);
+        let state = Arc::new(MemberState::default());
+        state.deactivate(&member, 101_503);
+        state.deactivate(&member, 101_503);
         let tasks = || {
             tokio::runtime::Handle::current()
                 .metrics()
                 .num_alive_tasks()
         };
         assert_eq!(tasks(), 1);
-        drop(members);
+        drop(state);
         tokio::task::yield_now().await;
         assert_eq!(tasks(), 0);
     }

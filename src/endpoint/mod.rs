@@ -2,6 +2,7 @@
 //! (spec 02). One kind, one file: description, parse, link, send, tests.
 
 pub mod address;
+mod attempts;
 pub mod balance;
 pub mod bindings;
 pub mod breaker;
@@ -19,6 +20,7 @@ pub mod property;
 pub mod recipients;
 mod response;
 pub mod session;
+mod standing;
 pub mod state;
 pub mod store;
 pub mod template;
@@ -36,6 +38,7 @@ use crate::diag::Place;
 use crate::expr::{Around, LocalEntries, Scope};
 use crate::message::body::BodyLimits;
 use crate::message::fault::{Report, codes};
+use crate::message::media::MediaTypes;
 use crate::message::outgoing::HeaderRules;
 use crate::message::{EndpointId, Exchange, Fault, Message, SequenceId};
 use crate::settings::Settings;
@@ -61,6 +64,10 @@ pub struct Services {
     pub clock: Clock,
     /// Limits of bodies.
     pub limits: BodyLimits,
+    /// Forms of content types that the settings name, if any.
+    pub media_types: Option<Arc<MediaTypes>>,
+    /// The content type of a body that nobody gave one.
+    pub default_content_type: ::http::HeaderValue,
     /// Which headers stay as they came.
     pub rules: HeaderRules,
     /// Settings.
@@ -209,8 +216,25 @@ pub trait Kind: Send + Sync + Debug {
         false
     }
 
+    /// Whether every attempt builds a body that there is: then nothing is won by looking into it
+    /// before.
+    fn builds(&self) -> bool {
+        false
+    }
+
     /// The health checks that are to run while it is deployed.
     fn checks(&self, _out: &mut Vec<Arc<health::Check>>) {}
+
+    /// Switches it off or on by hand (spec 02 §7.8): what is off is not ready, until it is switched on.
+    ///
+    /// # Errors
+    /// Why it has no state of its own to switch.
+    fn switch(&self, on: bool) -> Result<(), &'static str>;
+
+    /// The word for an endpoint that only leads to another one.
+    fn reference(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Its runtime state, as the internal port lists it.
     fn describe(&self, now: u64, out: &mut Vec<Described>);
@@ -225,12 +249,15 @@ pub struct Described {
     pub kind: &'static str,
     /// The address of a leaf.
     pub address: Option<String>,
-    /// State word of a leaf.
+    /// State word; of a group, whether it was switched off.
     pub state: Option<&'static str>,
     /// Milliseconds until it may be tried again.
     pub retry_in_ms: Option<u64>,
     /// Where it is; two endpoints are never at one place.
     pub path: String,
+    /// How often a group was switched, by the state after it.
+    #[serde(skip)]
+    pub switched: BTreeMap<&'static str, u64>,
     /// What happened to a leaf since it was deployed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,

@@ -165,7 +165,7 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
     };
     if let Some(kind) = reference {
         let mut properties = property::parse(reader, element);
-        let policy = PolicyDef::take(reader, &mut properties, None);
+        let policy = PolicyDef::take(reader, &mut properties, &[]);
         return Some(EndpointDef {
             head,
             properties: Arc::new(properties),
@@ -231,12 +231,15 @@ fn parse_here(reader: &mut Reader, element: Element<'_, '_>) -> Option<EndpointD
         );
     }
     let mut properties = property::parse(reader, element);
-    let level = match first.tag_name().name() {
-        "address" | "http" | "default" | "wsdl" => Some(PolicyLevel::Leaf),
-        "loadbalance" | "failover" => Some(PolicyLevel::Group),
-        _ => None,
+    let levels: &[PolicyLevel] = match first.tag_name().name() {
+        "address" | "http" | "default" | "wsdl" => &[PolicyLevel::Leaf],
+        "loadbalance" if reader.child(first, "member").is_some() => {
+            &[PolicyLevel::Group, PolicyLevel::Leaf]
+        }
+        "loadbalance" | "failover" => &[PolicyLevel::Group],
+        _ => &[],
     };
-    let policy = PolicyDef::take(reader, &mut properties, level);
+    let policy = PolicyDef::take(reader, &mut properties, levels);
     let properties = Arc::new(properties);
     let kind = match (first.tag_name().name(), session) {
         ("address", None) => KindDef::Address(AddressDef::parse(reader, first)?),

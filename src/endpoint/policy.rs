@@ -23,12 +23,12 @@ pub struct PolicyDef {
 }
 
 impl PolicyDef {
-    /// Takes the properties of this prefix out of the list. `level` is `None` for endpoints that
-    /// have no such settings.
+    /// Takes the properties of this prefix out of the list. `levels` are those that the endpoint has;
+    /// a group of members has both, as its members cannot say anything themselves.
     pub fn take(
         reader: &mut Reader,
         properties: &mut Vec<EndpointProperty>,
-        level: Option<PolicyLevel>,
+        levels: &[PolicyLevel],
     ) -> PolicyDef {
         let mut out = PolicyDef::default();
         let mut scratch = EndpointPolicy::default();
@@ -54,14 +54,14 @@ impl PolicyDef {
                     );
                     continue;
                 }
-                Some(PolicyLevel::Leaf) if level != Some(PolicyLevel::Leaf) => {
+                Some(PolicyLevel::Leaf) if !levels.contains(&PolicyLevel::Leaf) => {
                     let text = format!(
-                        "\"{PREFIX}{name}\" goes with <address>, <http>, <default> and <wsdl> endpoints"
+                        "\"{PREFIX}{name}\" goes with <address>, <http>, <default> and <wsdl> endpoints, and with <member>s"
                     );
                     reader.error(codes::CONFLICT, place, text);
                     continue;
                 }
-                Some(PolicyLevel::Group) if level != Some(PolicyLevel::Group) => {
+                Some(PolicyLevel::Group) if !levels.contains(&PolicyLevel::Group) => {
                     let text = format!("\"{PREFIX}{name}\" goes with <loadbalance> and <failover>");
                     reader.error(codes::CONFLICT, place, text);
                     continue;

@@ -20,7 +20,6 @@ use crate::message::{Fault, Message, SplitMark};
 use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
 use std::future::poll_fn;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
@@ -109,6 +108,7 @@ impl RecipientsDef {
         Box::new(Recipients {
             name: def.head.name.clone(),
             list,
+            path: path.to_owned(),
             properties: def.properties.clone(),
             state: names.stores().group(path, def.head.fingerprint),
         })
@@ -150,6 +150,8 @@ enum List {
 struct Recipients {
     name: Option<String>,
     list: List,
+    /// Where it is.
+    path: String,
     properties: Arc<Vec<EndpointProperty>>,
     state: Arc<GroupState>,
 }
@@ -241,7 +243,7 @@ impl Kind for Recipients {
         Box::pin(async move {
             let cx = cx.deeper()?;
             let name = self.name.as_deref().unwrap_or(ANONYMOUS);
-            if self.state.off.load(Ordering::Relaxed) {
+            if self.state.is_off() {
                 return Err(own_fault(message, codes::NO_READY_CHILD, name));
             }
             let Some(deliver) = cx.deliver else {
@@ -286,7 +288,7 @@ impl Kind for Recipients {
             List::Children(children) => children.iter().any(|c| c.kind.is_ready(cx)),
             List::Members(..) | List::Dynamic { .. } => true,
         };
-        any && !self.state.off.load(Ordering::Relaxed)
+        any && !self.state.is_off()
     }
 
     fn checks(&self, out: &mut Vec<Arc<Check>>) {
@@ -302,7 +304,16 @@ impl Kind for Recipients {
             List::Children(children) => children,
             List::Members(..) | List::Dynamic { .. } => &[],
         };
-        describe_group("recipientlist", self.name.as_deref(), children, now, out);
+        let row = Described {
+            kind: "recipientlist",
+            ..self.state.described(self.name.as_deref(), &self.path)
+        };
+        describe_group(row, children, now, out);
+    }
+
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        self.state.switch(self.name.as_deref(), on);
+        Ok(())
     }
 }
 

@@ -1,9 +1,10 @@
 //! What becomes of a back-end's answer (spec 01 §15.7).
 
 use super::SendContext;
+use crate::message::body::stream_fault;
 use crate::message::fault::{Origin, codes};
 use crate::message::limited::limited;
-use crate::message::stream::BodyStream;
+use crate::message::stream::{BodyStream, StreamError};
 use crate::message::{Body, Exchange, Fault, Message, header_text};
 use http::HeaderValue;
 use http::header::LOCATION;
@@ -31,14 +32,60 @@ pub(super) fn accept(
     Ok(())
 }
 
-/// `FORCE_ERROR_ON_SOAP_FAULT`.
+/// Whether more than the head of a response decides about the attempt.
+pub(super) fn is_checked(cx: &SendContext<'_>, message: &Message) -> bool {
+    cx.services.settings.http.max_message_size.is_some()
+        || message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT")
+}
+
+/// Looks at a response as far as the settings and the message ask for.
 ///
 /// # Errors
-/// When the response is a SOAP fault, or cannot be read.
-pub(super) async fn refuse_soap_fault(
-    cx: &SendContext<'_>,
-    message: &mut Message,
-) -> Result<(), Fault> {
+/// When it is too large, or a SOAP fault that has to be an error, or cannot be read.
+pub(super) async fn check(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
+    if let Some(limit) = cx.services.settings.http.max_message_size {
+        measure(cx, message, limit).await?;
+    }
+    if message.properties.is_true("FORCE_ERROR_ON_SOAP_FAULT") {
+        refuse_soap_fault(cx, message).await?;
+    }
+    Ok(())
+}
+
+/// Waits for a response whose length nobody announced, so that one that is too large can still be
+/// refused as a whole. Beyond what may be buffered it goes on as a stream.
+async fn measure(cx: &SendContext<'_>, message: &mut Message, limit: u64) -> Result<(), Fault> {
+    let most = cx.services.limits.max_bytes;
+    while let Body::Stream(stream) = &mut message.body {
+        if stream.exact_len().is_some() || stream.seen().len() >= most {
+            return Ok(());
+        }
+        match stream.look(usize::MAX).await {
+            Ok(None) => {}
+            Ok(Some(whole)) if whole.is_empty() => message.body = Body::Empty,
+            Ok(Some(whole)) => message.body = Body::Bytes(whole),
+            Err(StreamError::TooLarge { .. }) => return Err(too_large(limit)),
+            Err(error) => {
+                let mut fault = stream_fault(error);
+                fault.origin = Origin::Backend;
+                return Err(fault);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn too_large(limit: u64) -> Fault {
+    let mut fault = Fault::endpoint(
+        codes::RESPONSE_TOO_LARGE,
+        format!("Response Entity Too Large: the limit is {limit} bytes"),
+    );
+    fault.status = Some(502);
+    fault
+}
+
+/// `FORCE_ERROR_ON_SOAP_FAULT`.
+async fn refuse_soap_fault(cx: &SendContext<'_>, message: &mut Message) -> Result<(), Fault> {
     message
         .build(&cx.services.limits)
         .await
@@ -59,12 +106,7 @@ pub(super) async fn refuse_soap_fault(
 fn bounded(body: Body, limit: u64) -> Result<Body, Fault> {
     match body {
         Body::Stream(stream) if stream.exact_len().is_some_and(|length| length > limit) => {
-            let mut fault = Fault::endpoint(
-                codes::RESPONSE_TOO_LARGE,
-                format!("Response Entity Too Large: the limit is {limit} bytes"),
-            );
-            fault.status = Some(502);
-            Err(fault)
+            Err(too_large(limit))
         }
         Body::Stream(stream) => Ok(Body::Stream(limited(stream, limit))),
         other => Ok(other),

@@ -1,9 +1,10 @@
 //! `<session>` with `<loadbalance>`: session affinity (spec 02 §11).
 
-use super::balance::Balance;
+use super::attempts::{Attempts, Group, Refused};
+use super::balance::{Balance, Underway};
 use super::bindings::Bindings;
 use super::health::Check;
-use super::loadbalance::{Failed, LoadBalanceDef, Refused, Resend, cannot_resend, describe_group};
+use super::loadbalance::{LoadBalanceDef, describe_group};
 use super::parse::{EndpointDef, number};
 use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
@@ -21,7 +22,6 @@ use crate::syntax::{Element, Reader, SYNAPSE};
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Who makes the session id, and where it stands.
@@ -143,11 +143,13 @@ impl SessionDef {
             .timeout
             .unwrap_or(settings.endpoint.sal_session_timeout);
         let max_sessions = settings.limits.max_sessions;
+        let children = EndpointDef::link_children(&self.group.children, names, path);
         Box::new(SessionGroup {
             algorithm: self.group.algorithm(),
             balance: Balance::link(&def.policy, names, path, def.head.fingerprint),
             properties: def.properties.clone(),
-            children: EndpointDef::link_children(&self.group.children, names, path),
+            builds: children.iter().all(|c| c.kind.builds()),
+            children,
             name: def.head.name.clone(),
             kind: self.kind,
             block: self.block.clone(),
@@ -171,6 +173,8 @@ struct SessionGroup {
     balance: Option<Box<Balance>>,
     properties: Arc<Vec<EndpointProperty>>,
     children: Vec<Arc<Endpoint>>,
+    /// Whether every child builds the body.
+    builds: bool,
     state: Arc<GroupState>,
     bindings: Bindings,
 }
@@ -206,7 +210,7 @@ impl SessionGroup {
                 let Some(block) = self.block.as_deref() else {
                     return Ok((None, None));
                 };
-                let Some(id) = header_id(cx, message, block).await? else {
+                let Some(id) = header_id(cx, message, block, self.builds).await? else {
                     return Ok((None, None));
                 };
                 let child = self.bindings.child(cx, &id).await;
@@ -239,6 +243,40 @@ impl SessionGroup {
             return child;
         }
         self.child_of(owner).unwrap_or(child)
+    }
+
+    /// The next child for a first message.
+    fn pick<'e>(
+        &'e self,
+        way: Option<&Underway<'_>>,
+        cx: &SendContext<'_>,
+        refused: &Refused<'_>,
+    ) -> Option<&'e Arc<Endpoint>> {
+        let children = &self.children;
+        match way {
+            Some(way) => way.pick(children, &self.algorithm, &self.state, cx, refused),
+            None => self.algorithm.pick(children, &self.state, cx, refused),
+        }
+    }
+
+    /// Binds the session that a response starts.
+    async fn learn(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        sent: Sent,
+        child: &Endpoint,
+    ) -> Result<(), Fault> {
+        let id = match self.kind {
+            _ if sent != Sent::Response => None,
+            SessionType::SimpleClient => None,
+            SessionType::Http => new_cookie(message),
+            SessionType::Soap => new_group(cx, message).await?,
+        };
+        if let Some(id) = id {
+            self.bindings.bind(cx, &id, child.fingerprint).await;
+        }
+        Ok(())
     }
 
     /// A message of a known session goes to its endpoint or nowhere (spec 02 §11.3).
@@ -280,11 +318,15 @@ async fn header_id(
     cx: &SendContext<'_>,
     message: &mut Message,
     block: &Block,
+    builds: bool,
 ) -> Result<Option<String>, Fault> {
     if message.rest && !message.is_built() {
         return Ok(None);
     }
     let limits = &cx.services.limits;
+    if builds && !matches!(message.body, Body::Empty) {
+        message.build(limits).await?;
+    }
     let answer = match &block.finder {
         Some(finder) if !message.is_built() => {
             finder
@@ -329,10 +371,7 @@ async fn strip_group(cx: &SendContext<'_>, message: &mut Message) -> Result<(), 
 
 /// The session id that a SOAP response starts.
 async fn new_group(cx: &SendContext<'_>, message: &mut Message) -> Result<Option<String>, Fault> {
-    let soap = matches!(
-        message.content_type().map(Media::of),
-        Some(Media::TextXml | Media::SoapXml)
-    );
+    let soap = matches!(message.media(), Some(Media::TextXml | Media::SoapXml));
     if !soap || matches!(message.body, Body::Empty) {
         return Ok(None);
     }
@@ -387,7 +426,7 @@ impl Kind for SessionGroup {
             let label = self.name.as_deref().unwrap_or(ANONYMOUS);
             // The reference prints null for a session group without a name.
             let printed = self.name.as_deref().unwrap_or("null");
-            if self.state.off.load(Ordering::Relaxed) {
+            if self.state.is_off() {
                 return Err(own_fault(message, codes::NO_READY_CHILD, label));
             }
             apply_all(&self.properties, &cx, message).await?;
@@ -401,85 +440,53 @@ impl Kind for SessionGroup {
                 SessionType::Soap if id.is_some() => strip_group(&cx, message).await?,
                 SessionType::Soap => {}
             }
-            let mut underway = match &self.balance {
-                Some(balance) => Some(Box::new(balance.begin(&cx, message).await?)),
-                None => None,
+            let group = Group {
+                name: label,
+                printed,
+                kind: "SLALoadbalance",
+                children: &self.children,
+                balance: self.balance.as_deref(),
+                failover: true,
             };
-            let mut resend = Resend::new(message, &cx, self.reshapes(&cx)).await?;
-            let mut refused = Refused::default();
-            let outcome = loop {
-                let picked = match &underway {
-                    Some(way) => {
-                        way.pick(&self.children, &self.algorithm, &self.state, &cx, &refused)
+            let mut attempts = Attempts::begin(&cx, message, group, self.reshapes(&cx)).await?;
+            let outcome = async {
+                loop {
+                    let pick = |way: Option<&_>, refused: &_| self.pick(way, &cx, refused);
+                    let mut child = attempts.next(&cx, message, pick).await?;
+                    // A client's session is bound before there is any response.
+                    if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
+                        child = self.claim(&cx, id, child).await;
                     }
-                    None => self
-                        .algorithm
-                        .pick(&self.children, &self.state, &cx, &refused),
-                };
-                let Some(mut child) = picked else {
-                    break Err(own_fault(
-                        message,
-                        codes::NO_READY_CHILD,
-                        format!("SLALoadbalance endpoint : {printed} - no ready child endpoints"),
-                    ));
-                };
-                match resend.prepare(message, &cx).await {
-                    Ok(true) => {}
-                    Ok(false) => break Err(cannot_resend(message)),
-                    Err(fault) => break Err(fault),
-                }
-                // A client's session is bound before there is any response.
-                if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
-                    child = self.claim(&cx, id, child).await;
-                }
-                let before = message.attempts;
-                let busy = self.algorithm.busy(&self.children, child);
-                let at = underway.as_ref().and_then(|u| u.at(&self.children, child));
-                let mut sent = child.kind.send(cx, message, Parent::Group).await;
-                drop(busy);
-                let unbinds = |f: &Fault| f.retry && child.kind.retryable(f.code);
-                let unbind = sent.as_ref().is_err_and(unbinds);
-                if let Some(underway) = &mut underway {
-                    let done = underway.done(&cx, &self.children, at, message, &mut sent);
-                    Box::pin(done).await;
-                }
-                match sent {
-                    Ok(sent) => {
-                        let id = match self.kind {
-                            _ if sent != Sent::Response => None,
-                            SessionType::SimpleClient => None,
-                            SessionType::Http => new_cookie(message),
-                            SessionType::Soap => new_group(&cx, message).await?,
-                        };
-                        if let Some(id) = id {
-                            self.bindings.bind(&cx, &id, child.fingerprint).await;
-                        }
-                        return Ok(sent);
-                    }
-                    Err(fault) => {
-                        if let (Some(id), true) = (&id, unbind) {
-                            self.bindings.forget(&cx, id, child.fingerprint).await;
-                        }
-                        refused.note(child, before, message);
-                        let next = Failed {
-                            group: label,
-                            kind: "SLALoadbalance",
-                            child,
-                            before,
-                        };
-                        if let Err(fault) = next.next_child(&cx, message, fault) {
-                            break Err(fault);
+                    let busy = self.algorithm.busy(&self.children, child);
+                    let sent = attempts.send(cx, message, child).await;
+                    drop(busy);
+                    match sent {
+                        Ok(sent) => return Ok((sent, child)),
+                        Err(fault) => {
+                            if let (Some(id), true) = (&id, attempts.retryable) {
+                                self.bindings.forget(&cx, id, child.fingerprint).await;
+                            }
+                            attempts.failed(&cx, message, child, fault)?;
                         }
                     }
                 }
-            };
-            resend.give_up(message);
-            outcome
+            }
+            .await;
+            match outcome {
+                Ok((sent, child)) => {
+                    self.learn(&cx, message, sent, child).await?;
+                    Ok(sent)
+                }
+                Err(fault) => {
+                    attempts.give_up(message);
+                    Err(fault)
+                }
+            }
         })
     }
 
     fn is_ready(&self, cx: &SendContext<'_>) -> bool {
-        !self.state.off.load(Ordering::Relaxed) && self.children.iter().any(|c| c.kind.is_ready(cx))
+        !self.state.is_off() && self.children.iter().any(|c| c.kind.is_ready(cx))
     }
 
     fn reshapes(&self, cx: &SendContext<'_>) -> bool {
@@ -493,14 +500,22 @@ impl Kind for SessionGroup {
     }
 
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
-        let row = out.len();
-        describe_group("session", self.name.as_deref(), &self.children, now, out);
-        if let Some(row) = out.get_mut(row) {
-            row.path.clone_from(&self.bindings.group);
-            if let Some(balance) = &self.balance {
-                row.balance = Some(balance.describe(&self.children, now));
-            }
-            row.sessions = Some(self.bindings.local.live_count(now));
-        }
+        let row = Described {
+            kind: "session",
+            balance: self
+                .balance
+                .as_ref()
+                .map(|b| b.describe(&self.children, now)),
+            sessions: Some(self.bindings.local.live_count(now)),
+            ..self
+                .state
+                .described(self.name.as_deref(), &self.bindings.group)
+        };
+        describe_group(row, &self.children, now, out);
+    }
+
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        self.state.switch(self.name.as_deref(), on);
+        Ok(())
     }
 }

@@ -175,6 +175,10 @@ impl State {
         code: u32,
         now: u64,
     ) -> Change {
+        // Who switched it off wants it off, whatever is still under way (differences.md).
+        if self.phase == Phase::Off {
+            return Change::None;
+        }
         if let Some(forced) = self.cap(caps, in_group) {
             let last = (self.last_suspend > 0).then_some(self.last_suspend);
             self.suspend(forced, now);
@@ -265,16 +269,11 @@ impl State {
     }
 
     /// Switched off or on by hand (spec 02 §7.8).
-    pub fn switch(&mut self, on: bool) -> Change {
-        let from = self.phase;
+    pub fn switch(&mut self, on: bool) {
         *self = State {
             phase: if on { Phase::Active } else { Phase::Off },
             ..State::default()
         };
-        match (from, on) {
-            (Phase::Active, true) | (Phase::Off, false) => Change::None,
-            _ => Change::Active { from },
-        }
     }
 }
 
@@ -431,6 +430,11 @@ mod tests {
         state.switch(false);
         assert!(!state.is_ready(u64::MAX));
         assert_eq!(state.on_success(), Change::None);
+        // What was under way when it was switched off does not bring it back.
+        let config = FailureConfig::default();
+        let change = state.on_failure(&config, &Caps::default(), false, 101_503, 0);
+        assert_eq!(change, Change::None);
+        assert!(!state.is_ready(u64::MAX));
         state.switch(true);
         assert!(state.is_ready(0));
     }
@@ -485,6 +489,10 @@ mod tests {
         }
 
         fn fail(&mut self, config: &FailureConfig, caps: &Caps, group: bool, code: i64, now: i64) {
+            // Not so in the reference (differences.md).
+            if self.state == "MAINTNENCE" {
+                return;
+            }
             if group {
                 if let Some(limit) = caps.recursive_retries {
                     if self.nested == i64::from(limit) {

@@ -5,11 +5,12 @@ use super::balance::BalanceState;
 use super::bindings::Sessions;
 use super::breaker::Breaker;
 use super::http::Tokens;
-use super::member::Members;
+use super::member::MemberState;
 use super::recipients::AddressStates;
 use super::state::{Phase, State};
 use super::weighted::Turn;
 use super::wsdl::Fetched;
+use super::{ANONYMOUS, Described};
 use crate::metrics::{Counter, Failures, Requests};
 use std::any::Any;
 use std::collections::HashMap;
@@ -80,8 +81,51 @@ pub struct GroupState {
     pub turn: Mutex<Turn>,
     /// The child that a static failover group uses.
     pub current: AtomicUsize,
-    /// Switched off by hand.
-    pub off: AtomicBool,
+    off: AtomicBool,
+    /// How often it was switched on and off.
+    switched: [Counter; 2],
+}
+
+impl GroupState {
+    /// Whether it was switched off by hand.
+    pub fn is_off(&self) -> bool {
+        self.off.load(Ordering::Acquire)
+    }
+
+    /// Switches it off or on by hand (spec 02 §7.8); its children stay as they are.
+    pub fn switch(&self, name: Option<&str>, on: bool) {
+        if self.off.swap(!on, Ordering::AcqRel) != on {
+            return;
+        }
+        let name = name.unwrap_or(ANONYMOUS);
+        let (from, to) = (word(!on), word(on));
+        self.switched[usize::from(on)].add();
+        tracing::warn!(
+            target: "EndpointContext",
+            endpoint = name, address = "", from, to, code = 0, retry_in_ms = 0,
+            "Endpoint : {name} is switched {}", if on { "On" } else { "Off" }
+        );
+    }
+
+    /// The row of the group in the endpoint list.
+    pub fn described(&self, name: Option<&str>, path: &str) -> Described {
+        Described {
+            name: name.unwrap_or(ANONYMOUS).to_owned(),
+            state: Some(word(!self.is_off())),
+            path: path.to_owned(),
+            switched: [false, true]
+                .map(|on| (word(on), self.switched[usize::from(on)].get()))
+                .into_iter()
+                .filter(|(_, times)| *times > 0)
+                .collect(),
+            ..Described::default()
+        }
+    }
+}
+
+/// The state word of a group.
+fn word(on: bool) -> &'static str {
+    if on { Phase::Active } else { Phase::Off }.word()
 }
 
 #[derive(Debug)]
@@ -151,9 +195,9 @@ impl Stores {
         self.get(format!("balance {path}"), fingerprint)
     }
 
-    /// The members of a load-balance group.
-    pub fn members(&self, path: &str, fingerprint: u64) -> Arc<Members> {
-        self.get(format!("members {path}"), fingerprint)
+    /// Whether a member of a load-balance group is in use.
+    pub fn member(&self, path: &str, fingerprint: u64) -> Arc<MemberState> {
+        self.get(format!("member {path}"), fingerprint)
     }
 
     /// The states of addresses that a dynamic recipient list has met.

@@ -10,7 +10,7 @@ use super::{
 use crate::diag::{Diagnostic, Place, Source, codes, nearest};
 use crate::message::fault;
 use crate::message::{Fault, Message};
-use crate::settings::Properties;
+use crate::settings::{Properties, Variables};
 use crate::syntax::{self, Element, Reader};
 use std::ops::Range;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl EndpointTemplate {
     fn instantiate(
         &self,
         supplied: &[(String, String)],
-        system: &Properties,
+        variables: &Arc<Variables>,
     ) -> (Option<EndpointDef>, Vec<Diagnostic>) {
         let text = self.source.text();
         let Ok(document) = syntax::parse(&self.source) else {
@@ -99,7 +99,7 @@ impl EndpointTemplate {
                     .strip_prefix('$')
                     .and_then(|n| self.value(n, supplied));
                 if let Some(value) = value {
-                    let value = with_system_properties(value, system);
+                    let value = with_system_properties(value, &variables.system);
                     edits.push((attribute.range_value(), escape(&value)));
                 }
             }
@@ -130,6 +130,7 @@ impl EndpointTemplate {
             return (None, Vec::new());
         };
         let mut reader = Reader::new(&source);
+        reader.variables = variables.clone();
         let def = parse::parse(&mut reader, endpoint).filter(|_| reader.errors() == 0);
         (def, reader.into_diagnostics())
     }
@@ -321,7 +322,8 @@ impl InstanceDef {
             return None;
         }
         *depth += 1;
-        let (real, found) = template.instantiate(&self.values, &names.settings().system_properties);
+        let variables = Arc::new(Variables::of(names.settings()));
+        let (real, found) = template.instantiate(&self.values, &variables);
         let broken = found.iter().any(Diagnostic::is_error);
         for diagnostic in found {
             names.report(diagnostic);
@@ -393,6 +395,18 @@ impl Kind for Instance {
         }
     }
 
+    fn reference(&self) -> Option<&'static str> {
+        Some("template")
+    }
+
+    /// What was made from the template is switched: the instance has no state of its own.
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        match &self.real {
+            Some(real) => real.kind.switch(on),
+            None => Err("its template is not defined"),
+        }
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         if let Some(real) = &self.real {
             real.kind.describe(now, out);
@@ -425,9 +439,9 @@ mod tests {
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
             .collect();
-        let mut system = Properties::default();
-        system.insert("port", "81");
-        let (def, found) = template.instantiate(&values, &system);
+        let mut variables = Variables::default();
+        variables.system.insert("port", "81");
+        let (def, found) = template.instantiate(&values, &Arc::new(variables));
         let text = def.map_or_else(String::new, |def| {
             let source = &def.head.place.source;
             let start = def.head.place.span.start;
@@ -455,7 +469,7 @@ mod tests {
         assert!(template.source.text().len() < 400);
         let made = |uri: &str| {
             let values = [("uri".to_owned(), uri.to_owned())];
-            template.instantiate(&values, &Properties::default())
+            template.instantiate(&values, &Arc::default())
         };
         let (def, found) = made("http://h/");
         assert!(def.is_some() && found.is_empty(), "{found:?}");

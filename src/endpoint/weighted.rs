@@ -1,7 +1,8 @@
 //! The algorithms of `<loadbalance>`: round robin, and the two that go by weights
 //! (spec 02 §9.3–§9.4).
 
-use super::loadbalance::{Refused, round_robin};
+use super::attempts::Refused;
+use super::loadbalance::round_robin;
 use super::parse::{EndpointDef, KindDef};
 use super::property::EndpointProperty;
 use super::store::GroupState;

@@ -371,6 +371,11 @@ impl Kind for Wsdl {
         true
     }
 
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        self.leaf.switch(on);
+        Ok(())
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         let address = match &self.document {
             Document::Known(port) => port.target.to_string(),

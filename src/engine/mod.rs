@@ -166,6 +166,6 @@ mod tests {
             &'static mut Message,
         );
         let flow = size(|(s, plan, proxy, e, m): Parts| run_proxy(s, plan, proxy, e, m));
-        assert!(flow <= 1700, "{flow} bytes");
+        assert!(flow <= 1000, "{flow} bytes");
     }
 }

@@ -56,6 +56,14 @@ pub fn find_service<'a>(
 
 /// Where the service name starts: behind the last `/services/`.
 fn last_service(path: &str, service_path: &str) -> Option<usize> {
+    // As nearly every path: with no more slashes there is no other place.
+    if let Some(name) = path.strip_prefix('/')
+        && let Some(name) = name.strip_prefix(service_path)
+        && let Some(name) = name.strip_prefix('/')
+        && memchr::memchr(b'/', name.as_bytes()).is_none()
+    {
+        return Some(path.len() - name.len());
+    }
     let bytes = path.as_bytes();
     memchr::memrchr_iter(b'/', bytes).find_map(|slash| {
         let rest = path.get(slash + 1..)?.strip_prefix(service_path)?;

@@ -161,8 +161,9 @@ fn receive(
         body,
     ));
     if message.content_type.is_none() && matches!(message.body, Body::Stream(_)) {
-        message.content_type = Some(HeaderValue::from_static("application/octet-stream"));
+        message.assume_content_type(services.default_content_type.clone());
     }
+    message.types.clone_from(&services.media_types);
     let mut exchange = Exchange::new(
         peer.remote,
         peer.local,

@@ -1,7 +1,8 @@
 //! Local entries and registry resources by key (spec 04 §3).
 
-use super::LocalEntries;
+pub use super::LocalEntries;
 use crate::message::Value;
+use std::borrow::Cow;
 
 /// What the names of registry resources start with in the map; no key of a local entry does.
 const REGISTRY: &str = "\u{0}";
@@ -11,6 +12,41 @@ pub fn find<'a>(entries: &'a LocalEntries, key: &str) -> Option<&'a Value> {
     entries
         .get(key)
         .or_else(|| entries.get(&registry_name(key)?))
+}
+
+/// The text of a registry resource as `registry()` gives it: what is neither XML nor text is read as
+/// text (spec 05 §5.8).
+pub fn resource_text<'a>(entries: &'a LocalEntries, key: &str) -> Option<Cow<'a, str>> {
+    let name = registry_name(key)?;
+    entries
+        .get(&binary_name(&name))
+        .or_else(|| entries.get(&name))
+        .map(Value::text)
+}
+
+/// A property of a registry resource (spec 04 §3.2).
+pub fn resource_property<'a>(
+    entries: &'a LocalEntries,
+    key: &str,
+    property: &str,
+) -> Option<&'a str> {
+    match entries.get(&properties_name(&registry_name(key)?))? {
+        Value::Map(pairs) => {
+            let found = pairs.iter().find(|(name, _)| name == property);
+            found.and_then(|(_, value)| value.as_str())
+        }
+        _ => None,
+    }
+}
+
+/// Where the map has the properties of the resource of a name: those of its `FILE.properties`.
+pub fn properties_name(name: &str) -> String {
+    format!("{name}{REGISTRY}properties")
+}
+
+/// Where the map has a resource of a name that is not text, read as text.
+pub fn binary_name(name: &str) -> String {
+    format!("{name}{REGISTRY}text")
 }
 
 /// Whether a name of the map is that of a registry resource.

@@ -205,10 +205,15 @@ impl xpath::Scope for Scope<'_> {
             PropertyScope::File => PropertyValue::String(Cow::Borrowed(
                 self.settings.file_properties.get(name).unwrap_or(""),
             )),
-            PropertyScope::Registry => match entries::find(self.entries, name) {
-                Some(value) => PropertyValue::String(value.text()),
-                None => text(""),
-            },
+            PropertyScope::Registry => {
+                let found = match name.split_once('@') {
+                    Some((key, property)) => {
+                        entries::resource_property(self.entries, key, property).map(Cow::Borrowed)
+                    }
+                    None => entries::find(self.entries, name).map(Value::text),
+                };
+                PropertyValue::String(found.unwrap_or_default())
+            }
             PropertyScope::Variable => message
                 .variables
                 .get(name)
@@ -281,7 +286,14 @@ impl xpath::Scope for Scope<'_> {
 impl Surroundings for Scope<'_> {
     fn payload(&self) -> Result<Option<&json::Value>, String> {
         match &self.message.body {
-            Body::Built(built) => built.json_tree(),
+            Body::Built(built) => match built.json_tree() {
+                // XML that has no JSON form is an empty payload, as it is for json-eval.
+                Err(cause) if built.json().is_none() => {
+                    tracing::debug!(target: "SynapseExpression", "no payload: {cause}");
+                    Ok(None)
+                }
+                tree => tree,
+            },
             _ => Ok(None),
         }
     }
@@ -322,8 +334,12 @@ impl Surroundings for Scope<'_> {
         text.map_or(Parameter::Missing, Parameter::Text)
     }
 
-    fn resource(&self, _: &str, _: Option<&str>) -> Option<Cow<'_, str>> {
-        None
+    /// Only the registry is asked, no local entries.
+    fn resource(&self, key: &str, property: Option<&str>) -> Option<Cow<'_, str>> {
+        match property {
+            Some(name) => entries::resource_property(self.entries, key, name).map(Cow::Borrowed),
+            None => entries::resource_text(self.entries, key),
+        }
     }
 }
 
@@ -334,7 +350,7 @@ fn message_format(message: &Message) -> &'static str {
         }
         return "pox";
     }
-    match message.content_type().map(Media::of) {
+    match message.media() {
         Some(Media::SoapXml) => "soap12",
         _ => match message.version {
             message::SoapVersion::V11 => "soap11",

@@ -6,6 +6,7 @@
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
 use crate::expr::Need;
+use crate::mediator::describe::{Area, Attr, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -14,7 +15,37 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "builder",
     summary: "Builds the body.",
+    doc: DOC,
     parse,
+};
+
+const BUILDER: Tag = Tag::child(
+    "messageBuilder",
+    "The older form: one for each content type.",
+)
+.with(&[
+    Attr::text("contentType", "The content type.").required(),
+    Attr::text("class", "A builder class of the reference.").required(),
+    Attr::text("formatterClass", "A formatter class of the reference."),
+]);
+
+const ROOT: Tag = Tag::mediator(
+    "builder",
+    "Reads the body into memory as its content type says. Useful before something that must not see a half-read body, such as a `<call>` after which the flow decides anew.",
+)
+.with(&[
+    Attr::text("class", "A builder class of the reference; all of them are built in. Needs `formatterClass`."),
+    Attr::text("formatterClass", "A formatter class of the reference. Needs `class`."),
+])
+.of(&[&BUILDER]);
+
+const DOC: Doc = Doc {
+    group: Area::Transform,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "Bodies are built whenever somebody reads them, by content type; class names choose nothing here. A class of your own is refused at deployment.",
+    ],
 };
 
 /// Packages whose builders and formatters are built in.
@@ -27,7 +58,7 @@ const BUILT_IN: &[&str] = &[
 ];
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["class", "formatterClass"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     if element.has_attribute("class") || element.has_attribute("formatterClass") {
         needs(reader, element, "class");
@@ -36,13 +67,13 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     for child in reader.children(element) {
         match reader.name(child) {
             Some("messageBuilder") => {
-                reader.known_attributes(child, &["contentType", "class", "formatterClass"]);
+                BUILDER.check(reader, child);
                 needs(reader, child, "contentType");
                 needs(reader, child, "class");
                 class(reader, child, "formatterClass");
             }
             Some("description") => {}
-            _ => reader.unknown_element(child, "builder", &["messageBuilder"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     (reader.errors() == before).then(|| Arc::new(Builder) as Arc<dyn Definition>)

@@ -6,6 +6,7 @@ use super::send::parse_endpoint;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, settle};
 use crate::endpoint::default::DefaultEndpoint;
 use crate::endpoint::{Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent};
+use crate::mediator::describe::{Area, Attr, Doc, ENDPOINT, Needs, Tag};
 use crate::message::fault::{Report, codes};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
@@ -15,11 +16,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) const SPEC: Spec = Spec {
     name: "call",
     summary: "Calls an endpoint and goes on with its response.",
+    doc: DOC,
     parse,
 };
 
+const ROOT: Tag = Tag::mediator(
+    "call",
+    "Sends the message, waits for the response and goes on with it behind `<call>`. The thread is free meanwhile. Without an endpoint the message goes to its `To` address.",
+)
+.with(&[
+    Attr::truth(
+        "blocking",
+        "Calls never hold a thread here, so that `true` and `false` are the same.",
+    ),
+    Attr::truth("initAxis2ClientOptions", "Options of the reference's own client.").ignored(),
+])
+.of(&[&ENDPOINT]);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::Nothing,
+    forms: &[&ROOT],
+    remarks: &[
+        "The response replaces body, headers and status; properties of the default scope and variables stay.",
+        "A status of 400 or more is no fault, also with `blocking=\"true\"`, where the reference faults with 401002: look at `$axis2:HTTP_SC`.",
+        "With the property `OUT_ONLY` set to `true` nothing is waited for, and the flow goes on with the request.",
+        "`<source>` and `<target>` are refused at deployment. Use `<enrich>` before and behind the call.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["blocking", "initAxis2ClientOptions"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     for child in element.children().filter(roxmltree::Node::is_element) {
         if ["source", "target"].contains(&child.tag_name().name()) {
@@ -35,7 +62,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             return None;
         }
     }
-    let endpoint = parse_endpoint(reader, element, &["endpoint"]);
+    let endpoint = parse_endpoint(reader, element, &ROOT);
     let blocking = element
         .attribute("blocking")
         .is_some_and(|v| v.trim().eq_ignore_ascii_case("true"));

@@ -1,13 +1,14 @@
 //! `<callout>`: calls a service and puts one part of its answer into the message (spec 01 §7.3,
 //! 04 §9.6).
 
-use super::payload::{Selected, select, set_envelope};
+use super::content::{Selected, select, set_envelope};
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, list};
 use crate::diag::{Place, codes};
 use crate::endpoint::default::DefaultEndpoint;
 use crate::endpoint::parse::{KindDef, reference};
 use crate::endpoint::{self, Endpoint, EndpointDef, Kind, Parent, Sent};
 use crate::expr::Expr;
+use crate::mediator::describe::{Area, Attr, Content, Doc, ENDPOINT, Needs, Tag};
 use crate::message::envelope::FaultParts;
 use crate::message::fault::{Report, codes as fault_codes};
 use crate::message::value::XmlValue;
@@ -20,26 +21,67 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "callout",
     summary: "Calls a service and puts a part of its answer into the message.",
+    doc: DOC,
     parse,
 };
 
+const SOURCE: Tag = Tag::child("source", "What is sent.").with(&[
+    Attr::words(
+        "type",
+        &["envelope"],
+        "The whole message, which is also the default.",
+    )
+    .ignored(),
+    Attr::expression("xpath", "The node that is sent."),
+    Attr::text("key", "Property whose value is sent. Wins over `xpath`."),
+]);
+
+const TARGET: Tag = Tag::child(
+    "target",
+    "Where the first element of the response goes. Without it the response is not kept.",
+)
+.with(&[
+    Attr::expression("xpath", "The node that it replaces."),
+    Attr::text("key", "Property that gets it. Wins over `xpath`."),
+]);
+
+const CONFIGURATION: Tag = Tag::child(
+    "configuration",
+    "Accepted without effect: it configures the reference's client.",
+)
+.holds(Content::Xml);
+
+const ROOT: Tag = Tag::mediator(
+    "callout",
+    "Calls a service and puts its response into the message. Older than `<call>`; new flows are shorter with `<call>` and `<enrich>`. One of `serviceURL`, `endpointKey` and `<endpoint>` says where to; without them it is the `To` address.",
+)
+.with(&[
+    Attr::text("serviceURL", "Address of the service."),
+    Attr::text("endpointKey", "Name of an endpoint."),
+    Attr::text("action", "SOAP action of the request."),
+    Attr::truth("useServerConfig", "Configuration of the reference's client.").ignored(),
+    Attr::truth("initAxis2ClientOptions", "Options of the reference's client.").ignored(),
+])
+.of(&[&SOURCE, &TARGET, &ENDPOINT, &CONFIGURATION]);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "A failure is fault 401000 with the message of the back-end's fault.",
+        "`<enableSec>` (WS-Security) is refused at deployment.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &[
-            "serviceURL",
-            "endpointKey",
-            "action",
-            "useServerConfig",
-            "initAxis2ClientOptions",
-        ],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     let (mut source, mut target) = (Source::Envelope, Destination::Nowhere);
     for child in reader.children(element) {
         match reader.name(child) {
             Some("source") => {
-                reader.known_attributes(child, &["type", "xpath", "key"]);
+                SOURCE.check(reader, child);
                 source = match (child.attribute("key"), child.has_attribute("xpath")) {
                     (Some(key), _) => Source::Property(key.to_owned()),
                     (None, true) => Source::Path(reader.expression(child, "xpath")?),
@@ -47,7 +89,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
                 };
             }
             Some("target") => {
-                reader.known_attributes(child, &["xpath", "key"]);
+                TARGET.check(reader, child);
                 target = match (child.attribute("key"), child.has_attribute("xpath")) {
                     (Some(key), _) => Destination::Property(key.to_owned()),
                     (None, true) => Destination::Path(reader.expression(child, "xpath")?),
@@ -64,11 +106,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             }
             // Where the reference has the configuration of its own client.
             Some("configuration" | "endpoint" | "description") => {}
-            _ => reader.unknown_element(
-                child,
-                "callout",
-                &["source", "target", "endpoint", "configuration"],
-            ),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let goal = parse_goal(reader, element);

@@ -1,10 +1,11 @@
 //! `<clone>`: copies the message for several targets (spec 03 §9).
 
 use super::split::{self, How, Marks, Parts};
-use super::target::{Target, TargetDef};
+use super::target::{TARGET, Target, TargetDef};
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, list};
 use crate::diag::codes;
 use crate::expr::Dynamic;
+use crate::mediator::describe::{Area, Attr, Doc, Needs, Tag};
 use crate::message::{Fault, Message, Value};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -13,21 +14,42 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "clone",
     summary: "Gives copies of the message to several targets.",
+    doc: DOC,
     parse,
 };
 
+const ROOT: Tag = Tag::mediator(
+    "clone",
+    "Gives a copy of the message to each target. The copies run at the same time; [`<aggregate>`](aggregate.md) in the targets joins them again.",
+)
+.with(&[
+    Attr::text("id", "Name of the split, for `<aggregate id=\"…\">` and the property names."),
+    Attr::truth("continueParent", "`true`: the message itself goes on behind `<clone>`."),
+    Attr::truth("sequential", "`true`: one target after the other, in their order."),
+    Attr::count("iterations", "So many copies for the one target."),
+])
+.of(&[&TARGET]);
+
+const DOC: Doc = Doc {
+    group: Area::Routing,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "Each copy has `messageSequence` (`messageSequence.ID` with an `id`), such as `0/2`; with `iterations` also `CLONED_ITERATION_INDEX`, from 1.",
+        "At most `[myelin] max_parallel_parts` copies run at one time, and `max_split_parts` are made.",
+        "With `sequential=\"true\"` and the property `STOP_TARGET_EXECUTION_ON_FAILURE` set to `true` the first failure ends the split.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &["id", "continueParent", "sequential", "iterations"],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     let mut targets = Vec::new();
     for child in reader.children(element) {
         match reader.name(child) {
             Some("target") => targets.extend(TargetDef::parse(reader, child)),
             Some("description") => {}
-            _ => reader.unknown_element(child, "clone", &["target"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let iterations = iterations(reader, element, targets.len());

@@ -4,6 +4,7 @@ use super::Context;
 use super::filter::whole_match;
 use crate::diag::codes;
 use crate::expr::{Expr, Scope};
+use crate::mediator::describe::{Attr, Content, Tag};
 use crate::message::{Fault, Message, form, header_text};
 use crate::syntax::{Element, Reader};
 use regex::Regex;
@@ -105,6 +106,36 @@ impl Condition {
     }
 }
 
+const TYPES: &[&str] = &["header", "param", "property", "url", "soap"];
+
+const SOURCE_TEXT: &str = "Name of the header, query parameter or property; the part of the address (`protocol`, `user`, `host`, `port`, `path`, `query`, `ref`, or none for all of it); or an XPath for `soap`. Needed unless `type` is `url`.";
+
+const EQUAL: Tag = Tag::child("equal", "A value equals a text; case does not count.").with(&[
+    Attr::words("type", TYPES, "What is compared.").or("header"),
+    Attr::text("source", SOURCE_TEXT),
+    Attr::text("value", "The text.").required(),
+]);
+
+const MATCH: Tag = Tag::child("match", "A whole value matches a pattern.").with(&[
+    Attr::words("type", TYPES, "What is compared.").or("header"),
+    Attr::text("source", SOURCE_TEXT),
+    Attr::regex("regex", "The pattern.").required(),
+]);
+
+const AND: Tag =
+    Tag::child("and", "All of two or more conditions hold.").holds(Content::As("conditions"));
+const OR: Tag =
+    Tag::child("or", "One of two or more conditions holds.").holds(Content::As("conditions"));
+const NOT: Tag =
+    Tag::child("not", "The condition does not hold.").holds(Content::As("one condition"));
+
+/// `<condition>` of a route or rule.
+pub(super) const CONDITION: Tag = Tag::child(
+    "condition",
+    "Holds one condition. A value that is not there fits nothing.",
+)
+.of(&[&EQUAL, &MATCH, &AND, &OR, &NOT]);
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Condition> {
     let place = reader.place(element);
     let inner = |reader: &mut Reader| -> Option<Vec<Condition>> {
@@ -120,19 +151,20 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Condition> {
     };
     match element.tag_name().name() {
         "equal" => {
-            reader.known_attributes(element, &["type", "source", "value"]);
+            EQUAL.check(reader, element);
             let source = parse_source(reader, element)?;
             let value = attribute(reader, element, "value")?;
             Some(Condition::Equal(source, value))
         }
         "match" => {
-            reader.known_attributes(element, &["type", "source", "regex"]);
+            MATCH.check(reader, element);
             let source = parse_source(reader, element)?;
             attribute(reader, element, "regex")?;
             let regex = whole_match(reader, element, "regex")?;
             Some(Condition::Match(source, regex))
         }
         name @ ("and" | "or") => {
+            (if name == "and" { &AND } else { &OR }).check(reader, element);
             let all = inner(reader)?;
             if all.len() < 2 {
                 reader.error(
@@ -148,6 +180,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Condition> {
             })
         }
         "not" => {
+            NOT.check(reader, element);
             let mut all = inner(reader)?;
             match (all.pop(), all.is_empty()) {
                 (Some(one), true) => Some(Condition::Not(Box::new(one))),

@@ -1,11 +1,12 @@
 //! `<conditionalRouter>`: tests routes in order and runs the targets of those that hold
 //! (spec 03 §4).
 
-use super::condition::Condition;
+use super::condition::{CONDITION, Condition};
 use super::list::build;
-use super::target::{Target, TargetDef};
+use super::target::{TARGET, Target, TargetDef};
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::codes;
+use crate::mediator::describe::{Area, Attr, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -14,11 +15,49 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "conditionalRouter",
     summary: "Runs the targets of the routes whose conditions hold.",
+    doc: DOC,
     parse,
 };
 
+const ROUTE: Tag = Tag::child(
+    "conditionalRoute",
+    "One way, with its condition. Tried in their order.",
+)
+.with(&[
+    Attr::truth(
+        "breakRoute",
+        "`true`: when its condition holds, no later route is tried.",
+    )
+    .or("true"),
+    Attr::truth(
+        "asynchronous",
+        "`true`: the target runs on a copy of the message, and is not waited for.",
+    ),
+    Attr::text("description", "For people.").ignored(),
+])
+.of(&[&CONDITION, &TARGET]);
+
+const ROOT: Tag = Tag::mediator(
+    "conditionalRouter",
+    "Runs the targets whose conditions hold. Conditions look at headers, query parameters, properties, the address or the body.",
+)
+.with(&[Attr::truth(
+    "continueAfter",
+    "`true`: what stands behind the router runs too, whatever the routes did.",
+)])
+.of(&[&ROUTE]);
+
+const DOC: Doc = Doc {
+    group: Area::Routing,
+    body: Needs::As("The whole body is read, as in the reference."),
+    forms: &[&ROOT],
+    remarks: &[
+        "`true`, `yes`, `1`, `false`, `no` and `0` are understood; anything else is an error.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["continueAfter"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let continue_after = truth(reader, element, "continueAfter", false, "conditionalRouter");
     let mut routes = Vec::new();
@@ -26,7 +65,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         match reader.name(child) {
             Some("conditionalRoute") => routes.extend(parse_route(reader, child)),
             Some("description") => {}
-            _ => reader.unknown_element(child, "conditionalRouter", &["conditionalRoute"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     (reader.errors() == before).then(|| {
@@ -66,7 +105,7 @@ fn truth(
 }
 
 fn parse_route(reader: &mut Reader, element: Element<'_, '_>) -> Option<RouteDef> {
-    reader.known_attributes(element, &["breakRoute", "asynchronous", "description"]);
+    ROUTE.check(reader, element);
     let break_route = truth(
         reader,
         element,
@@ -81,12 +120,12 @@ fn parse_route(reader: &mut Reader, element: Element<'_, '_>) -> Option<RouteDef
     for child in reader.children(element) {
         match reader.name(child) {
             Some("condition") => {
-                reader.known_attributes(child, &[]);
+                CONDITION.check(reader, child);
                 condition = Some(child);
             }
             Some("target") if target.is_none() => target = Some(child),
             Some("description") => {}
-            _ => reader.unknown_element(child, "conditionalRoute", &["condition", "target"]),
+            _ => ROUTE.refuse(reader, child),
         }
     }
     let place = reader.place(element);

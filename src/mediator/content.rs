@@ -1,8 +1,25 @@
-//! New content for a message: JSON, text or XML in place of its body (spec 03 §14.3).
+//! Bodies as content: reading a body as JSON or selecting in it, and putting JSON, text or XML in its
+//! place (spec 03 §14.3).
 
+use super::Context;
+use crate::expr::Expr;
+use crate::json;
 use crate::message::{Body, BodyLimits, Built, Envelope, Fault, Message, PayloadKind, SoapVersion};
 use crate::xml::{self, Document, NodeId, NodeKind, RootName};
 use bytes::Bytes;
+
+/// The body of a built message as JSON; `None` when there is nothing, or no JSON form of it.
+pub(super) fn json_of(message: &Message) -> Option<&json::Value> {
+    match &message.body {
+        Body::Built(built) => built.json_tree().ok().flatten(),
+        _ => None,
+    }
+}
+
+/// Makes a JSON value the body; who reads it next need not parse it.
+pub(super) fn set_value(message: &mut Message, value: json::Value, limits: &BodyLimits) {
+    install(message, Built::from_json_value(value), limits);
+}
 
 /// Makes JSON text the body; blank text makes it empty.
 ///
@@ -13,14 +30,14 @@ pub(super) fn set_json(
     text: Vec<u8>,
     limits: &BodyLimits,
 ) -> Result<(), Fault> {
-    let built = match crate::json::classify(&text) {
-        crate::json::Kind::Invalid => {
+    let built = match json::classify(&text) {
+        json::Kind::Invalid => {
             return Err(Fault::mediation(format!(
                 "Error creating JSON Payload from source {}",
                 shown(&text)
             )));
         }
-        crate::json::Kind::Empty => Built::empty(message.version),
+        json::Kind::Empty => Built::empty(message.version),
         _ => Built::from_json(Bytes::from(text)),
     };
     install(message, built, limits);
@@ -148,6 +165,62 @@ pub(super) fn shown(text: &[u8]) -> String {
         out.push('…');
     }
     out
+}
+
+/// Makes an envelope the body.
+pub(super) fn set_envelope(message: &mut Message, envelope: Envelope) {
+    match &mut message.body {
+        Body::Built(built) => built.set_envelope(envelope),
+        body => *body = Body::Built(Box::new(Built::from_envelope(envelope))),
+    }
+}
+
+/// The nodes that an XPath selects, attributes left out, as places in the message's own tree where
+/// they are there: the second is a copy of a node of another tree.
+pub(super) enum Selected {
+    /// A node of the message.
+    Own(NodeId),
+    /// A copy of a node of a property.
+    Copy(Box<Document>, NodeId),
+}
+
+/// Evaluates an XPath on a built message.
+///
+/// # Errors
+/// When the evaluation throws.
+pub(super) fn select(
+    cx: Context<'_>,
+    message: &Message,
+    expression: &Expr,
+) -> Result<Vec<Selected>, Fault> {
+    let Expr::XPath(xpath) = expression else {
+        return Ok(Vec::new());
+    };
+    let scope = cx.scope(message);
+    let own = message.envelope().map(|e| std::ptr::from_ref(&e.document));
+    let nodes = xpath.nodes(&scope).map_err(|e| {
+        let mut fault = Fault::mediation(format!(
+            "Evaluation of the XPath expression {} resulted in an error",
+            xpath.text()
+        ));
+        fault.detail = Some(format!("{}: {e}", fault.message));
+        fault
+    })?;
+    Ok(nodes
+        .into_iter()
+        .filter(|node| {
+            node.attribute.is_none() && node.document.kind(node.node) != NodeKind::Document
+        })
+        .map(|node| {
+            if own == Some(std::ptr::from_ref(node.document)) {
+                Selected::Own(node.node)
+            } else {
+                let mut copy = Document::new();
+                let id = copy.import(node.document, node.node);
+                Selected::Copy(Box::new(copy), id)
+            }
+        })
+        .collect())
 }
 
 /// Says what the new body is: `messageType`, `ContentType` and the header (spec 03 §14.3).

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::diag::codes;
 use crate::expr::{Dynamic, Expr, Wanted};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use regex::Regex;
@@ -16,11 +17,46 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "filter",
     summary: "Runs its children, or one of then and else, when a condition holds.",
+    doc: DOC,
     parse,
 };
 
+const THEN: Tag = Tag::child("then", "Runs when the condition holds.")
+    .with(&[
+        Attr::dynamic("sequence", "Sequence that runs instead of the children."),
+        Attr::text("description", "For people.").ignored(),
+    ])
+    .holds(Content::Mediators);
+const ELSE: Tag = Tag::child("else", "Runs when it does not. Only beside `<then>`.")
+    .with(THEN.attributes)
+    .holds(Content::Mediators);
+
+const ROOT: Tag = Tag::mediator(
+    "filter",
+    "Runs mediators when a condition holds: either `xpath`, or `source` with `regex`. Without `<then>` all children are the branch, and there is no other.",
+)
+.with(&[
+    Attr::expression(
+        "xpath",
+        "XPath: true as XPath says (a path that selects something is). `json-eval(…)` and `${…}`: the text `true`. Wins over the other form.",
+    ),
+    Attr::expression("source", "Its text has to match `regex`."),
+    Attr::regex("regex", "Has to match the whole text."),
+])
+.of(&[&THEN, &ELSE])
+.holds(Content::Mediators);
+
+const DOC: Doc = Doc {
+    group: Area::Routing,
+    body: Needs::Expressions,
+    forms: &[&ROOT],
+    remarks: &[
+        "A branch that ends with `<respond>`, `<send>` or `<drop>` ends the flow; otherwise what stands behind the filter runs.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["xpath", "source", "regex"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let condition = parse_condition(reader, element);
     let then = reader.child(element, "then");
@@ -28,7 +64,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         Some(then) => {
             for child in reader.children(element) {
                 if !matches!(reader.name(child), Some("then" | "else" | "description")) {
-                    reader.unknown_element(child, "filter", &["then", "else"]);
+                    ROOT.refuse(reader, child);
                 }
             }
             let otherwise = reader.child(element, "else").map(|e| branch(reader, e));
@@ -104,7 +140,7 @@ pub(super) fn whole_match(
 }
 
 fn branch(reader: &mut Reader, element: Element<'_, '_>) -> BranchDef {
-    reader.known_attributes(element, &["sequence", "description"]);
+    THEN.check(reader, element);
     let key = element.has_attribute("sequence").then(|| {
         let place = reader.attribute_place(element, "sequence");
         reader

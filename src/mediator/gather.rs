@@ -90,7 +90,7 @@ pub(super) fn lenient_json(message: &Message) -> Option<json::Value> {
         let text = std::str::from_utf8(raw).ok()?;
         return json::parse_lenient(text, &json::Limits::default()).ok();
     }
-    super::payload::json_of(message).cloned()
+    super::content::json_of(message).cloned()
 }
 
 /// A typed value as JSON; `None` for what is none.

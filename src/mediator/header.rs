@@ -3,6 +3,7 @@
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
 use crate::expr::{Expr, Need, Wanted};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message, To, Value};
 use crate::syntax::{Element, Reader};
 use crate::xml::Document;
@@ -14,7 +15,34 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "header",
     summary: "Sets or removes an addressing field, a SOAP header block or a transport header.",
+    doc: DOC,
     parse,
+};
+
+const ROOT: Tag = Tag::mediator(
+    "header",
+    "Sets or removes a header: an addressing header (`To`, `From`, `Action`, `ReplyTo`, `FaultTo`, `RelatesTo`), a SOAP header block by its qualified name, or with `scope=\"transport\"` an HTTP header.",
+)
+.with(&[
+    Attr::text("name", "Name of the header. SOAP blocks need a prefix. Without it the children are SOAP header blocks to add."),
+    Attr::text("value", "The value. One of `value` and `expression` is needed to set a header by name."),
+    Attr::expression("expression", "Gives the value."),
+    Attr::words("action", &["set", "remove"], "What to do.").or("set"),
+    Attr::words("scope", &["default", "transport"], "`transport`: an HTTP header.").or("default"),
+    Attr::text("type", "`OM`: the value is XML."),
+])
+.holds(Content::Xml);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::As(
+        "Nothing is read for HTTP headers, beside what the expression reads; SOAP headers are in the body, which is read for them.",
+    ),
+    forms: &[&ROOT],
+    remarks: &[
+        "`To` is the address that `<send>` and `<call>` use without an endpoint.",
+        "Values that would forge other headers (line ends) are refused.",
+    ],
 };
 
 /// Addressing fields that go by their plain name.
@@ -63,10 +91,7 @@ struct Header {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &["name", "value", "expression", "action", "scope", "type"],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     let remove = reader
         .one_of(element, "action", &[("set", false), ("remove", true)])

@@ -3,6 +3,7 @@
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
 use crate::expr::{Expr, Need, Template, Wanted};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Body, Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::fmt::Write;
@@ -12,7 +13,56 @@ use std::sync::{Arc, PoisonError};
 pub(super) const SPEC: Spec = Spec {
     name: "log",
     summary: "Writes a line about the message.",
+    doc: DOC,
     parse,
+};
+
+const PROPERTY: Tag = Tag::child("property", "A name with a value on the line.").with(&[
+    Attr::text("name", "The name.").required(),
+    Attr::text(
+        "value",
+        "The value. One of `value` and `expression` is needed.",
+    ),
+    Attr::expression("expression", "Gives the value."),
+    Attr::text("type", "From MI's tools.").ignored(),
+    Attr::text("scope", "From MI's tools.").ignored(),
+]);
+
+const MESSAGE: Tag = Tag::child(
+    "message",
+    "The text of the line, with `${…}` in it. `\\n` and `\\t` are a line end and a tab.",
+)
+.holds(Content::Text);
+
+const ROOT: Tag = Tag::mediator("log", "Writes one line about the message to the log.")
+    .with(&[
+        Attr::words(
+            "level",
+            &["simple", "headers", "full", "custom"],
+            "`simple`: addressing fields; `headers`: SOAP headers too; `full`: and the body; `custom`: only the properties. Beside `<message>` nothing of this is written unless it is said.",
+        )
+        .or("simple"),
+        Attr::words(
+            "category",
+            &["INFO", "TRACE", "DEBUG", "WARN", "ERROR", "FATAL"],
+            "Level of the line.",
+        )
+        .or("INFO"),
+        Attr::text("separator", "Stands between the parts. `\\n` and `\\t` are understood.").or("`, `"),
+        Attr::truth("logFullPayload", "`true`: the body is written behind `<message>`."),
+        Attr::truth("logMessageID", "`true`: the message id is written."),
+    ])
+    .of(&[&PROPERTY, &MESSAGE]);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::As(
+        "`simple`, `headers` and `full` read the body; `custom` and `<message>` read what their expressions read.",
+    ),
+    forms: &[&ROOT],
+    remarks: &[
+        "Control characters that a message brings are escaped, so that it cannot forge lines.",
+    ],
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,16 +109,7 @@ struct Log {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &[
-            "level",
-            "category",
-            "separator",
-            "logFullPayload",
-            "logMessageID",
-        ],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     let child = reader.child(element, "message");
     let message = child.and_then(|child| reader.template(child, unescape));
@@ -103,7 +144,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     for child in reader.children(element) {
         match reader.name(child) {
             Some("property") => {
-                reader.known_attributes(child, &["name", "value", "expression", "type", "scope"]);
+                PROPERTY.check(reader, child);
                 let name = reader
                     .required(child, "name")
                     .unwrap_or_default()
@@ -126,7 +167,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
                 }
             }
             Some("message" | "description") => {}
-            _ => reader.unknown_element(child, "log", &["property", "message"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     (reader.errors() == before).then(|| {

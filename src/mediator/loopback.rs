@@ -2,6 +2,7 @@
 
 use super::send::out_path;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
+use crate::mediator::describe::{Area, Doc, Needs, Tag};
 use crate::message::{Direction, Fault, Message, To};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -10,11 +11,24 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "loopback",
     summary: "Turns the message into a response that takes the out path.",
+    doc: DOC,
     parse,
 };
 
+const ROOT: Tag = Tag::mediator(
+    "loopback",
+    "Turns a request into a response that takes the out path of its service. Nothing behind it in the request path runs. On a response it does nothing.",
+);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::Nothing,
+    forms: &[&ROOT],
+    remarks: &["To answer at once, without the out path, use [`<respond>`](respond.md)."],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &[]);
+    ROOT.check(reader, element);
     Some(Arc::new(Loopback))
 }
 

@@ -4,6 +4,7 @@ use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::{Diagnostic, codes, nearest};
 use crate::expr::xpath::Node;
 use crate::expr::{Expr, Need};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::envelope::{Detail, Envelope, FaultParts, SoapVersion};
 use crate::message::{Body, Direction, Fault, Message, To};
 use crate::syntax::{Element, Reader};
@@ -14,7 +15,50 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "makefault",
     summary: "Replaces the body by a SOAP or plain XML fault.",
+    doc: DOC,
     parse,
+};
+
+const CODE: Tag = Tag::child("code", "Fault code. Needed for SOAP.").with(&[
+    Attr::text(
+        "value",
+        "A qualified name; its prefix is declared on the element or around it.",
+    ),
+    Attr::expression("expression", "Gives it."),
+]);
+const REASON: Tag = Tag::child("reason", "Text for people. Needed for SOAP.").with(&[
+    Attr::text("value", "The text."),
+    Attr::expression("expression", "Gives it."),
+]);
+const NODE: Tag = Tag::child("node", "SOAP 1.2: who failed.").holds(Content::Text);
+const ROLE: Tag = Tag::child("role", "SOAP: in which role.").holds(Content::Text);
+const DETAIL: Tag = Tag::child(
+    "detail",
+    "More: text, elements or what an expression gives.",
+)
+.with(&[Attr::expression("expression", "Gives it.")])
+.holds(Content::Xml);
+
+const ROOT: Tag = Tag::mediator(
+    "makefault",
+    "Replaces the body by a fault. It does not end the flow: `<respond>` sends it.",
+)
+.with(&[
+    Attr::words(
+        "version",
+        &["soap11", "soap12", "pox"],
+        "Form of the fault.",
+    )
+    .or("soap11"),
+    Attr::truth("response", "`true`: the message becomes a response.").or("true"),
+])
+.of(&[&CODE, &REASON, &NODE, &ROLE, &DETAIL]);
+
+const DOC: Doc = Doc {
+    group: Area::Transform,
+    body: Needs::As("The body is replaced; expressions read what they need."),
+    forms: &[&ROOT],
+    remarks: &["A client that spoke plain XML gets the plain form of a SOAP fault."],
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +107,7 @@ const SOAP12_CODES: &[&str] = &[
 ];
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["version", "response"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let version = match element.attribute("version") {
         None => Version::Soap(SoapVersion::V11),
@@ -100,11 +144,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             Some("role") => out.role = Some(text),
             Some("detail") => out.detail = parse_detail(reader, child),
             Some("description") => {}
-            _ => reader.unknown_element(
-                child,
-                "makefault",
-                &["code", "reason", "node", "role", "detail"],
-            ),
+            _ => ROOT.refuse(reader, child),
         }
     }
     if version != Version::Pox && reader.errors() == before {
@@ -142,7 +182,7 @@ fn xpath(reader: &mut Reader, element: Element<'_, '_>) -> Option<Expr> {
 }
 
 fn parse_code(reader: &mut Reader, element: Element<'_, '_>, version: Version) -> Option<Code> {
-    reader.known_attributes(element, &["value", "expression"]);
+    CODE.check(reader, element);
     if element.has_attribute("expression") {
         return xpath(reader, element).map(Code::Expr);
     }
@@ -218,7 +258,7 @@ fn required_value<'a>(reader: &mut Reader, element: Element<'a, '_>) -> Option<&
 }
 
 fn parse_text(reader: &mut Reader, element: Element<'_, '_>) -> Option<Text> {
-    reader.known_attributes(element, &["value", "expression"]);
+    REASON.check(reader, element);
     if element.has_attribute("expression") {
         return xpath(reader, element).map(Text::Expr);
     }
@@ -226,7 +266,7 @@ fn parse_text(reader: &mut Reader, element: Element<'_, '_>) -> Option<Text> {
 }
 
 fn parse_detail(reader: &mut Reader, element: Element<'_, '_>) -> Option<DetailSource> {
-    reader.known_attributes(element, &["expression"]);
+    DETAIL.check(reader, element);
     if element.has_attribute("expression") {
         return xpath(reader, element).map(DetailSource::Expr);
     }

@@ -12,6 +12,7 @@ mod condition;
 mod conditional_router;
 mod content;
 mod db;
+pub mod describe;
 mod drop;
 mod enrich;
 mod filter;
@@ -28,7 +29,6 @@ mod log;
 mod loopback;
 mod makefault;
 mod outcome;
-mod payload;
 mod payload_factory;
 mod property;
 mod property_group;
@@ -202,6 +202,8 @@ pub struct Spec {
     pub name: &'static str,
     /// One sentence for people.
     pub summary: &'static str,
+    /// Its attributes and children, and what to know about it.
+    pub doc: describe::Doc,
     /// Reads the element; diagnostics say what is wrong when there is nothing to return.
     pub parse: ParseFn,
 }
@@ -247,7 +249,11 @@ pub const TABLE: &[Spec] = &[
 ];
 
 /// Mediators of the reference that cannot or do not run here, with what to do instead.
-const REFUSED: &[(&str, &str)] = &[
+pub const REFUSED: &[(&str, &str)] = &[
+    (
+        "NTLM",
+        "NTLM does not run here; use an endpoint with basic authentication or OAuth, or a proxy in front of the back-end that speaks NTLM",
+    ),
     (
         "annotatedCommand",
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
@@ -261,6 +267,10 @@ const REFUSED: &[(&str, &str)] = &[
         "Java classes cannot run here; rewrite it with built-in mediators or call a service",
     ),
     (
+        "dataServiceCall",
+        "data services do not run here; use <dblookup> and <dbreport>, or call the service that has the data",
+    ),
+    (
         "datamapper",
         "map the message with <payloadFactory> (template-type=\"freemarker\" for loops and conditions) or <enrich>, or call a service",
     ),
@@ -269,8 +279,32 @@ const REFUSED: &[(&str, &str)] = &[
         "Java classes cannot run here; call a service instead",
     ),
     (
+        "enqueue",
+        "it needs executors of Java classes; call the sequence with <sequence key=\"…\"/>, or on a copy with <clone>",
+    ),
+    (
+        "entitlementService",
+        "policies in XACML are not asked here; call the policy server with <call> and decide with <filter>",
+    ),
+    (
+        "event",
+        "events of the registry do not exist here; send them to their receivers with <send> or <call>",
+    ),
+    (
+        "eventPublisher",
+        "events of the reference's analytics do not exist here; send them to their receivers with <send> or <call>",
+    ),
+    (
         "fastXSLT",
         "stylesheets do not run yet; make the new body with <payloadFactory> (template-type=\"freemarker\" for loops and conditions)",
+    ),
+    (
+        "oauthService",
+        "tokens are not checked here; let a gateway in front of this one do it, or call the token server with <call> and decide with <filter>",
+    ),
+    (
+        "opa",
+        "call the policy server with <call> and decide with <filter>",
     ),
     (
         "pojoCommand",
@@ -278,6 +312,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("router", "it does not run on MI either; use <filter>"),
     ("rule", ""),
+    ("sampler", "it does not run here; use <throttle>"),
     (
         "smooks",
         "the Smooks engine is written in Java; convert the message in a service in front of this one",

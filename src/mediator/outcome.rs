@@ -3,6 +3,7 @@
 
 use super::{Context, Flow, Linker, List, ListDef, run_sequence};
 use crate::diag::Place;
+use crate::mediator::describe::{Content, Tag};
 use crate::message::{Fault, Message, SequenceId};
 use crate::syntax::{Element, Reader};
 
@@ -17,6 +18,9 @@ pub(super) enum OutcomeDef {
     List(ListDef),
 }
 
+/// What an outcome with its mediators inside accepts: no attributes.
+const LIST: Tag = Tag::child("list", "Mediators.").holds(Content::Mediators);
+
 impl OutcomeDef {
     /// Reads the attribute `name` of `element`, else its child `name`. A key wins.
     pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>, name: &str) -> OutcomeDef {
@@ -25,7 +29,7 @@ impl OutcomeDef {
         }
         match reader.child(element, name) {
             Some(child) => {
-                reader.known_attributes(child, &[]);
+                LIST.check(reader, child);
                 OutcomeDef::List(ListDef::parse(reader, child, &[]))
             }
             None => OutcomeDef::None,

@@ -4,6 +4,7 @@ use super::header::set_transport;
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
 use crate::expr::{Dynamic, Expr, Need, Wanted};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::value::XmlValue;
 use crate::message::{Fault, Message, Value, ValueType};
 use crate::syntax::{Element, Reader};
@@ -17,7 +18,56 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "property",
     summary: "Sets or removes a property of the message.",
+    doc: DOC,
     parse,
+};
+
+/// `<property>`, also in a `<propertyGroup>`.
+pub(super) const ROOT: Tag = Tag::mediator("property", "Sets or removes a property.")
+    .with(&[
+        Attr::dynamic("name", "Its name.").required(),
+        Attr::text(
+            "value",
+            "The value. One of `value`, `expression` and an XML child is needed to set.",
+        ),
+        Attr::expression("expression", "Gives the value."),
+        Attr::words(
+            "type",
+            &[
+                "STRING", "INTEGER", "BOOLEAN", "DOUBLE", "FLOAT", "LONG", "SHORT", "OM", "JSON",
+            ],
+            "Type of the value.",
+        )
+        .or("STRING"),
+        Attr::words(
+            "scope",
+            &[
+                "default",
+                "axis2",
+                "transport",
+                "axis2-client",
+                "operation",
+                "analytics",
+                "trace",
+            ],
+            "Where it is kept. `transport`: HTTP headers; `axis2`: what steers the transport.",
+        )
+        .or("default"),
+        Attr::words("action", &["set", "remove"], "What to do.").or("set"),
+        Attr::regex("pattern", "Has to match the whole value, of which only a group is kept; otherwise the value is empty."),
+        Attr::number("group", "The group of `pattern` that is kept; 0 is all of it.").or("0"),
+    ])
+    .holds(Content::Xml);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::Expressions,
+    forms: &[&ROOT],
+    remarks: &[
+        "Names that steer the server are in [well-known properties](../properties.md).",
+        "Read a property as `$ctx:name`, `$axis2:name`, `$trp:name`, `${properties.synapse.name}` or `get-property('name')`.",
+        "A property of the scopes `system` and `registry` is refused at deployment.",
+    ],
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,19 +108,7 @@ struct Property {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &[
-            "name",
-            "value",
-            "expression",
-            "type",
-            "scope",
-            "action",
-            "pattern",
-            "group",
-        ],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     reader.required(element, "name");
     let name = reader.dynamic(element, "name");

@@ -1,7 +1,9 @@
 //! `<propertyGroup>`: several properties, one after the other (spec 01 §1.7).
 
+use super::property::ROOT as PROPERTY;
 use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec};
 use crate::diag::codes;
+use crate::mediator::describe::{Area, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -10,18 +12,29 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "propertyGroup",
     summary: "Sets or removes several properties.",
+    doc: DOC,
     parse,
 };
 
+const ROOT: Tag = Tag::mediator("propertyGroup", "Sets or removes several properties, in their order. Their attributes are those of [`<property>`](property.md).")
+    .of(&[&PROPERTY]);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::Expressions,
+    forms: &[&ROOT],
+    remarks: &[],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &[]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let mut properties = Vec::new();
     for child in reader.children(element) {
         match reader.name(child) {
             Some("property") => properties.extend(super::parse(reader, child)),
             Some("description") => {}
-            _ => reader.unknown_element(child, "propertyGroup", &["property"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     if properties.is_empty() && reader.errors() == before {

@@ -1,6 +1,7 @@
 //! `<respond/>`: sends the message as it is to the client (spec 01 §7.4, §8.1).
 
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
+use crate::mediator::describe::{Area, Doc, Needs, Tag};
 use crate::message::{Direction, Fault, Message, To};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -9,11 +10,28 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "respond",
     summary: "Sends the message to the client and ends the flow.",
+    doc: DOC,
     parse,
 };
 
+const ROOT: Tag = Tag::mediator(
+    "respond",
+    "Sends the message to the client as it is, and ends the flow.",
+);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::Nothing,
+    forms: &[&ROOT],
+    remarks: &[
+        "The status is `HTTP_SC` of the scope `axis2`, else 200 for a request that is sent back and the back-end's status behind a `<call>`.",
+        "Request headers that are still in the message go out too, credentials excepted.",
+        "A client gets one answer; a second `<respond>` for the same request is dropped.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &[]);
+    ROOT.check(reader, element);
     Some(Arc::new(Respond))
 }
 

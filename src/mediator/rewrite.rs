@@ -1,9 +1,10 @@
 //! `<rewrite>`: changes the address of a message, or a property, by rules (spec 03 §20).
 
-use super::condition::Condition;
+use super::condition::{CONDITION, Condition};
 use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec};
 use crate::diag::codes;
 use crate::expr::Expr;
+use crate::mediator::describe::{Area, Attr, Doc, Needs, Tag};
 use crate::message::{Fault, Message, To, form};
 use crate::syntax::{Element, Reader};
 use regex::{Captures, Regex};
@@ -13,7 +14,64 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "rewrite",
     summary: "Changes the address of the message by rules.",
+    doc: DOC,
     parse,
+};
+
+const ACTION: Tag = Tag::child("action", "A change of the address.").with(&[
+    Attr::words(
+        "type",
+        &[
+            "set",
+            "append",
+            "prepend",
+            "replace",
+            "remove",
+            "remove-query-param",
+        ],
+        "What to do. `replace` changes what `regex` finds; `remove-query-param` is for the query.",
+    )
+    .or("set"),
+    Attr::text(
+        "value",
+        "The text. One of `value` and `xpath` is needed unless something is removed.",
+    ),
+    Attr::expression("xpath", "Gives the text."),
+    Attr::regex("regex", "For `replace`: what is replaced."),
+    Attr::words(
+        "fragment",
+        &[
+            "protocol", "user", "host", "port", "path", "query", "ref", "full",
+        ],
+        "The part of the address. `full` and `port` are always set.",
+    )
+    .or("full"),
+    Attr::truth(
+        "resolve",
+        "`true`: `{name}` in the value is the property `name`.",
+    ),
+]);
+
+const RULE: Tag = Tag::child("rewriterule", "Actions, for addresses that fit the condition. Rules run in their order, each on what the one before made.")
+    .of(&[&CONDITION, &ACTION]);
+
+const ROOT: Tag = Tag::mediator(
+    "rewrite",
+    "Changes the `To` address of the message, or an address in a property, by rules.",
+)
+.with(&[
+    Attr::text("inProperty", "Property with the address.").or("the `To` address"),
+    Attr::text("outProperty", "Property that gets the result.").or("the `To` address"),
+])
+.of(&[&RULE]);
+
+const DOC: Doc = Doc {
+    group: Area::Routing,
+    body: Needs::Expressions,
+    forms: &[&ROOT],
+    remarks: &[
+        "`<send/>` and `<call/>` without an endpoint go to the `To` address; with an `<address>` endpoint its address wins.",
+    ],
 };
 
 /// Longest address that actions make.
@@ -91,14 +149,14 @@ struct Rewrite {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["inProperty", "outProperty"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let mut rules = Vec::new();
     for child in reader.children(element) {
         match reader.name(child) {
             Some("rewriterule") => rules.push(parse_rule(reader, child)),
             Some("description") => {}
-            _ => reader.unknown_element(child, "rewrite", &["rewriterule"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let rewrite = Rewrite {
@@ -111,7 +169,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
 }
 
 fn parse_rule(reader: &mut Reader, element: Element<'_, '_>) -> Rule {
-    reader.known_attributes(element, &[]);
+    RULE.check(reader, element);
     let before = reader.errors();
     let mut rule = Rule {
         condition: None,
@@ -121,7 +179,7 @@ fn parse_rule(reader: &mut Reader, element: Element<'_, '_>) -> Rule {
         // As the evaluators inside, these go by their local names.
         match child.tag_name().name() {
             "condition" => {
-                reader.known_attributes(child, &[]);
+                CONDITION.check(reader, child);
                 let evaluator = child.first_element_child();
                 match evaluator {
                     Some(evaluator) => rule.condition = Condition::parse(reader, evaluator),
@@ -136,7 +194,7 @@ fn parse_rule(reader: &mut Reader, element: Element<'_, '_>) -> Rule {
                 }
             }
             "action" => rule.actions.extend(parse_action(reader, child)),
-            _ => reader.unknown_element(child, "rewriterule", &["condition", "action"]),
+            _ => RULE.refuse(reader, child),
         }
     }
     if rule.actions.is_empty() && reader.errors() == before {
@@ -151,10 +209,7 @@ fn parse_rule(reader: &mut Reader, element: Element<'_, '_>) -> Rule {
 }
 
 fn parse_action(reader: &mut Reader, element: Element<'_, '_>) -> Option<Action> {
-    reader.known_attributes(
-        element,
-        &["type", "value", "xpath", "regex", "fragment", "resolve"],
-    );
+    ACTION.check(reader, element);
     let kind = word(
         reader,
         element,

@@ -2,8 +2,8 @@
 //! (spec 03 §13).
 
 use super::aggregate::{count, number_of};
+use super::content::{set_envelope, set_value};
 use super::gather::{Form, as_json, elements, enclose};
-use super::payload::{set_envelope, set_json};
 use super::{
     Boxed, Context, Definition, Flow, Linker, ListDef, MediateAsync, Run, Spec, list, run_sequence,
     settle,
@@ -11,6 +11,7 @@ use super::{
 use crate::diag::{Place, codes};
 use crate::expr::{Dynamic, Expr};
 use crate::json;
+use crate::mediator::describe::{Area, Attr, Doc, Needs, SEQUENCE, Tag};
 use crate::message::outgoing::new_message_id;
 use crate::message::{Envelope, Fault, Message, SequenceId, Value};
 use crate::syntax::{Element, Reader};
@@ -24,22 +25,59 @@ use tokio::time::{Instant, timeout_at};
 pub(super) const SPEC: Spec = Spec {
     name: "scatter-gather",
     summary: "Runs sequences on copies of the message and goes on with their results.",
+    doc: DOC,
     parse,
+};
+
+const AGGREGATION: Tag = Tag::child(
+    "aggregation",
+    "What is taken of each branch, and when it is enough.",
+)
+.with(&[
+    Attr::expression(
+        "expression",
+        "What a branch gives, such as `${payload}` or `${xpath('$body/node()')}` for XML.",
+    )
+    .required(),
+    Attr::expression(
+        "condition",
+        "Branches for which it is not true are not counted.",
+    ),
+    Attr::number(
+        "timeout",
+        "Milliseconds; the flow then goes on with what has come.",
+    ),
+    Attr::count("min-messages", "Goes on as soon as so many have come."),
+    Attr::count("max-messages", "The same; a second limit."),
+]);
+
+const ROOT: Tag = Tag::mediator(
+    "scatter-gather",
+    "Runs each sequence on a copy of the message, and goes on with their results in one body or variable. Does what `<clone>` and `<aggregate>` do together.",
+)
+.with(&[
+    Attr::truth("parallel-execution", "`false`: one branch after the other.").or("true"),
+    Attr::words("target", &["body", "variable"], "Where the results go.").required(),
+    Attr::text("target-variable", "Name of the variable. Needed for `variable`."),
+    Attr::words("result-content-type", &["JSON", "XML"], "Form of the results.").required(),
+    Attr::text("result-enclosing-element", "Root element. Needed for `XML`."),
+])
+.of(&[&AGGREGATION, &SEQUENCE]);
+
+const DOC: Doc = Doc {
+    group: Area::Routing,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "Results stand in the order in which branches end.",
+        "A branch that faults makes the failure the answer; with a `timeout` the flow goes on with the others.",
+    ],
 };
 
 const WORD: &str = "Scatter Gather";
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &[
-            "parallel-execution",
-            "target",
-            "target-variable",
-            "result-content-type",
-            "result-enclosing-element",
-        ],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     let variable = parse_target(reader, element);
     let form = Form::parse(reader, element, WORD);
@@ -48,12 +86,12 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         match reader.name(child) {
             Some("aggregation") if rules.is_none() => rules = Some(parse_rules(reader, child)),
             Some("sequence") => {
-                reader.mediator_attributes(child, &["name", "onError"]);
+                SEQUENCE.check(reader, child);
                 let handler = super::sequence::on_error(reader, child);
                 branches.push((ListDef::parse(reader, child, &[]), handler));
             }
             Some("description") => {}
-            _ => reader.unknown_element(child, "scatter-gather", &["aggregation", "sequence"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     for (name, missing) in [
@@ -130,16 +168,7 @@ fn parse_target(reader: &mut Reader, element: Element<'_, '_>) -> Option<Option<
 }
 
 fn parse_rules(reader: &mut Reader, element: Element<'_, '_>) -> Option<Rules> {
-    reader.known_attributes(
-        element,
-        &[
-            "expression",
-            "condition",
-            "timeout",
-            "min-messages",
-            "max-messages",
-        ],
-    );
+    AGGREGATION.check(reader, element);
     if !element.has_attribute("expression") {
         let place = reader.place(element);
         reader.error(
@@ -404,7 +433,7 @@ impl Scatter {
                 message.set_message_type("application/xml");
             }
             Value::Json(value) => {
-                set_json(message, &value, &cx.services.limits.conversion);
+                set_value(message, Arc::unwrap_or_clone(value), &cx.services.limits);
                 message.set_message_type("application/json");
             }
             _ => {}

@@ -9,6 +9,7 @@ use crate::diag::{Place, codes};
 use crate::endpoint::default::DefaultEndpoint;
 use crate::endpoint::{self, Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent};
 use crate::expr::Dynamic;
+use crate::mediator::describe::{Area, Attr, Doc, ENDPOINT, Needs, Tag};
 use crate::message::{Direction, Fault, Message, SequenceId, To};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -17,11 +18,33 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "send",
     summary: "Sends the message to an endpoint, to its To address, or back to the client.",
+    doc: DOC,
     parse,
 };
 
+const ROOT: Tag = Tag::mediator(
+    "send",
+    "Sends a request to the endpoint, or to its `To` address without one. A response without an endpoint goes to the client. Nothing behind `<send>` runs: the response of the back-end takes the out path of the service, or the sequence in `receive`.",
+)
+.with(&[
+    Attr::dynamic("receive", "Sequence that gets the response, instead of the out path."),
+    Attr::truth("buildmessage", "`true`: the body is read before it is sent."),
+])
+.of(&[&ENDPOINT]);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::As("Nothing is read unless `buildmessage=\"true\"`: the body streams."),
+    forms: &[&ROOT],
+    remarks: &[
+        "To answer the client from the request path use [`<respond>`](respond.md).",
+        "With the property `OUT_ONLY` set to `true` the response is not waited for and the client gets 202.",
+        "Failures of the endpoint run the fault handlers, with `ERROR_CODE` and `ERROR_MESSAGE` set.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["receive", "buildmessage"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let receive = element.has_attribute("receive").then(|| {
         let place = reader.attribute_place(element, "receive");
@@ -29,7 +52,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             .dynamic(element, "receive")
             .map(|d| (Arc::new(d), place))
     });
-    let endpoint = parse_endpoint(reader, element, &["endpoint"]);
+    let endpoint = parse_endpoint(reader, element, &ROOT);
     (reader.errors() == before).then(|| {
         Arc::new(SendDef {
             receive: receive.flatten(),
@@ -45,7 +68,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
 pub(super) fn parse_endpoint(
     reader: &mut Reader,
     element: Element<'_, '_>,
-    known: &[&str],
+    part: &Tag,
 ) -> Option<Arc<EndpointDef>> {
     let mut out = None;
     for child in reader.children(element) {
@@ -62,7 +85,7 @@ pub(super) fn parse_endpoint(
                 );
             }
             Some("description") => {}
-            _ => reader.unknown_element(child, element.tag_name().name(), known),
+            _ => part.refuse(reader, child),
         }
     }
     out
@@ -160,41 +183,49 @@ fn destination(message: &Message) -> Option<String> {
 
 /// Sends, waits, and runs the out path with the response. The flow ends here, so waiting in place
 /// is what the reference's callback does later.
-async fn send_through(
-    cx: Context<'_>,
-    message: &mut Message,
-    kind: &dyn Kind,
+// An `async fn` would have room for its arguments twice.
+#[allow(clippy::manual_async_fn)]
+fn send_through<'a>(
+    cx: Context<'a>,
+    message: &'a mut Message,
+    kind: &'a dyn Kind,
     receive: Option<Receive>,
-) -> Result<(), Fault> {
-    message.last_endpoint = false;
-    message.attempts = 0;
-    acknowledge(cx, message);
-    let copies = Copies {
-        cx,
-        receive: receive.clone(),
-        turn: tokio::sync::Mutex::default(),
-    };
-    let sending = SendContext {
-        deliver: Some(&copies),
-        ..cx.sending()
-    };
-    match kind.send(sending, message, Parent::Root).await? {
-        Sent::OneWay => Ok(()),
-        Sent::Response => response_path(cx, message, receive).await,
-        Sent::Delivered => Ok(()),
+) -> impl Future<Output = Result<(), Fault>> + core::marker::Send + 'a {
+    async move {
+        message.last_endpoint = false;
+        message.attempts = 0;
+        acknowledge(cx, message);
+        // In a block, so that the future has no room for both halves at once.
+        let sent = {
+            let copies = Copies {
+                cx,
+                receive: receive.clone(),
+                turn: tokio::sync::Mutex::default(),
+            };
+            let sending = SendContext {
+                deliver: Some(&copies),
+                ..cx.sending()
+            };
+            kind.send(sending, message, Parent::Root).await
+        };
+        let sent = sent?;
+        match sent {
+            Sent::OneWay | Sent::Delivered => Ok(()),
+            Sent::Response => response_path(cx, message, receive).await,
+        }
     }
 }
 
-async fn response_path(
-    cx: Context<'_>,
-    message: &mut Message,
+fn response_path<'a>(
+    cx: Context<'a>,
+    message: &'a mut Message,
     receive: Option<Receive>,
-) -> Result<(), Fault> {
+) -> impl Future<Output = Result<(), Fault>> + core::marker::Send + 'a {
     message.direction = Direction::Response;
     // A response starts with a fresh stack: only the entry point's handler (spec 01 §9.3).
     message.fault_stack.clear();
     message.fault_stack.extend(cx.route.fault);
-    out_path(cx, message, receive).await
+    out_path(cx, message, receive)
 }
 
 /// Runs the out path for every answer of a recipient list, one after the other as they arrive.
@@ -235,51 +266,55 @@ pub(super) fn acknowledge(cx: Context<'_>, message: &Message) {
 }
 
 /// Runs what the entry point does with a response (spec 01 §6.3).
-pub(super) async fn out_path(
-    cx: Context<'_>,
-    message: &mut Message,
+pub(super) fn out_path<'a>(
+    cx: Context<'a>,
+    message: &'a mut Message,
     receive: Option<Receive>,
-) -> Result<(), Fault> {
+) -> impl Future<Output = Result<(), Fault>> + core::marker::Send + 'a {
     let cx = cx.apart();
-    if let Some(id) = cx.library.pre_mediate
-        && Box::pin(run_sequence(cx, message, id)).await? == Flow::Stop
-    {
-        return Ok(());
-    }
-    let id = match (receive, &cx.route.out) {
-        (Some(Receive { id: Some(id), .. }), _) => id,
-        (Some(Receive { id: None, name }), _) => {
-            // The reference drops the response with a warning and no fault sequence.
-            tracing::warn!(
-                target: "Axis2SynapseEnvironment",
-                "{}Cannot find a Sequence with name: {name} for injecting the response message", cx.route.label
-            );
+    async move {
+        if let Some(id) = cx.library.pre_mediate
+            && Box::pin(run_sequence(cx, message, id)).await? == Flow::Stop
+        {
             return Ok(());
         }
-        (None, Out::Client) => return super::respond::answer(cx, message).await,
-        (None, Out::Sequence(id)) => *id,
-        (None, Out::Missing(name)) => {
-            return Err(Fault::mediation(format!(
-                "Unable to find the out-sequence specified by the name {name}"
-            )));
+        let id = match (receive, &cx.route.out) {
+            (Some(Receive { id: Some(id), .. }), _) => Some(id),
+            (Some(Receive { id: None, name }), _) => {
+                // The reference drops the response with a warning and no fault sequence.
+                tracing::warn!(
+                    target: "Axis2SynapseEnvironment",
+                    "{}Cannot find a Sequence with name: {name} for injecting the response message", cx.route.label
+                );
+                return Ok(());
+            }
+            (None, Out::Client) => None,
+            (None, Out::Sequence(id)) => Some(*id),
+            (None, Out::Missing(name)) => {
+                return Err(Fault::mediation(format!(
+                    "Unable to find the out-sequence specified by the name {name}"
+                )));
+            }
+            (None, Out::Main) => match cx.library.main {
+                Some(id) => Some(id),
+                None => return Ok(()),
+            },
+        };
+        match id {
+            Some(id) => Box::pin(run_sequence(cx, message, id)).await.map(drop),
+            None => super::respond::answer(cx, message).await,
         }
-        (None, Out::Main) => match cx.library.main {
-            Some(id) => id,
-            None => return Ok(()),
-        },
-    };
-    Box::pin(run_sequence(cx, message, id)).await?;
-    Ok(())
+    }
 }
 
 /// Forwards a message to a proxy's target endpoint, as `send` does.
 ///
 /// # Errors
 /// The fault of the endpoint or of the out path.
-pub async fn send_to_target(
-    cx: Context<'_>,
-    message: &mut Message,
-    kind: &dyn Kind,
-) -> Result<(), Fault> {
-    send_through(cx, message, kind, None).await
+pub fn send_to_target<'a>(
+    cx: Context<'a>,
+    message: &'a mut Message,
+    kind: &'a dyn Kind,
+) -> impl Future<Output = Result<(), Fault>> + core::marker::Send + 'a {
+    send_through(cx, message, kind, None)
 }

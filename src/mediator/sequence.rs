@@ -5,6 +5,7 @@ use super::{
 };
 use crate::diag::{Place, codes};
 use crate::expr::Dynamic;
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message, SequenceId};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -13,7 +14,36 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "sequence",
     summary: "Runs a named sequence, or the mediators inside.",
+    doc: DOC,
     parse,
+};
+
+const ROOT: Tag = Tag::mediator(
+    "sequence",
+    "Runs another sequence by `key`, or its children. What stands behind it runs when the sequence has ended, unless it ended the flow.",
+)
+.with(&[
+    Attr::dynamic("key", "Name of the sequence that runs."),
+    Attr::text("name", "Makes it a sequence in place. Wins over `key`."),
+    Attr::text("onError", "Sequence that runs when one of the children faults. Not with `key`."),
+])
+.holds(Content::Mediators);
+
+const DEFINITION: Tag = Tag::mediator("sequence", "As an artifact: a sequence that others run by its name. `main` gets messages that are for no service, `fault` failures that nobody else deals with.")
+    .with(&[
+        Attr::text("name", "Its name.").required(),
+        Attr::text("onError", "Sequence that runs when one of the children faults."),
+    ])
+    .holds(Content::Mediators);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::Nothing,
+    forms: &[&ROOT, &DEFINITION],
+    remarks: &[
+        "A `key` that is not defined is an error at deployment, and a fault when a message reaches it.",
+        "Sequences that run each other nest `[myelin] max_sequence_depth` deep.",
+    ],
 };
 
 /// What happens with the fault handler of a sequence.
@@ -62,7 +92,7 @@ pub struct SequenceDef {
 impl SequenceDef {
     /// Reads a top-level or inline named sequence.
     pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<SequenceDef> {
-        reader.mediator_attributes(element, &["name", "onError"]);
+        DEFINITION.check(reader, element);
         let name = reader.required(element, "name")?.to_owned();
         Some(SequenceDef {
             name,
@@ -89,7 +119,7 @@ pub fn on_error(reader: &mut Reader, element: Element<'_, '_>) -> Option<(String
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["key", "name", "onError"]);
+    ROOT.check(reader, element);
     if element.has_attribute("name") || !element.has_attribute("key") {
         if !element.has_attribute("name") && element.first_element_child().is_none() {
             let place = reader.place(element);

@@ -5,6 +5,7 @@ use super::list::look;
 use super::{Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsync, Run, Spec};
 use crate::diag::codes;
 use crate::expr::{Expr, Wanted};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use regex::Regex;
@@ -14,11 +15,34 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "switch",
     summary: "Runs the first case whose regular expression matches a text, or the default.",
+    doc: DOC,
     parse,
 };
 
+const CASE: Tag = Tag::mediator(
+    "case",
+    "Runs when its pattern matches. Only the first that does.",
+)
+.with(&[Attr::regex("regex", "Has to match the whole text.").required()])
+.holds(Content::Mediators);
+const DEFAULT: Tag = Tag::mediator("default", "Runs when no case does.").holds(Content::Mediators);
+
+const ROOT: Tag = Tag::mediator(
+    "switch",
+    "Runs the first case whose pattern matches the text of an expression.",
+)
+.with(&[Attr::expression("source", "Gives the text.").required()])
+.of(&[&CASE, &DEFAULT]);
+
+const DOC: Doc = Doc {
+    group: Area::Routing,
+    body: Needs::Expressions,
+    forms: &[&ROOT],
+    remarks: &["What stands behind the switch runs, unless the case ended the flow."],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["source"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     if !element.has_attribute("source") {
         let place = reader.place(element);
@@ -35,7 +59,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         match reader.name(child) {
             Some("case") => cases.extend(parse_case(reader, child)),
             Some("default") => {
-                reader.mediator_attributes(child, &[]);
+                DEFAULT.check(reader, child);
                 let list = ListDef::parse(reader, child, &[]);
                 if default.is_some() {
                     let place = reader.place(child);
@@ -50,7 +74,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             }
             Some("description") => {}
             // The reference ignores it; here a typo is told.
-            _ => reader.unknown_element(child, "switch", &["case", "default"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let source = source?;
@@ -67,7 +91,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
 }
 
 fn parse_case(reader: &mut Reader, element: Element<'_, '_>) -> Option<(Regex, ListDef)> {
-    reader.mediator_attributes(element, &["regex"]);
+    CASE.check(reader, element);
     if !element.has_attribute("regex") {
         let place = reader.place(element);
         reader.error(

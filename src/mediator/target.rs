@@ -5,6 +5,7 @@ use super::sequence::on_error;
 use super::{Context, Flow, Linker, ListDef, run_sequence, send_to_target, settle};
 use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::endpoint::{self, Endpoint, EndpointDef, Names};
+use crate::mediator::describe::{Attr, Content, ENDPOINT, Tag};
 use crate::message::{EndpointId, Fault, Message, SequenceId, To, Value};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -26,13 +27,37 @@ enum WhatDef {
     EndpointKey(String, Place),
 }
 
+/// `<target>` of a split or a route.
+pub(super) const TARGET: Tag = Tag::child(
+    "target",
+    "Where a message goes. Of several, the first of these counts: `<sequence>`, `sequence`, `<endpoint>`, `endpoint`.",
+)
+.with(&[
+    Attr::text("to", "`To` address of the copy."),
+    Attr::text("soapAction", "SOAP action of the copy."),
+    Attr::text("sequence", "Sequence that runs."),
+    Attr::text("endpoint", "Endpoint to send to."),
+    Attr::text("description", "For people.").ignored(),
+])
+.of(&[&INLINE, &ENDPOINT]);
+
+/// `<sequence>` of a target.
+pub(super) const INLINE: Tag =
+    Tag::mediator("sequence", "Mediators in place, or the name of a sequence.")
+        .with(&[
+            Attr::text("key", "Sequence that runs instead of the children."),
+            Attr::text("name", "For people.").ignored(),
+            Attr::text(
+                "onError",
+                "Sequence that runs when one of the children faults.",
+            ),
+        ])
+        .holds(Content::Mediators);
+
 impl TargetDef {
     /// Reads `<target>`.
     pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<TargetDef> {
-        reader.known_attributes(
-            element,
-            &["to", "soapAction", "sequence", "endpoint", "description"],
-        );
+        TARGET.check(reader, element);
         let before = reader.errors();
         let (mut sequence, mut endpoint) = (None, None);
         for child in reader.children(element) {
@@ -43,7 +68,7 @@ impl TargetDef {
                         endpoint::parse(reader, child).map(|e| WhatDef::Endpoint(Arc::new(e)));
                 }
                 Some("description") => {}
-                _ => reader.unknown_element(child, "target", &["sequence", "endpoint"]),
+                _ => TARGET.refuse(reader, child),
             }
         }
         let key = |name: &str| {
@@ -128,7 +153,7 @@ impl TargetDef {
 }
 
 fn inline(reader: &mut Reader, element: Element<'_, '_>) -> WhatDef {
-    reader.mediator_attributes(element, &["key", "name", "onError"]);
+    INLINE.check(reader, element);
     match element.attribute("key") {
         Some(key) => WhatDef::Sequence(key.to_owned(), reader.attribute_place(element, "key")),
         None => WhatDef::Inline(

@@ -10,6 +10,7 @@ use super::{
 use crate::diag::{Place, codes};
 use crate::expr::xpath::Value as XPathValue;
 use crate::expr::{Dynamic, Expr};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::fault::{Report, codes as fault_codes};
 use crate::message::value::XmlValue;
 use crate::message::{Fault, Message, Parameter, TemplateCall, Value};
@@ -21,7 +22,50 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "call-template",
     summary: "Runs a sequence template with parameters.",
+    doc: DOC,
     parse,
+};
+
+const WITH: Tag = Tag::child("with-param", "An argument.").with(&[
+    Attr::text("name", "Name of the parameter.").required(),
+    Attr::dynamic(
+        "value",
+        "The value. `{expr}` is evaluated here, `{{expr}}` where the template uses it.",
+    )
+    .required(),
+]);
+
+const ROOT: Tag = Tag::mediator("call-template", "Runs a sequence template with arguments.")
+    .with(&[
+        Attr::dynamic("target", "Name of the template.").required(),
+        Attr::text("onError", "Sequence that runs when the template faults."),
+    ])
+    .of(&[&WITH]);
+
+const PARAMETER: Tag = Tag::child("parameter", "A parameter.").with(&[
+    Attr::text("name", "Its name.").required(),
+    Attr::truth(
+        "isMandatory",
+        "`true`: without a value and a default the call is a fault (500101).",
+    ),
+    Attr::text("defaultValue", "Its value when the call has none."),
+    Attr::text("description", "For people.").ignored(),
+]);
+
+const BODY: Tag = Tag::mediator("sequence", "The mediators.").holds(Content::Mediators);
+
+const TEMPLATE: Tag = Tag::mediator("template", "The artifact: a sequence with parameters. They are read as `$func:name`, `get-property('func','name')` or `${params.functionParams.name}`.")
+    .with(&[
+        Attr::text("name", "Its name.").required(),
+        Attr::text("onError", "Sequence that runs when one of the mediators faults."),
+    ])
+    .of(&[&PARAMETER, &BODY]);
+
+const DOC: Doc = Doc {
+    group: Area::Routing,
+    body: Needs::Expressions,
+    forms: &[&ROOT, &TEMPLATE],
+    remarks: &["Arguments that the template does not declare are not seen in it."],
 };
 
 /// The place of a template in the library.
@@ -56,10 +100,7 @@ impl SequenceTemplateDef {
         for child in reader.children(element) {
             match reader.name(child) {
                 Some("parameter") => {
-                    reader.known_attributes(
-                        child,
-                        &["name", "isMandatory", "defaultValue", "description"],
-                    );
+                    PARAMETER.check(reader, child);
                     let Some(name) = reader.required(child, "name") else {
                         continue;
                     };
@@ -72,10 +113,10 @@ impl SequenceTemplateDef {
                     });
                 }
                 Some("sequence" | "description") => {}
-                _ => reader.unknown_element(child, "template", &["parameter", "sequence"]),
+                _ => TEMPLATE.refuse(reader, child),
             }
         }
-        reader.mediator_attributes(sequence, &[]);
+        BODY.check(reader, sequence);
         Some(SequenceTemplateDef {
             name: element.attribute("name")?.to_owned(),
             on_error: on_error(reader, element),
@@ -123,7 +164,7 @@ struct Arguments {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["target", "onError"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let place = reader.attribute_place(element, "target");
     match element.attribute("target") {
@@ -145,7 +186,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         match reader.name(child) {
             Some("with-param") => given.extend(parse_argument(reader, child)),
             Some("description") => {}
-            _ => reader.unknown_element(child, "call-template", &["with-param"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let target = target?;
@@ -172,7 +213,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
 }
 
 fn parse_argument(reader: &mut Reader, element: Element<'_, '_>) -> Option<(String, Argument)> {
-    reader.known_attributes(element, &["name", "value"]);
+    WITH.check(reader, element);
     let name = element.attribute("name").unwrap_or_default();
     if name.trim().is_empty() {
         let place = reader.attribute_place(element, "name");

@@ -2,6 +2,7 @@
 
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::expr::{Dynamic, Expr, Need, Wanted};
+use crate::mediator::describe::{Area, Attr, Doc, Needs, Tag};
 use crate::message::fault::Report;
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
@@ -11,13 +12,31 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "throwError",
     summary: "Faults with an error code and message of its own.",
+    doc: DOC,
     parse,
+};
+
+const ROOT: Tag = Tag::mediator(
+    "throwError",
+    "Starts the fault handlers with an error of your own.",
+)
+.with(&[
+    Attr::text("type", "Becomes `ERROR_CODE`.").or("ANY"),
+    Attr::dynamic("errorMessage", "Becomes `ERROR_MESSAGE`.")
+        .or("Error occurred in the mediation flow"),
+]);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::Expressions,
+    forms: &[&ROOT],
+    remarks: &["Without a handler the client gets 500 with a fault in its own form."],
 };
 
 const MESSAGE: &str = "Error occurred in the mediation flow";
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["type", "errorMessage"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let message = match element.attribute("errorMessage") {
         None => Some(Dynamic::Static(MESSAGE.to_owned())),

@@ -4,6 +4,7 @@ use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::codes;
 use crate::expr::{Expr, Need, Wanted};
 use crate::json;
+use crate::mediator::describe::{Area, Attr, Doc, Needs, Tag};
 use crate::message::{Fault, Message, Value, ValueType};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -12,7 +13,29 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "variable",
     summary: "Sets or removes a typed variable of the message.",
+    doc: DOC,
     parse,
+};
+
+const ROOT: Tag = Tag::mediator("variable", "Sets or removes a variable, which has a type and is read as `${vars.name}`. Variables stay when a response replaces the message.").with(&[
+    Attr::text("name", "Its name.").required(),
+    Attr::text("value", "The value. One of `value` and `expression` is needed to set."),
+    Attr::expression("expression", "Gives the value."),
+    Attr::words(
+        "type",
+        &["STRING", "INTEGER", "LONG", "DOUBLE", "BOOLEAN", "JSON", "XML"],
+        "Type of the value. Without it an expression gives its own.",
+    ),
+    Attr::words("action", &["set", "remove"], "What to do.").or("set"),
+]);
+
+const DOC: Doc = Doc {
+    group: Area::Core,
+    body: Needs::Expressions,
+    forms: &[&ROOT],
+    remarks: &[
+        "A value that is not of the type is a fault; a literal one is an error at deployment.",
+    ],
 };
 
 /// The type names, which are exact; `INTEGER` is wanted by the reference in upper case.
@@ -41,7 +64,7 @@ struct Variable {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["name", "value", "expression", "type", "action"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let name = reader.required(element, "name").map(str::to_owned);
     if name.as_deref().is_some_and(|n| n.trim().is_empty()) {

@@ -15,6 +15,9 @@ use base64::Engine;
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
+/// How many bytes of a document are looked at for the name of its root.
+const LIKELY: usize = 256;
+
 /// Namespace of the wrapper elements around text and binary bodies.
 pub const PAYLOAD_NAMESPACE: &str = "http://ws.apache.org/commons/ns/payload";
 
@@ -211,6 +214,8 @@ pub struct Source<'a> {
     pub raw: Bytes,
     /// `ContentType`.
     pub content_type: &'a str,
+    /// What it means.
+    pub media: Media,
     /// The query of a request.
     pub query: Option<&'a str>,
     /// The message is REST (spec 01 §15.3).
@@ -335,18 +340,27 @@ impl Built {
         let Source {
             raw,
             content_type,
+            media,
             query,
             rest,
             version,
         } = source;
         let name = media::parameter(content_type, "charset");
         let charset = name.and_then(Charset::named).unwrap_or(Charset::UTF_8);
-        let mut built = match Media::of(content_type) {
+        let mut built = match media {
             // Any text/xml document whose root is an envelope is SOAP, with or without a
             // SOAPAction header; others are plain XML.
             Media::TextXml => {
                 let text = xml::decode(raw.clone(), name).map_err(malformed)?;
-                if root_is_envelope(&text) {
+                if likely_envelope(&text) {
+                    match Envelope::parse(text.clone(), &limits.xml) {
+                        Err(NotSoap::OtherRoot(_)) => {
+                            let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
+                            Built::ready(PayloadKind::Xml, raw, envelope)
+                        }
+                        parsed => Built::ready(PayloadKind::Soap, raw, parsed.map_err(not_soap)?),
+                    }
+                } else if root_is_envelope(&text) {
                     Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?)
                 } else {
                     let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
@@ -433,33 +447,39 @@ impl Built {
     pub fn set_conversion(&mut self, options: &Arc<json::Options>) {
         if self.conversion.is_none() {
             self.conversion = Some(options.clone());
-            self.tree = OnceLock::new();
+            // JSON is read as it is, whatever the options.
+            if self.kind != PayloadKind::Json {
+                self.tree = OnceLock::new();
+            }
         }
     }
 
-    /// The payload as JSON text, made from its XML.
+    /// The payload as JSON text, made from its XML; `PRESERVE_SPACES` keeps blank text of leaves.
     ///
     /// # Errors
     /// Content that JSON cannot have, such as text beside elements.
-    pub fn convert_to_json(&self) -> Result<Vec<u8>, Fault> {
+    pub fn convert_to_json(&self, preserve_spaces: bool) -> Result<Vec<u8>, Fault> {
         let mut out = Vec::new();
-        if let Some(value) = self.convert_to_value()? {
+        if let Some(value) = self.convert_to_value(preserve_spaces)? {
             json::write(&value, &mut out);
         }
         Ok(out)
     }
 
-    fn convert_to_value(&self) -> Result<Option<json::Value>, Fault> {
+    fn convert_to_value(&self, preserve_spaces: bool) -> Result<Option<json::Value>, Fault> {
         let envelope = self.envelope()?;
         let Some(payload) = envelope.payload() else {
             return Ok(None);
         };
-        let default;
+        let own;
         let options = match &self.conversion {
-            Some(options) => options,
-            None => {
-                default = json::Options::default();
-                &default
+            Some(options) if !preserve_spaces => options,
+            given => {
+                own = json::Options {
+                    preserve_spaces,
+                    ..given.as_deref().cloned().unwrap_or_default()
+                };
+                &own
             }
         };
         json::xml::to_value(&envelope.document, payload, options)
@@ -597,7 +617,7 @@ impl Built {
         if self.kind == PayloadKind::Empty {
             return Ok(None);
         }
-        match self.convert_to_value().map_err(|f| f.message)? {
+        match self.convert_to_value(false).map_err(|f| f.message)? {
             Some(tree) if tree.depth() > json::MAX_DEPTH => {
                 Err("the body is nested too deeply for JSON".to_owned())
             }
@@ -668,6 +688,13 @@ pub(super) fn xml_text(text: &str) -> String {
         .collect()
 }
 
+/// Whether the beginning says "Envelope": then the tree tells what its root is, and nothing is read
+/// twice.
+fn likely_envelope(text: &Bytes) -> bool {
+    let start = text.get(..LIKELY).unwrap_or(text);
+    memchr::memmem::find(start, b"Envelope").is_some()
+}
+
 fn root_is_envelope(text: &Bytes) -> bool {
     use crate::message::envelope::{SOAP11, SOAP12};
     matches!(
@@ -717,13 +744,17 @@ fn parse_json(
 }
 
 fn parse_soap(text: Bytes, limits: &BodyLimits) -> Result<Envelope, Fault> {
-    Envelope::parse(text, &limits.xml).map_err(|e| match e {
-        NotSoap::Malformed(e) => Fault::malformed(e.to_string()),
+    Envelope::parse(text, &limits.xml).map_err(not_soap)
+}
+
+fn not_soap(error: NotSoap) -> Fault {
+    match error {
+        NotSoap::Malformed(e) => malformed(e),
         // No parser refused these, so that the reference gives no code (spec 01 §2.5).
         NotSoap::OtherRoot(name) => Fault::mediation(format!(
             "First Element must contain the local name, Envelope , but found {name}"
         ))
         .of_client(),
         NotSoap::NoBody => Fault::mediation("The SOAP envelope has no Body").of_client(),
-    })
+    }
 }

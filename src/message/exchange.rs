@@ -5,7 +5,7 @@ use crate::message::stream::BodyStream;
 use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// How the client spoke (spec 01 §15.3); decides the form of faults.
@@ -45,9 +45,14 @@ pub struct Exchange {
     branched: AtomicBool,
     changed: Notify,
     slot: Mutex<Option<http::Response<BodyStream>>>,
-    last_resort: Mutex<Option<http::Response<BodyStream>>>,
+    /// Boxed: rare.
+    last_resort: Mutex<Option<Box<http::Response<BodyStream>>>>,
     operation: Mutex<Props>,
     held: Mutex<Vec<(usize, Box<dyn Any + Send>)>>,
+}
+
+fn lock<T>(cell: &Mutex<T>) -> MutexGuard<'_, T> {
+    cell.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Exchange {
@@ -88,7 +93,7 @@ impl Exchange {
             );
             return false;
         }
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(response);
+        *lock(&self.slot) = Some(response);
         if self.has_branched() {
             self.changed.notify_waiters();
         }
@@ -98,10 +103,7 @@ impl Exchange {
     /// Keeps a response for the case that everything ends and nobody has answered. The first one
     /// counts.
     pub fn answer_at_last(&self, response: http::Response<BodyStream>) {
-        self.last_resort
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(response);
+        lock(&self.last_resort).get_or_insert_with(|| Box::new(response));
     }
 
     fn claim(&self) -> bool {
@@ -124,13 +126,11 @@ impl Exchange {
 
     /// Takes the answer for the wire; when nobody gave one, the one that was kept for that case.
     pub fn take(&self) -> Option<http::Response<BodyStream>> {
-        let take = |slot: &Mutex<Option<http::Response<BodyStream>>>| {
-            slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-        };
-        take(&self.slot).or_else(|| {
+        let answer = lock(&self.slot).take();
+        answer.or_else(|| {
             // Whoever comes later is late.
             self.answered.store(true, Ordering::Release);
-            take(&self.last_resort)
+            lock(&self.last_resort).take().map(|response| *response)
         })
     }
 
@@ -170,7 +170,7 @@ impl Exchange {
     /// Keeps something, such as a permit, until the exchange ends or [`Exchange::release`]. One
     /// thing per owner: `false` when it already has one.
     pub fn hold(&self, owner: usize, thing: Box<dyn Any + Send>) -> bool {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         if held.iter().any(|(o, _)| *o == owner) {
             return false;
         }
@@ -180,15 +180,12 @@ impl Exchange {
 
     /// Drops what an owner keeps.
     pub fn release(&self, owner: usize) {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(o, _)| *o != owner);
+        lock(&self.held).retain(|(o, _)| *o != owner);
     }
 
     /// Whether an owner keeps something.
     pub fn holds(&self, owner: usize) -> bool {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = lock(&self.held);
         held.iter().any(|(o, _)| *o == owner)
     }
 

@@ -61,6 +61,8 @@ struct Writing {
     declaration: Option<bool>,
     /// `XML_DECLARATION_STANDALONE`.
     standalone: Option<String>,
+    /// `PRESERVE_SPACES`: blank text of leaf elements becomes JSON.
+    preserve_spaces: bool,
 }
 
 /// What decides whether a body goes out as it came.
@@ -197,6 +199,7 @@ impl Message {
             charset_name: name.to_owned(),
             declaration,
             standalone,
+            preserve_spaces: self.axis2.is_true("PRESERVE_SPACES"),
         })
     }
 
@@ -419,7 +422,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
             if let Some(text) = built.json() {
                 out.extend_from_slice(text);
             } else {
-                out = built.convert_to_json()?;
+                out = built.convert_to_json(writing.preserve_spaces)?;
             }
             return charset.write(out, Escape::Json);
         }
@@ -434,6 +437,8 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
         }
         Formatter::Text => {
             if let Some(text) = wrapped(built, "text")? {
+                out.extend_from_slice(text.as_bytes());
+            } else if let Some(text) = fault_text(built)? {
                 out.extend_from_slice(text.as_bytes());
             }
             return charset.write(out, Escape::Question);
@@ -476,6 +481,18 @@ fn wrapped<'a>(built: &'a Built, name: &str) -> Result<Option<std::borrow::Cow<'
     Ok(payload(built)?
         .filter(|(document, wrapper)| document.is_element(*wrapper, PAYLOAD_NAMESPACE, name))
         .map(|(document, wrapper)| document.string_value(wrapper)))
+}
+
+/// What a fault in the body says: the reference writes nothing, and the client never learns of it.
+fn fault_text(built: &Built) -> Result<Option<String>, Fault> {
+    let envelope = built.envelope()?;
+    if let Some(fault) = envelope.fault() {
+        return Ok(Some(FaultParts::read(envelope, fault).rest_text()));
+    }
+    let exception = envelope
+        .payload()
+        .filter(|p| envelope.document.is_element(*p, "", "Exception"));
+    Ok(exception.map(|p| envelope.document.string_value(p).into_owned()))
 }
 
 fn write_soap(built: &mut Built, writing: &Writing, out: &mut Vec<u8>) -> Result<(), Fault> {

@@ -1,5 +1,8 @@
 //! Media types and what they mean for a body (spec 01 §16).
 
+use crate::settings::{BodyForm, MediaSettings, media_pattern};
+use regex::Regex;
+
 /// The media type of a `Content-Type` value: without parameters and blanks.
 pub fn media_type(content_type: &str) -> &str {
     let end = content_type
@@ -11,12 +14,20 @@ pub fn media_type(content_type: &str) -> &str {
 
 /// A parameter of a `Content-Type` value, without quotes.
 pub fn parameter<'a>(content_type: &'a str, name: &str) -> Option<&'a str> {
-    content_type.split(';').skip(1).find_map(|part| {
-        let (key, value) = part.split_once('=')?;
-        key.trim()
-            .eq_ignore_ascii_case(name)
-            .then(|| value.trim().trim_matches('"'))
-    })
+    // Asked for several times per message, so without the general searches for characters.
+    let mut rest = content_type;
+    loop {
+        let at = rest.bytes().position(|b| b == b';')?;
+        rest = rest.get(at + 1..)?;
+        let end = rest.bytes().position(|b| b == b';').unwrap_or(rest.len());
+        let part = rest.get(..end)?;
+        if let Some(at) = part.bytes().position(|b| b == b'=')
+            && let (Some(key), Some(value)) = (part.get(..at), part.get(at + 1..))
+            && key.trim_ascii().eq_ignore_ascii_case(name)
+        {
+            return Some(value.trim_ascii().trim_matches('"'));
+        }
+    }
 }
 
 /// How a body of a media type is read and written.
@@ -109,6 +120,95 @@ impl Media {
             parameter(content_type, name).is_some_and(|t| Media::of(t) == Media::SoapXml)
         };
         is("type") || is("start-info")
+    }
+}
+
+/// The forms that the settings give to content types (spec 01 §16.1).
+#[derive(Debug)]
+pub struct MediaTypes {
+    builders: Vec<Row>,
+    formatters: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    name: Box<str>,
+    pattern: Option<Regex>,
+    form: BodyForm,
+}
+
+impl MediaTypes {
+    /// The types of the settings; `None` when they name none.
+    pub fn of(settings: &MediaSettings) -> Option<MediaTypes> {
+        let rows = |rows: &[(String, BodyForm)]| {
+            rows.iter()
+                .map(|(name, form)| Row {
+                    name: name.as_str().into(),
+                    // Loading the settings has checked it.
+                    pattern: media_pattern(name).ok(),
+                    form: *form,
+                })
+                .collect()
+        };
+        let types = MediaTypes {
+            builders: rows(&settings.builders),
+            formatters: rows(&settings.formatters),
+        };
+        (!types.builders.is_empty() || !types.formatters.is_empty()).then_some(types)
+    }
+
+    /// How a body of a content type is read.
+    pub fn builder(&self, content_type: &str) -> Media {
+        let media = media_type(content_type);
+        match find(&self.builders, media) {
+            Some(form) => form.into(),
+            None => Media::of(media),
+        }
+    }
+
+    /// How a body is written; one that was read as bytes may have a formatter that gives them back.
+    pub fn formatter(&self, content_type: &str, is_binary: bool) -> Media {
+        let media = media_type(content_type);
+        match find(&self.formatters, media) {
+            Some(BodyForm::Relay) if is_binary => Media::Binary,
+            Some(BodyForm::Relay) | None => Media::of(media),
+            Some(form) => form.into(),
+        }
+    }
+
+    /// Whether a formatter has exactly this name.
+    pub fn has_formatter(&self, media: &str) -> bool {
+        self.formatters
+            .iter()
+            .any(|row| row.name.eq_ignore_ascii_case(media))
+    }
+}
+
+/// The form of a type: by its name, else by the first pattern that matches what is not built in.
+fn find(rows: &[Row], media: &str) -> Option<BodyForm> {
+    let by_name = rows.iter().find(|row| row.name.eq_ignore_ascii_case(media));
+    let row = by_name.or_else(|| {
+        let matches = |row: &&Row| row.pattern.as_ref().is_some_and(|p| p.is_match(media));
+        (Media::of(media) == Media::Other)
+            .then(|| rows.iter().find(matches))
+            .flatten()
+    });
+    row.map(|row| row.form)
+}
+
+impl From<BodyForm> for Media {
+    fn from(form: BodyForm) -> Media {
+        match form {
+            BodyForm::Soap => Media::TextXml,
+            BodyForm::Xml => Media::Xml,
+            BodyForm::Json => Media::Json,
+            BodyForm::Badgerfish => Media::Badgerfish,
+            BodyForm::Text => Media::Text,
+            BodyForm::Binary | BodyForm::Relay => Media::Binary,
+            BodyForm::Form => Media::Form,
+            BodyForm::MultipartForm => Media::MultipartForm,
+            BodyForm::Related => Media::Related,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod media;
 pub mod multipart;
 pub mod outgoing;
 pub mod props;
+pub mod request;
 pub mod split;
 pub mod stream;
 pub mod template;
@@ -155,19 +156,15 @@ pub struct Message {
     pub templates: Vec<Arc<TemplateCall>>,
     /// The header mediator or an addressing header touched WS-Addressing fields of a built body.
     pub addressing_read: bool,
+    /// Forms of content types that the settings name, if any.
+    pub types: Option<Arc<media::MediaTypes>>,
 }
 
 impl Message {
     /// A request as it arrived. The body state decides itself from the headers.
     pub fn request(method: Method, uri: Uri, headers: HeaderMap, body: Body) -> Message {
         let content_type = headers.get(CONTENT_TYPE).cloned();
-        let (version, rest) = match content_type.as_ref().map(Media::of_header) {
-            Some(Media::TextXml) => (SoapVersion::V11, false),
-            Some(Media::SoapXml) => (SoapVersion::V12, false),
-            Some(Media::Related) => (related_version(content_type.as_ref()), false),
-            Some(_) => (SoapVersion::V11, true),
-            None => (SoapVersion::V12, true),
-        };
+        let (version, rest) = kind_of(content_type.as_ref());
         Message {
             direction: Direction::Request,
             method,
@@ -207,6 +204,7 @@ impl Message {
             splits: Vec::new(),
             templates: Vec::new(),
             addressing_read: false,
+            types: None,
         }
     }
 
@@ -310,6 +308,7 @@ impl Message {
             splits: self.splits.clone(),
             templates: self.templates.clone(),
             addressing_read: self.addressing_read,
+            types: self.types.clone(),
         }
     }
 
@@ -389,16 +388,25 @@ impl Message {
         }
     }
 
-    /// The class of the content type.
+    /// How a body of the content type is read.
     pub fn media(&self) -> Option<Media> {
-        self.content_type.as_ref().map(Media::of_header)
+        match &self.types {
+            None => self.content_type.as_ref().map(Media::of_header),
+            Some(types) => self.content_type().map(|name| types.builder(name)),
+        }
     }
 
-    /// The class of [`Message::effective_message_type`].
+    /// How the body is written: the class of [`Message::effective_message_type`].
     pub fn effective_media(&self) -> Option<Media> {
-        match &self.message_type {
-            Some(set) => Some(Media::of(set)),
-            None => self.media(),
+        match (&self.types, &self.message_type) {
+            (None, Some(set)) => Some(Media::of(set)),
+            (None, None) => self.media(),
+            (Some(types), _) => {
+                let is_binary =
+                    matches!(&self.body, Body::Built(b) if b.kind == PayloadKind::Binary);
+                let name = self.effective_message_type()?;
+                Some(types.formatter(name, is_binary))
+            }
         }
     }
 
@@ -440,6 +448,12 @@ impl Message {
         fault
     }
 
+    /// Gives a request that does not say the type of its body one (spec 01 §15.3).
+    pub fn assume_content_type(&mut self, value: HeaderValue) {
+        (self.version, self.rest) = kind_of(Some(&value));
+        self.content_type = Some(value);
+    }
+
     /// How the bytes of the body would be parsed, when that is as XML in UTF-8 and they are at hand or on their way;
     /// `true` when it is certain that they are in UTF-8.
     pub fn xml_media(&self) -> Option<(Media, bool)> {
@@ -456,7 +470,7 @@ impl Message {
             Some(_) => return None,
             None => false,
         };
-        let media = Media::of(content_type);
+        let media = self.media()?;
         let plain = media == Media::Other && self.rest;
         (plain || matches!(media, Media::TextXml | Media::SoapXml | Media::Xml))
             .then_some((media, utf8))
@@ -490,7 +504,7 @@ impl Message {
                 self.looked = Some(PayloadKind::Soap);
             }
             None => {
-                if self.content_type().map(Media::of) == Some(Media::TextXml) {
+                if self.media() == Some(Media::TextXml) {
                     self.rest = true;
                 }
                 self.looked = Some(PayloadKind::Xml);
@@ -516,6 +530,7 @@ impl Message {
                 _ => Built::empty(self.version),
             });
         };
+        let media = self.media().unwrap_or(Media::Other);
         let codings = match self.headers.get(http::header::CONTENT_ENCODING) {
             Some(value) if !came.is_empty() => coding::Codings::parse(header_text(value))?,
             _ => coding::Codings::default(),
@@ -526,7 +541,7 @@ impl Message {
             codings.decode(&came, limits.max_bytes)?
         };
         if raw.is_empty() && is_request && self.method == Method::GET {
-            raw = self.json_of_query(&content_type);
+            raw = self.json_of_query(media);
         }
         let blank = || raw.iter().all(|b| *b == b' ');
         if raw.is_empty() || (is_request && self.method == Method::DELETE && blank()) {
@@ -537,7 +552,7 @@ impl Message {
             }
             // A form may have its fields in the query alone.
             if is_request
-                && Media::of(&content_type) == Media::Form
+                && media == Media::Form
                 && let Some(query) = self.uri.query()
             {
                 return Ok(Built::query_fields(query, self.version));
@@ -547,6 +562,7 @@ impl Message {
         let source = body::Source {
             raw,
             content_type: &content_type,
+            media,
             query: self.uri.query().filter(|_| is_request),
             rest: self.rest,
             version: self.version,
@@ -567,7 +583,7 @@ impl Message {
                     self.version = envelope.version;
                 }
             }
-            PayloadKind::Xml if Media::of(&content_type) == Media::TextXml => self.rest = true,
+            PayloadKind::Xml if media == Media::TextXml => self.rest = true,
             _ => {}
         }
         Ok(built)
@@ -582,15 +598,18 @@ impl Message {
             return;
         };
         let accept = accept.split(';').next().unwrap_or_default();
-        let own = self.content_type().map(Media::of);
+        let own = self.media();
+        let types = self.types.as_deref();
         self.message_type = accept
             .split(',')
             .find(|name| {
                 let name = name.trim();
-                let wanted = Media::of(name);
+                let wanted = types.map_or_else(|| Media::of(name), |t| t.formatter(name, false));
+                let registered =
+                    Media::is_registered(name) || types.is_some_and(|t| t.has_formatter(name));
                 // Text and bytes can hold nothing else: the body would be lost (differences.md).
                 let holds = !matches!(wanted, Media::Text | Media::Binary) || own == Some(wanted);
-                wanted != Media::TextXml && Media::is_registered(name) && holds
+                wanted != Media::TextXml && registered && holds
             })
             .map(str::to_owned);
     }
@@ -606,8 +625,8 @@ impl Message {
 
     /// A GET with a JSON content type has its JSON behind the first `=` of the query
     /// (spec 01 §17.1). What is no JSON there is no body.
-    fn json_of_query(&self, content_type: &str) -> Bytes {
-        if Media::of(content_type) != Media::Json {
+    fn json_of_query(&self, media: Media) -> Bytes {
+        if media != Media::Json {
             return Bytes::new();
         }
         let text = self.uri.query().and_then(|q| q.split_once('='));
@@ -718,6 +737,10 @@ impl Message {
         let source = body::Source {
             raw: text.into(),
             content_type,
+            media: match &self.types {
+                None => Media::of(content_type),
+                Some(types) => types.builder(content_type),
+            },
             query: None,
             rest: true,
             version: self.version,
@@ -782,6 +805,17 @@ impl Message {
         ] {
             self.properties.remove(name);
         }
+    }
+}
+
+/// The version of the placeholder envelope, and whether a request is REST (spec 01 §15.3).
+fn kind_of(content_type: Option<&HeaderValue>) -> (SoapVersion, bool) {
+    match content_type.map(Media::of_header) {
+        Some(Media::TextXml) => (SoapVersion::V11, false),
+        Some(Media::SoapXml) => (SoapVersion::V12, false),
+        Some(Media::Related) => (related_version(content_type), false),
+        Some(_) => (SoapVersion::V11, true),
+        None => (SoapVersion::V12, true),
     }
 }
 

@@ -1,22 +1,20 @@
-//! What goes onto the wire: the request to a back-end and the response to the client
-//! (spec 01 §15.5–§15.8). The one place that maps messages and faults to HTTP.
+//! What goes onto the wire: bodies, and the response to the client (spec 01 §15.5–§15.8). With
+//! `request` the one place that maps messages and faults to HTTP.
 
 use super::body::{Body, BodyLimits, Built};
 use super::coding::Codings;
 use super::envelope::{Envelope, FaultParts};
 use super::exchange::ClientFormat;
-use super::format::Formatter;
 pub use super::headers::strip_hop;
-use super::headers::{self, Known, named_by_connection};
+use super::headers::{self, Known};
 use super::media::{self, Media};
 use super::stream::BodyStream;
 use super::{Exchange, Fault, Message, SOAP_ACTION, SoapVersion, Value, addressing, header_text};
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG, HOST, SERVER,
-    USER_AGENT,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, SERVER, USER_AGENT,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 /// Who we are, in `Server` and `User-Agent`.
 pub const PRODUCT: HeaderValue = HeaderValue::from_static("Myelin");
@@ -47,27 +45,6 @@ fn uuid() -> [u8; 36] {
         out[place + 1] = HEX[usize::from(byte & 15)];
     }
     out
-}
-
-/// What an endpoint decided about a request.
-pub struct RequestPlan<'a> {
-    /// `Host` of the target.
-    pub host: &'a HeaderValue,
-    /// Path and query, with everything appended.
-    pub path: http::uri::PathAndQuery,
-    /// The method, when the endpoint forces one.
-    pub method: Option<Method>,
-    /// `http` or `https`, for a request line with the whole address.
-    pub scheme: &'static str,
-    /// What is kept of the client's headers.
-    pub rules: &'a HeaderRules,
-}
-
-/// What becomes of a header of the message.
-enum Part {
-    Keep,
-    Drop,
-    Set(HeaderValue),
 }
 
 /// Which headers the sender and the listener leave as they are (spec 01 §0, §15.6–§15.8).
@@ -139,150 +116,6 @@ impl Message {
             .str("HTTP_METHOD")
             .and_then(|m| Method::from_bytes(m.trim().to_ascii_uppercase().as_bytes()).ok())
             .unwrap_or_else(|| self.method.clone())
-    }
-
-    /// The request for a back-end. Headers are copied, so that the message stays whole for a fault
-    /// handler; the body is handed over.
-    ///
-    /// # Errors
-    /// When the body cannot be written in its form.
-    pub fn to_request(
-        &mut self,
-        plan: RequestPlan<'_>,
-        body: BodyStream,
-    ) -> Result<http::Request<BodyStream>, Fault> {
-        let method = plan.method.unwrap_or_else(|| self.request_method());
-        let rules = plan.rules;
-        let host = self
-            .axis2
-            .str("REQUEST_HOST_HEADER")
-            .and_then(|h| HeaderValue::from_str(h).ok());
-        let cookie = self
-            .properties
-            .str("LB_COOKIE_HEADER")
-            .and_then(|c| HeaderValue::from_str(c).ok());
-        let get = method == Method::GET;
-        let empty = body.is_known_empty();
-        let content_type = match &self.content_type {
-            _ if get => Part::Drop,
-            Some(value) => Part::Set(value.clone()),
-            None if empty => Part::Drop,
-            None => Part::Keep,
-        };
-        let named = named_by_connection(&self.headers);
-        let mut has_host = false;
-        let mut came_action = None;
-        // One pass: what goes on is copied, what is set below is left out.
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + 1);
-        for (name, value) in &self.headers {
-            let goes_on = match Known::of(name) {
-                None | Some(Known::Authorization | Known::ProxyAuthorization) => true,
-                Some(known) if known.is_hop() => false,
-                Some(Known::Expect) => false,
-                Some(Known::Date) => rules.date,
-                Some(Known::Server) => rules.server,
-                Some(Known::UserAgent) => rules.user_agent,
-                Some(Known::Cookie) => cookie.is_none(),
-                Some(Known::ContentType) => matches!(content_type, Part::Keep),
-                Some(Known::ContentEncoding) => !empty && !get,
-                Some(Known::Host) => {
-                    let stays = rules.host && host.is_none();
-                    has_host |= stays;
-                    stays
-                }
-                Some(Known::SoapAction) => {
-                    came_action.get_or_insert(value);
-                    true
-                }
-                Some(_) => true,
-            };
-            if goes_on && (named.is_empty() || !named.contains(name)) {
-                headers.append(name, value.clone());
-            }
-        }
-        if !has_host {
-            headers.insert(HOST, host.unwrap_or_else(|| plan.host.clone()));
-        }
-        if !rules.user_agent {
-            headers.insert(USER_AGENT, PRODUCT);
-        }
-        if let Some(cookie) = cookie {
-            headers.insert(COOKIE, cookie);
-        }
-        if self.axis2.is_true("NO_KEEPALIVE") {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Part::Set(value) = content_type {
-            headers.insert(CONTENT_TYPE, value);
-        }
-        if self.version == SoapVersion::V11
-            && let Some(value) = self.soap_action_header(came_action)
-        {
-            headers.insert(SOAP_ACTION, value);
-        }
-        let whole = self.axis2.is_true("POST_TO_URI") || self.axis2.is_true("FULL_URI");
-        let uri = if whole {
-            let mut parts = http::uri::Parts::default();
-            parts.scheme = plan.scheme.parse().ok();
-            parts.authority = header_text(plan.host).parse().ok();
-            parts.path_and_query = Some(plan.path);
-            http::Uri::from_parts(parts)
-                .map_err(|e| Fault::mediation(format!("Malformed URL in the target EPR: {e}")))?
-        } else {
-            http::Uri::from(plan.path)
-        };
-        let mut request = http::Request::new(if get { BodyStream::empty() } else { body });
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        if self.axis2.is_true("FORCE_HTTP_1.0") {
-            *request.version_mut() = http::Version::HTTP_10;
-        }
-        Ok(request)
-    }
-
-    /// `SOAPAction` when it is not what the client sent: quoted by the SOAP formatter, bare in
-    /// plain XML and forms (spec 01 §15.6).
-    fn soap_action_header(&self, came: Option<&HeaderValue>) -> Option<HeaderValue> {
-        if !self.action_is_set() && came.is_none() {
-            return None;
-        }
-        let quoted = match self.formatter() {
-            Formatter::Soap | Formatter::Related => true,
-            Formatter::Xml | Formatter::Form => false,
-            // Other formatters know no action: an own one is still sent.
-            _ if self.action_is_set() => false,
-            _ => return None,
-        };
-        if let Some(came) = came {
-            let came = came.as_bytes();
-            let bare = came.strip_prefix(b"\"").and_then(|c| c.strip_suffix(b"\""));
-            if quoted && !self.action_is_set() {
-                // What nearly every client sends: one pair of quotes, and that is how it goes on.
-                if let Some([first, .., last] | [first @ last]) = bare
-                    && *first != b'"'
-                    && *last != b'"'
-                {
-                    return None;
-                }
-            }
-            let action = self.action()?;
-            let same = if quoted {
-                bare == Some(action.as_bytes())
-            } else {
-                came == action.as_bytes()
-            };
-            if same {
-                return None;
-            }
-        }
-        let action = self.action()?;
-        let text = if quoted {
-            format!("\"{action}\"")
-        } else {
-            action.into_owned()
-        };
-        HeaderValue::from_str(&text).ok()
     }
 
     /// The body for the wire: written when it was built, handed on when not. A built body stays in

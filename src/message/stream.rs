@@ -65,6 +65,16 @@ impl StreamError {
         Self::Broken(text.to_string().into())
     }
 
+    /// Reading from the peer failed.
+    pub fn from_io(error: &io::Error) -> Self {
+        let text = error.to_string().into();
+        if is_closed(error) {
+            Self::Closed(text)
+        } else {
+            Self::Broken(text)
+        }
+    }
+
     fn from_hyper(error: hyper::Error) -> Self {
         let mut text = error.to_string();
         let mut closed = error.is_incomplete_message() || error.is_closed();
@@ -73,13 +83,7 @@ impl StreamError {
             text.push_str(": ");
             text.push_str(&inner.to_string());
             if let Some(io) = inner.downcast_ref::<io::Error>() {
-                closed |= matches!(
-                    io.kind(),
-                    io::ErrorKind::UnexpectedEof
-                        | io::ErrorKind::ConnectionReset
-                        | io::ErrorKind::ConnectionAborted
-                        | io::ErrorKind::BrokenPipe
-                );
+                closed |= is_closed(io);
             } else if let Some(hyper) = inner.downcast_ref::<hyper::Error>() {
                 closed |= hyper.is_incomplete_message();
             }
@@ -95,11 +99,36 @@ impl StreamError {
     }
 }
 
+/// The peer is gone.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// What holds a body and is wanted back when the body ended: the client keeps one boxed object per
+/// pooled connection and moves it in and out of the bodies, so that handing a connection back costs
+/// no allocation.
+pub trait Held: Send {
+    /// The next frame of the body, `None` at its end.
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>>;
+
+    /// Whether the body is at its end.
+    fn is_over(&self) -> bool;
+
+    /// Called once, at the clean end of the body; dropped otherwise.
+    fn ended(self: Box<Self>);
+}
+
 /// Told when a body reached its end without an error; dropped untold otherwise.
-///
-/// The client keeps one boxed object per pooled connection and moves it in and out of the bodies,
-/// so that handing a connection back costs no allocation.
-pub trait OnEnd: Send {
+trait OnEnd: Send {
     /// Called once, at the clean end of the body.
     fn ended(self: Box<Self>);
 }
@@ -125,6 +154,7 @@ enum Inner {
     Empty,
     Full(Bytes),
     Incoming(Incoming),
+    Held(Box<dyn Held>),
     Replayed(Replayed),
     Boxed(Pin<Box<dyn Body<Data = Bytes, Error = StreamError> + Send>>),
 }
@@ -238,6 +268,16 @@ impl BodyStream {
         Self::new(Inner::Incoming(body), idle, exact, false)
     }
 
+    /// A body of `exact` bytes, when that is known, that comes from what holds it, which is told of
+    /// its end; at once when it is over already.
+    pub fn held(held: Box<dyn Held>, exact: Option<u64>, idle: IdleLimit) -> Self {
+        if held.is_over() {
+            held.ended();
+            return Self::empty();
+        }
+        Self::new(Inner::Held(held), idle, exact, false)
+    }
+
     /// Any other body; costs one allocation. `idle` is the longest wait between two frames.
     pub fn boxed(
         body: impl Body<Data = Bytes, Error = StreamError> + Send + 'static,
@@ -266,8 +306,7 @@ impl BodyStream {
     }
 
     /// As [`BodyStream::on_end`], with an object that is boxed already.
-    #[must_use]
-    pub fn with_on_end(mut self, on_end: Box<dyn OnEnd>) -> Self {
+    fn with_on_end(mut self, on_end: Box<dyn OnEnd>) -> Self {
         if self.finished {
             on_end.ended();
             return self;
@@ -416,8 +455,13 @@ impl BodyStream {
         self.finished = true;
         self.left = 0;
         let parts = plain(&mut self.parts);
-        parts.inner = Inner::Empty;
+        let inner = std::mem::replace(&mut parts.inner, Inner::Empty);
         parts.timer = None;
+        if let Inner::Held(held) = inner
+            && clean
+        {
+            held.ended();
+        }
         if let Some(on_end) = parts.on_end.take()
             && clean
         {
@@ -454,6 +498,12 @@ impl BodyStream {
                 Poll::Ready(Some(Err(error))) => {
                     Poll::Ready(Some(Err(StreamError::from_hyper(error))))
                 }
+                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            },
+            Inner::Held(held) => match held.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok((frame, held.is_over())))),
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
                 Poll::Ready(None) => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             },

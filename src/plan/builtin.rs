@@ -31,8 +31,14 @@ const TEXT: &str = r#"<definitions xmlns="http://ws.apache.org/ns/synapse">
   </sequence>
 </definitions>"#;
 
-static SEQUENCES: LazyLock<Vec<Arc<crate::artifact::Artifact>>> =
-    LazyLock::new(|| parse_file(&Source::new("built-in.xml", TEXT), Unsupported::Refuse).artifacts);
+static SEQUENCES: LazyLock<Vec<Arc<crate::artifact::Artifact>>> = LazyLock::new(|| {
+    parse_file(
+        &Source::new("built-in.xml", TEXT),
+        Unsupported::Refuse,
+        &Arc::default(),
+    )
+    .artifacts
+});
 
 /// The built-in sequences.
 pub(super) fn sequences() -> impl Iterator<Item = &'static SequenceDef> {

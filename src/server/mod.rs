@@ -10,12 +10,10 @@ use crate::deploy::watch::{Changed, Watch, WatchOptions};
 use crate::deploy::{Deployer, Report};
 use crate::diag;
 use crate::engine::Engine;
-use crate::settings::{HostnameVerifier, Settings, VerifyClient};
+use crate::settings::{Settings, VerifyClient};
 use crate::transport::http::{ListenerSettings, Shutdown};
 use crate::transport::tcp::{bind, bind_shared};
-use crate::transport::tls::{
-    ClientCertificates, ClientTls, HostNames, Identity, TlsError, client_config, server_config,
-};
+use crate::transport::tls::{ClientCertificates, Identity, TlsError, client_tls_of, server_config};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +32,7 @@ pub struct Options {
     pub deployment: PathBuf,
     /// Settings; ports are final.
     pub settings: Settings,
-    /// Port of the management API, on loopback only.
+    /// Port of the management API, HTTPS, on loopback unless the settings say otherwise.
     pub management_port: u16,
     /// Port of health and state, plain HTTP.
     pub internal_port: u16,
@@ -73,6 +71,9 @@ pub enum StartError {
     /// A thread cannot be started.
     #[error("cannot start a worker: {0}")]
     Thread(std::io::Error),
+    /// The management API has no random numbers for its tokens.
+    #[error("the management API cannot be started: {0}")]
+    Management(#[from] admin::NoRandom),
     /// The bind address of the settings is not an address.
     #[error("\"{0}\" is not an address to bind to")]
     BindAddress(String),
@@ -146,11 +147,9 @@ impl Server {
 
         let host = options.loopback.then_some(Ipv4Addr::LOCALHOST.into());
         let workers_wanted = worker_count(&settings);
-        let mut certificate = None;
+        let (identity, certificate) = identity(&settings)?;
         let tls = if settings.http.secured_enabled {
-            let (config, pem) = listener_tls(&settings)?;
-            certificate = pem;
-            Some(config)
+            Some(listener_tls(&settings, identity.copy())?)
         } else {
             None
         };
@@ -179,8 +178,13 @@ impl Server {
             listener.transpose()
         };
         let internal = admin("internal", internal_host, options.internal_port)?;
-        let loopback = Ipv4Addr::LOCALHOST.into();
-        let management = admin("management", loopback, options.management_port)?;
+        let management_host = match (host, &settings.admin.bind_address) {
+            (None, Some(text)) => text
+                .parse()
+                .map_err(|_| StartError::BindAddress(text.clone()))?,
+            _ => Ipv4Addr::LOCALHOST.into(),
+        };
+        let management = admin("management", management_host, options.management_port)?;
         let addresses = (address(&http), address(&https));
         let internal_address = internal.as_ref().map(local);
         let management_address = management.as_ref().map(local);
@@ -219,12 +223,15 @@ impl Server {
             shutdown: shutdown.clone(),
             backend_connections: backend_connections.clone(),
         };
-        for (listener, at, pages) in [
-            (internal, internal_address, admin::internal(state.clone())),
-            (management, management_address, admin::management(state)),
+        let logins = Arc::new(admin::Logins::new(&settings.admin, clock.clone())?);
+        let management_tls = server_config(identity, &ClientCertificates::Ignored)?;
+        let pages = admin::management(state.clone(), logins, &settings.admin);
+        for (listener, at, pages, tls) in [
+            (internal, internal_address, admin::internal(state), None),
+            (management, management_address, pages, Some(management_tls)),
         ] {
             let Some(listener) = listener else { continue };
-            let mut limits = listener_settings(&settings, at, None);
+            let mut limits = listener_settings(&settings, at, tls);
             limits.max_connections = ADMIN_CONNECTIONS;
             admin::serve(listener, limits, pages, finish.subscribe());
         }
@@ -361,6 +368,7 @@ fn listener_settings(
         out.max_connections = limit;
     }
     out.header_read_timeout = http.header_timeout;
+    out.handshake_timeout = out.handshake_timeout.min(http.header_timeout);
     out.idle_timeout = http.keep_alive_timeout;
     out.max_headers = http.max_headers;
     out.max_head = Some(http.max_header_bytes);
@@ -389,22 +397,29 @@ fn local(listener: &std::net::TcpListener) -> SocketAddr {
         .unwrap_or_else(|_| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))
 }
 
-type ListenerTls = (Arc<rustls::ServerConfig>, Option<String>);
-
-fn listener_tls(settings: &Settings) -> Result<ListenerTls, TlsError> {
+/// The certificate of the HTTPS listener and of the management port, and its text when it was made
+/// for this run.
+fn identity(settings: &Settings) -> Result<(Identity, Option<String>), TlsError> {
     let tls = &settings.tls;
-    let (identity, pem) = match (&tls.certificate_file, &tls.private_key_file) {
-        (Some(chain), Some(key)) => (Identity::from_files(chain, key)?, None),
-        _ => {
-            let identity = Identity::self_signed(std::slice::from_ref(&settings.server.hostname))?;
-            tracing::warn!(
-                target: "Server",
-                "HTTPS uses a self-signed certificate made for this run; set certificate_file and private_key_file in [transport.http.listener]"
-            );
-            let pem = identity.certificate_pem();
-            (identity, Some(pem))
-        }
-    };
+    if let (Some(chain), Some(key)) = (&tls.certificate_file, &tls.private_key_file) {
+        return Ok((Identity::from_files(chain, key)?, None));
+    }
+    let identity = Identity::self_signed(std::slice::from_ref(&settings.server.hostname))?;
+    if settings.http.secured_enabled {
+        tracing::warn!(
+            target: "Server",
+            "HTTPS uses a self-signed certificate made for this run; set certificate_file and private_key_file in [transport.http.listener]"
+        );
+    }
+    let pem = identity.certificate_pem();
+    Ok((identity, Some(pem)))
+}
+
+fn listener_tls(
+    settings: &Settings,
+    identity: Identity,
+) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let tls = &settings.tls;
     let authorities = match &tls.client_ca_file {
         Some(path) => read_pem(path)?,
         None => Vec::new(),
@@ -414,7 +429,7 @@ fn listener_tls(settings: &Settings) -> Result<ListenerTls, TlsError> {
         VerifyClient::Optional => ClientCertificates::Optional(authorities),
         VerifyClient::Require => ClientCertificates::Required(authorities),
     };
-    Ok((server_config(identity, &clients)?, pem))
+    server_config(identity, &clients)
 }
 
 fn read_pem(path: &std::path::Path) -> Result<Vec<u8>, TlsError> {
@@ -432,23 +447,7 @@ fn client_tls(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, TlsError
             "certificates of back-ends are not verified: insecure_skip_verify is set in [myelin]"
         );
     }
-    let mut client = ClientTls {
-        verify: !tls.insecure_skip_verify,
-        names: match tls.hostname_verifier {
-            HostnameVerifier::Strict => HostNames::Strict,
-            HostnameVerifier::StrictExceptLocalhost => HostNames::StrictExceptLocalhost,
-            HostnameVerifier::AllowAll => HostNames::Any,
-        },
-        ..ClientTls::default()
-    };
-    if let Some(path) = &tls.backend_ca_file {
-        client = client.trust_file(path)?;
-    }
-    if let (Some(chain), Some(key)) = (&tls.backend_certificate_file, &tls.backend_private_key_file)
-    {
-        client.identity = Some(Identity::from_files(chain, key)?);
-    }
-    client_config(client)
+    client_tls_of(tls)
 }
 
 fn start_watch(

@@ -8,6 +8,7 @@ use crate::endpoint::bindings::{RedisSessions, SessionStore};
 use crate::engine::Engine;
 use crate::entry::HttpEntry;
 use crate::message::body::BodyLimits;
+use crate::message::media::MediaTypes;
 use crate::message::multipart;
 use crate::message::outgoing::HeaderRules;
 use crate::settings::Settings;
@@ -74,6 +75,8 @@ async fn run(plan: WorkerPlan) {
         .into(),
         clock: plan.clock,
         limits: limits(&settings),
+        media_types: MediaTypes::of(&settings.media).map(Arc::new),
+        default_content_type: default_content_type(&settings),
         rules: HeaderRules::of(&settings.http),
         settings: settings.clone(),
         sessions: shared_sessions(&settings),
@@ -136,6 +139,13 @@ fn client_settings(settings: &Settings, tls: Arc<rustls::ClientConfig>) -> Clien
         body_idle: some(http.socket_timeout),
         ..ClientSettings::new(tls)
     }
+}
+
+/// The type of a body that nobody gave one.
+fn default_content_type(settings: &Settings) -> http::HeaderValue {
+    let set = settings.media.default_content_type.as_deref();
+    set.and_then(|text| http::HeaderValue::from_str(text).ok())
+        .unwrap_or(http::HeaderValue::from_static("application/octet-stream"))
 }
 
 /// The body limits of the settings.

@@ -38,6 +38,10 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "a timeout fires when it is due, there is no periodic check",
     ),
     (
+        "blocking.",
+        "blocking calls read and write bodies as all others do",
+    ),
+    (
         "secrets.",
         "the secure vault is not supported; use $env{NAME} and set the variable from your secret store",
     ),
@@ -65,9 +69,7 @@ const CHECKED_ONLY: &[(&str, &str)] = &[
         "passthru_properties.close_socket_on_endpoint_timeout",
         "the connection of a request that timed out is always closed",
     ),
-    ("management_api.", NO_LOGIN),
-    ("internal_apis.", NO_LOGIN),
-    ("user_access.", NO_LOGIN),
+    ("management_api.protocols", MANAGEMENT_PORT),
     ("prometheus_api.", METRICS_PORT),
     ("readiness_probe.protocols", ONE_PROTOCOL),
     ("liveness_probe.protocols", ONE_PROTOCOL),
@@ -78,7 +80,7 @@ const NO_TARGET_LIMIT: &str = "connections to one target are not limited; the se
 const NO_PROXY: &str =
     "messages do not go through an HTTP proxy yet; they are sent to their target";
 const ALWAYS_WHOLE: &str = "an XML body that is read is always checked to its end";
-const NO_LOGIN: &str = "the management API has no login yet and listens on loopback only";
+const MANAGEMENT_PORT: &str = "the management API answers over HTTPS on its own port only";
 const METRICS_PORT: &str = "metrics answer over HTTP on the internal port, without login";
 const ONE_PROTOCOL: &str = "the probes answer over HTTP on the internal port";
 const NO_POOL: &str = "there is no such thread pool; the number of threads is myelin.workers";

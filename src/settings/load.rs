@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::admin::admin;
 use super::database::database;
 use super::environment::Environment;
 use super::error::{MAX_FILE_BYTES, SettingsError, SettingsProblem, SettingsWarning};
+use super::mediators;
 use super::read::{Document, Finding, Reader, flatten};
 use super::units::Unit::{Milliseconds, Seconds};
 use super::{
-    AdminUser, EndpointPolicy, HostnameVerifier, Properties, Protocols, ProxyProfile,
-    ProxySettings, RedisSettings, Secret, Settings, Unsupported, VerifyClient,
+    EndpointPolicy, HostnameVerifier, Properties, ProxyProfile, ProxySettings, RedisSettings,
+    Secret, Settings, Unsupported, VerifyClient,
 };
 
 /// Reads `deployment.toml` with the environment of this process. `None` yields the defaults.
@@ -204,9 +206,10 @@ fn settings(r: &Reader<'_>, base: &Path, environment: &Environment) -> Settings 
     sessions(r, &mut s);
     endpoint_policy(r, &mut s);
     json(r, &mut s);
+    s.media = super::media::read(r);
     limits(r, &mut s);
-    script(r, &mut s);
     database(r, &mut s);
+    mediators::read(r, &mut s);
     s
 }
 
@@ -575,71 +578,6 @@ fn tls(r: &Reader<'_>, s: &mut Settings, base: &Path) {
     );
 }
 
-fn admin(r: &Reader<'_>, s: &mut Settings) {
-    let admin = &mut s.admin;
-    let enabled = [
-        "mediation.internal_http_api_enable",
-        "synapse_properties.internal.http.api.enabled",
-    ];
-    set(&mut admin.enabled, r.bool(&enabled));
-    let protocols = |field: &mut Protocols, key: &str| {
-        let Some(text) = r.text(&[key]) else { return };
-        let words: Vec<_> = text.split([' ', ',']).filter(|w| !w.is_empty()).collect();
-        let has = |name: &str| words.iter().any(|w| w.eq_ignore_ascii_case(name));
-        *field = Protocols {
-            http: has("http"),
-            https: has("https"),
-        };
-        if words
-            .iter()
-            .any(|w| !["http", "https"].contains(&w.to_ascii_lowercase().as_str()))
-        {
-            r.error(
-                key,
-                format!("{key}: {text:?} is not \"http\", \"https\" or \"https http\""),
-            );
-        }
-    };
-    protocols(&mut admin.management, "management_api.protocols");
-    protocols(&mut admin.metrics, "prometheus_api.protocols");
-    protocols(&mut admin.readiness, "readiness_probe.protocols");
-    protocols(&mut admin.liveness, "liveness_probe.protocols");
-    let users = r.tables("internal_apis.users", |r| {
-        let is_admin = r.bool(&["user.is_admin"]).unwrap_or(false);
-        let name = r.required("user.name", r.optional_text(&["user.name"]));
-        let password = r.required("user.password", r.secret(&["user.password"]));
-        Some(AdminUser {
-            name: name?,
-            password: password?,
-            is_admin,
-        })
-    });
-    if !users.is_empty() {
-        admin.users = users;
-    }
-    set(
-        &mut admin.non_admin_read_only,
-        r.bool(&["user_access.make_non_admin_users_read_only"]),
-    );
-    let expiry = "management_api.jwt_token_security_handler.token_config.expiry";
-    set(
-        &mut admin.token_expiry,
-        r.duration(&[expiry], Seconds, Duration::from_secs(1)),
-    );
-    let tokens = "management_api.jwt_token_security_handler.token_store_config.max_size";
-    set(&mut admin.max_tokens, r.size(&[tokens], 1));
-    if let Some(origins) = r.optional_text(&["management_api.cors.allowed_origins"]) {
-        admin.cors_origins = Some(origins);
-    }
-    set(
-        &mut admin.cors_headers,
-        r.optional_text(&["management_api.cors.allowed_headers"]),
-    );
-    if r.bool(&["management_api.cors.enable"]) == Some(false) {
-        admin.cors_origins = None;
-    }
-}
-
 fn endpoint(r: &Reader<'_>, s: &mut Settings) {
     let endpoint = &mut s.endpoint;
     let timeout = [
@@ -855,26 +793,6 @@ fn json(r: &Reader<'_>, s: &mut Settings) {
     let replacement = "synapse_properties.synapse.commons.json.json.output.disableAutoPrimitive.\
                        customReplaceSequence";
     set(&mut json.no_primitive_replacement, r.text(&[replacement]));
-}
-
-fn script(r: &Reader<'_>, s: &mut Settings) {
-    let script = &mut s.script;
-    set(
-        &mut script.timeout,
-        r.duration(&["myelin.script_timeout"], Milliseconds, AT_LEAST),
-    );
-    set(
-        &mut script.memory_bytes,
-        r.bytes(&["myelin.script_memory_bytes"], 2 << 20),
-    );
-    let stack = r.integer(&["myelin.script_stack_bytes"], 16 << 10..=2 << 20);
-    set(
-        &mut script.stack_bytes,
-        stack.and_then(|n| n.try_into().ok()),
-    );
-    let threads = r.integer(&["myelin.script_threads"], 0..=256);
-    set(&mut script.threads, threads.and_then(|n| n.try_into().ok()));
-    set(&mut script.queue, r.size(&["myelin.script_queue"], 1));
 }
 
 fn limits(r: &Reader<'_>, s: &mut Settings) {

@@ -4,12 +4,16 @@
 //! plain data that the rest of the server only reads. Everything that can be wrong with the file
 //! is found here, with line and column.
 
+mod admin;
 mod database;
 mod environment;
 mod error;
 mod inject;
 mod keys;
 mod load;
+mod media;
+mod mediators;
+mod networks;
 mod policy;
 mod properties;
 mod read;
@@ -22,8 +26,11 @@ use std::time::Duration;
 pub use environment::Environment;
 pub use error::{SettingsError, SettingsProblem, SettingsWarning, WarningKind};
 pub use load::{load, load_with, parse};
+pub use media::{BodyForm, MediaSettings, pattern as media_pattern};
+pub use mediators::TemplateSettings;
+pub use networks::Networks;
 pub use policy::{EndpointPolicy, LbPolicy, PolicyLevel};
-pub use properties::Properties;
+pub use properties::{Properties, Variables};
 pub use secret::Secret;
 
 /// All settings of one server. `Default` is what MI does without a `deployment.toml`.
@@ -47,10 +54,18 @@ pub struct Settings {
     pub sessions: Option<RedisSettings>,
     /// Conversion between XML and JSON.
     pub json: JsonSettings,
+    /// Builders and formatters of content types.
+    pub media: MediaSettings,
     /// Upper bounds that keep one message, client or artifact from taking the server down.
     pub limits: LimitSettings,
     /// The `script` mediator.
     pub script: ScriptSettings,
+    /// FreeMarker templates of `payloadFactory`.
+    pub templates: TemplateSettings,
+    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Host` the `throttle` mediator believes.
+    /// Default `["private"]`: this machine, private and link-local networks. `["*"]` is everybody.
+    /// TOML `myelin.trusted_proxies`.
+    pub trusted_proxies: Networks,
     /// The mediators `dblookup` and `dbreport`.
     pub database: DatabaseSettings,
     /// Data sources that artifacts refer to by name. Default empty. TOML `[[datasource]]`.
@@ -338,6 +353,9 @@ pub struct AdminSettings {
     /// TLS port of the management API. Default 9164 (9154 + offset 10).
     /// TOML `mediation.internal_https_api_port`, without the offset.
     pub secured_port: u16,
+    /// Address the management port binds to, `None` = loopback. Default `None`; anything else needs
+    /// users other than the default one. TOML `myelin.management_bind_address`.
+    pub bind_address: Option<String>,
     /// Where the management API answers. Default both. TOML `management_api.protocols`.
     pub management: Protocols,
     /// Where metrics answer. Default http. TOML `prometheus_api.protocols`.
@@ -372,6 +390,7 @@ impl Default for AdminSettings {
             enabled: true,
             port: 9201,
             secured_port: 9164,
+            bind_address: None,
             management: Protocols {
                 http: true,
                 https: true,
@@ -418,7 +437,8 @@ pub struct AdminUser {
     pub name: String,
     /// Password. No default. TOML `user.password`.
     pub password: Secret,
-    /// Whether the user may see and change users. Default false. TOML `user.is_admin`.
+    /// Whether the user may change what runs also where other users may only read. Default false.
+    /// TOML `user.is_admin`.
     pub is_admin: bool,
 }
 
@@ -772,6 +792,9 @@ pub struct DeploySettings {
     /// Largest artifact file, in bytes. Default 16777216 (16 MiB).
     /// TOML `myelin.max_artifact_bytes`.
     pub max_artifact_bytes: u64,
+    /// Longest time to read what an artifact takes from an `http:` or `https:` address while it is
+    /// deployed. Default 10 s. TOML `myelin.fetch_timeout` (number = milliseconds).
+    pub fetch_timeout: Duration,
     /// Deepest sub-folder that is read. Default 32. TOML `myelin.max_folder_depth`.
     pub max_folder_depth: usize,
     /// What becomes of mediators that are not supported. Default [`Unsupported::Refuse`].
@@ -795,6 +818,7 @@ impl Default for DeploySettings {
             hot_deployment: true,
             reload_debounce: Duration::from_millis(100),
             max_artifact_bytes: 16 * 1024 * 1024,
+            fetch_timeout: Duration::from_secs(10),
             max_folder_depth: 32,
             unsupported_mediators: Unsupported::Refuse,
         }

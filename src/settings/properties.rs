@@ -1,5 +1,6 @@
 //! Named values that come from the file as they are.
 
+use super::Settings;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -34,10 +35,38 @@ impl Properties {
     }
 }
 
+/// What artifacts may name in values that are filled in when they are read.
+#[derive(Clone, Debug, Default)]
+pub struct Variables {
+    /// System properties.
+    pub system: Properties,
+    /// Those of `file.properties`.
+    pub file: Properties,
+}
+
+impl Variables {
+    /// The variables of the settings.
+    pub fn of(settings: &Settings) -> Variables {
+        Variables {
+            system: settings.system_properties.clone(),
+            file: settings.file_properties.clone(),
+        }
+    }
+
+    /// A configuration property: the environment variable, system property or file property of this
+    /// name (spec 04 §1.4).
+    pub fn config(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().or_else(|| {
+            let found = self.system.get(name).or_else(|| self.file.get(name));
+            found.map(str::to_owned)
+        })
+    }
+}
+
 impl Properties {
     /// Reads the text of a Java properties file: `name=value`, `name:value` or `name value` a line,
     /// `#` and `!` start comments, a backslash at the end of a line continues it.
-    pub(super) fn read(text: &str) -> Properties {
+    pub fn read(text: &str) -> Properties {
         let mut out = Properties::default();
         let mut lines = text.lines();
         while let Some(line) = lines.next() {

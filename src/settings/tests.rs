@@ -118,6 +118,7 @@ fn every_key_reaches_its_field() {
         "[management_api]\nprotocols = 'https'" => |s| s.admin.management, Protocols { http: false, https: true };
         "[[internal_apis.users]]\nuser.name = 'u'\nuser.password = 'p'\nuser.is_admin = true\n" => |s| s.admin.users, [AdminUser { name: "u".into(), password: Secret::new("p"), is_admin: true }];
         "[management_api.cors]\nenable = false" => |s| s.admin.cors_origins, None;
+        "[myelin]\nmanagement_bind_address = '127.0.0.2'" => |s| s.admin.bind_address, Some("127.0.0.2".to_owned());
         "[mediation.synapse]\nglobal_timeout_interval = '90s'" => |s| s.endpoint.global_timeout, secs(90);
         "[synapse_properties]\n'synapse.global_timeout_interval' = 1000" => |s| s.endpoint.global_timeout, secs(1);
         "[synapse_properties]\nsynapse.global_timeout_interval = 1000" => |s| s.endpoint.global_timeout, secs(1);
@@ -411,8 +412,6 @@ fn warnings() {
             warning: deployment.toml:2:1: key "synapse_properties.synapse.sal.endpoints.session.timeout.default" is not supported and ignored; did you mean "synapse_properties.synapse.sal.endpoints.sesssion.timeout.default"?
             warning: deployment.toml:3:1: key "synapse_properties.my.own" is not supported and ignored
             warning: deployment.toml:4:1: "synapse_properties.synapse.global_timeout_interval" is ignored because "mediation.synapse.global_timeout_interval" sets the same
-            warning: deployment.toml:1:1: "internal_apis.users" has no effect: the management API has no login yet and listens on loopback only
-            warning: deployment.toml:2:13: "internal_apis.users[0].user.name" has no effect: the management API has no login yet and listens on loopback only
             warning: deployment.toml:4:6: key "internal_apis.users[0].user.role" is not supported and ignored
             warning: deployment.toml:1:2: "secrets" has no effect: the secure vault is not supported; use $env{NAME} and set the variable from your secret store
             warning: deployment.toml:1:12: "mediation.inbound" has no effect: there is no such thread pool; the number of threads is myelin.workers
@@ -460,7 +459,6 @@ class="org.wso2.micro.integrator.observability.metric.handler.MetricHandler"
         expect![[r#"
             warning: deployment.toml:5:2: "keystore" has no effect: Java key stores are not read; convert to PEM (keytool -importkeystore -deststoretype PKCS12, then openssl pkcs12) and set certificate_file and private_key_file in [transport.http.listener]
             warning: deployment.toml:11:2: "truststore" has no effect: Java trust stores are not read; export the certificates as PEM and set ca_file in [transport.http.sender] (back-ends) or [transport.http.listener] (clients)
-            warning: deployment.toml:25:22: "management_api.jwt_token_security_handler.token_config.expiry" has no effect: the management API has no login yet and listens on loopback only
             warning: deployment.toml:27:3: key "synapse_handlers" is not supported and ignored
         "#]],
     );
@@ -525,6 +523,9 @@ script_memory_bytes = 8388608
 script_stack_bytes = 65536
 script_threads = 3
 script_queue = 7
+template_timeout = 20
+trusted_proxies = ["10.0.0.0/8"]
+fetch_timeout = "3s"
 database_timeout = "5s"
 database_wait = 100
 max_database_connections = 9
@@ -544,6 +545,11 @@ jdbc.pool_options.maxActive = 4
     assert_eq!(settings.script.memory_bytes, 8 << 20);
     assert_eq!(settings.script.stack_bytes, 64 << 10);
     assert_eq!((settings.script.threads(), settings.script.queue), (3, 7));
+    assert_eq!(settings.templates.timeout, Duration::from_millis(20));
+    assert_eq!(settings.deploy.fetch_timeout, Duration::from_secs(3));
+    assert!(settings.trusted_proxies.contains([10, 1, 2, 3].into()));
+    assert!(!settings.trusted_proxies.contains([127, 0, 0, 1].into()));
+    assert!(parse_text("[myelin]\ntrusted_proxies = ['10.0.0.0/40']").is_err());
     assert_eq!(settings.database.timeout, Duration::from_secs(5));
     assert_eq!(settings.database.pool_wait, Duration::from_millis(100));
     assert_eq!(settings.database.max_connections, 9);
@@ -585,6 +591,26 @@ fn shared_sessions_and_endpoint_policies() {
 }
 
 #[test]
+fn the_default_password_is_for_this_machine_only() {
+    check(
+        &[
+            "[myelin]\nmanagement_bind_address = \"0.0.0.0\"",
+            "[myelin]\nmanagement_bind_address = \"here\"",
+            "[myelin]\nmanagement_bind_address = \"0.0.0.0\"\n[[internal_apis.users]]\nuser.name = \"u\"\nuser.password = \"p\"",
+        ],
+        expect![[r#"
+            deployment.toml:2:27: myelin.management_bind_address: the default password is for this machine only; set [[internal_apis.users]]
+            deployment.toml:2:27: myelin.management_bind_address: "here" is not an address
+            fine: [myelin]
+            management_bind_address = "0.0.0.0"
+            [[internal_apis.users]]
+            user.name = "u"
+            user.password = "p"
+        "#]],
+    );
+}
+
+#[test]
 fn errors_of_shared_sessions_and_endpoint_policies() {
     check(
         &[
@@ -603,6 +629,46 @@ fn errors_of_shared_sessions_and_endpoint_policies() {
             deployment.toml:2:21: myelin.endpoint.health_check.path: is not a single value
             deployment.toml:2:14: unknown key "myelin.endpoint.retry_budget.percent"
         "#]],
+    );
+}
+
+#[test]
+fn unknown_builder_classes_are_refused() {
+    check(
+        &[
+            "[[custom_message_builders]]\ncontent_type = 'text/html'\nclass = 'org.test.HtmlBuilder'",
+            "[[custom_message_builders]]\ncontent_type = 'application/edi-hl7'\nclass = 'org.test.JsonStreamBuilder'",
+            "[[custom_message_formatters]]\ncontent_type = 'a/b'\nclass = 'org.apache.synapse.commons.json.JsonStreamBuilder'",
+            "[[custom_message_formatters]]\nclass = 'JsonStreamFormatter'",
+            "[[custom_message_builders]]\ncontent_type = '*/*'\nclass = 'org.apache.axis2.format.PlainTextBuilder'",
+            "[message_builders]\ntext_plain = 'org.test.TextBuilder'\ntext_html = 'org.apache.axis2.format.PlainTextBuilder'",
+            "[transport]\ndefault_content_type = \"a\\nb\"",
+            "[[blocking.custom_message_builders]]\ncontent_type = 'a/b'\nclass = 'x.Y'",
+        ],
+        expect![[r#"
+            deployment.toml:3:9: the Java class org.test.HtmlBuilder cannot run here; the builder classes of MI that are built in are ApplicationXMLBuilder, BinaryBuilder, BinaryRelayBuilder, JSONBadgerfishOMBuilder, JSONBuilder, JSONOMBuilder, JSONStreamBuilder, JsonBuilder, JsonStreamBuilder, MIMEBuilder, MTOMBuilder, MultipartFormDataBuilder, PlainTextBuilder, SOAPBuilder, XFormURLEncodedBuilder
+            deployment.toml:3:9: the Java class org.test.JsonStreamBuilder cannot run here; the builder classes of MI that are built in are ApplicationXMLBuilder, BinaryBuilder, BinaryRelayBuilder, JSONBadgerfishOMBuilder, JSONBuilder, JSONOMBuilder, JSONStreamBuilder, JsonBuilder, JsonStreamBuilder, MIMEBuilder, MTOMBuilder, MultipartFormDataBuilder, PlainTextBuilder, SOAPBuilder, XFormURLEncodedBuilder
+            deployment.toml:3:9: the Java class org.apache.synapse.commons.json.JsonStreamBuilder cannot run here; the formatter classes of MI that are built in are ApplicationXMLFormatter, BinaryFormatter, BinaryRelayBuilder, ExpandingMessageFormatter, JSONBadgerfishMessageFormatter, JSONMessageFormatter, JSONStreamFormatter, JsonFormatter, JsonStreamFormatter, MultipartFormDataFormatter, PlainTextFormatter, SOAPMessageFormatter, XFormURLEncodedFormatter
+            deployment.toml:1:1: "custom_message_formatters[0].content_type" is missing
+            deployment.toml:2:16: content_type: "*/*" is neither a type nor a pattern
+            deployment.toml:2:14: the Java class org.test.TextBuilder cannot run here; the builder classes of MI that are built in are ApplicationXMLBuilder, BinaryBuilder, BinaryRelayBuilder, JSONBadgerfishOMBuilder, JSONBuilder, JSONOMBuilder, JSONStreamBuilder, JsonBuilder, JsonStreamBuilder, MIMEBuilder, MTOMBuilder, MultipartFormDataBuilder, PlainTextBuilder, SOAPBuilder, XFormURLEncodedBuilder
+            deployment.toml:2:24: transport.default_content_type: "a\nb" is no content type
+            warning: deployment.toml:1:3: "blocking" has no effect: blocking calls read and write bodies as all others do
+        "#]],
+    );
+    let s = settings(
+        "[[custom_message_builders]]\ncontent_type = 'application/fhir+json'\nclass = 'org.wso2.micro.integrator.core.json.JsonStreamBuilder'\n\
+         [message_formatters]\noctet_stream = 'org.wso2.carbon.relay.ExpandingMessageFormatter'\n\
+         [transport]\ndefault_content_type = 'empty/content'",
+    );
+    let row = |name: &str, form| (name.to_owned(), form);
+    assert_eq!(
+        s.media,
+        MediaSettings {
+            builders: vec![row("application/fhir+json", BodyForm::Json)],
+            formatters: vec![row("application/octet-stream", BodyForm::Relay)],
+            default_content_type: Some("empty/content".to_owned()),
+        }
     );
 }
 

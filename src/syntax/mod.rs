@@ -3,7 +3,7 @@
 
 use crate::diag::{Code, Diagnostic, Place, Severity, Source, codes, nearest};
 use crate::expr::{Dynamic, Expr, ExprError, Namespaces, Template};
-use crate::settings::Unsupported;
+use crate::settings::{Unsupported, Variables};
 use roxmltree::Node;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Reader {
     pub source: Arc<Source>,
     /// What becomes of mediators that are not supported.
     pub unsupported_mediators: Unsupported,
+    /// What values may name.
+    pub variables: Arc<Variables>,
     diagnostics: Vec<Diagnostic>,
     /// How many of all findings are errors.
     errors: usize,
@@ -43,6 +45,7 @@ impl Reader {
         Reader {
             source: source.clone(),
             unsupported_mediators: Unsupported::Refuse,
+            variables: Arc::default(),
             diagnostics: Vec::new(),
             errors: 0,
             unqualified: false,

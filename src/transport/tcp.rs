@@ -73,6 +73,31 @@ impl Stream {
             Self::Tls(tls) => tls.get_ref().0,
         }
     }
+
+    /// Says that nothing more will be sent, as far as that goes without waiting; to be called before
+    /// the connection is dropped. Only TLS has a word for it.
+    pub fn say_goodbye(&mut self) {
+        if let Self::Tls(tls) = self
+            && let TlsStream::Client(tls) = &mut **tls
+        {
+            let (tcp, session) = tls.get_mut();
+            session.send_close_notify();
+            let _ = session.write_tls(&mut Now(tcp));
+        }
+    }
+}
+
+/// Writes what the socket takes at once.
+struct Now<'a>(&'a TcpStream);
+
+impl io::Write for Now<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl AsyncRead for Stream {

@@ -20,6 +20,8 @@ use rustls::{
 };
 use thiserror::Error;
 
+use crate::settings::{HostnameVerifier, TlsSettings};
+
 /// Why a TLS configuration cannot be built.
 #[derive(Debug, Error)]
 pub enum TlsError {
@@ -83,6 +85,15 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The same once more: keys are not copied by accident.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+        }
+    }
+
     /// From PEM files: the chain (own certificate first) and its key (PKCS#8, PKCS#1 or SEC1).
     pub fn from_files(chain: &Path, key: &Path) -> Result<Self, TlsError> {
         Self::parse(
@@ -276,6 +287,30 @@ impl ClientTls {
         self.extra_roots.push(pem);
         Ok(self)
     }
+}
+
+/// The client's configuration that the settings ask for.
+///
+/// # Errors
+/// When a certificate or key that they name cannot be used.
+pub fn client_tls_of(tls: &TlsSettings) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut client = ClientTls {
+        verify: !tls.insecure_skip_verify,
+        names: match tls.hostname_verifier {
+            HostnameVerifier::Strict => HostNames::Strict,
+            HostnameVerifier::StrictExceptLocalhost => HostNames::StrictExceptLocalhost,
+            HostnameVerifier::AllowAll => HostNames::Any,
+        },
+        ..ClientTls::default()
+    };
+    if let Some(path) = &tls.backend_ca_file {
+        client = client.trust_file(path)?;
+    }
+    if let (Some(chain), Some(key)) = (&tls.backend_certificate_file, &tls.backend_private_key_file)
+    {
+        client.identity = Some(Identity::from_files(chain, key)?);
+    }
+    client_config(client)
 }
 
 /// A client's configuration: TLS 1.2 and 1.3, HTTP/1.1.

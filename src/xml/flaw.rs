@@ -69,7 +69,12 @@ impl Document {
 
 /// Colons are left to whoever reads the text: without namespaces they are letters.
 fn bad_name(prefix: &str, local: &str) -> Option<Flaw> {
-    let good = |part: &str| part.split(':').all(|part| is_name(part.as_bytes()));
+    // Nearly every name consists of ASCII letters and digits.
+    let plain = |part: &str| {
+        part.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
+            && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let good = |part: &str| plain(part) || part.split(':').all(|part| is_name(part.as_bytes()));
     if good(local) && (prefix.is_empty() || good(prefix)) {
         return None;
     }

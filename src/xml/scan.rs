@@ -15,7 +15,7 @@ use super::words::{is_unusual, same};
 use std::borrow::Cow;
 
 /// Bytes that are checked at first; an early answer needs no more of them.
-const FIRST_WINDOW: usize = 2 * 1024;
+const FIRST_WINDOW: usize = 512;
 /// Bytes that are checked in one go later.
 const WINDOW: usize = 32 * 1024;
 /// Elements with more attributes, and documents with more bindings in scope, are left to the tree: what is compared

@@ -102,7 +102,7 @@ fn help_of_run() {
               --config <FILE>           Settings file in the format of MI's deployment.toml
               --http-port <PORT>        Port of the HTTP listener; 0 picks a free one [default: 8290]
               --https-port <PORT>       Port of the HTTPS listener; 0 picks a free one [default: 8253]
-              --management-port <PORT>  Port of the management API, on loopback; 0 picks a free one
+              --management-port <PORT>  Port of the management API (HTTPS, on loopback); 0 picks a free one
                                         [default: 9164]
               --internal-port <PORT>    Port of health and endpoint states; 0 picks a free one [default:
                                         9201]

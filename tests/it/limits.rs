@@ -163,12 +163,13 @@ impl Gateway {
 
     /// Nothing is left of the clients that were here.
     async fn is_idle(&self) {
-        let management = self.program.address(" management").await;
+        let internal = self.program.address(" internal").await;
         let mut page = String::new();
         for _ in 0..1000 {
-            let reply = get(management, "/management/server").await;
+            let reply = get(internal, "/metrics").await;
             page = reply.map(|r| r.body).unwrap_or_default();
-            if page.contains("\"openConnections\":0") && page.contains("\"requestsInWork\":0") {
+            let none = ["client_connections", "requests_in_work"];
+            if none.map(|n| page.contains(&format!("myelin_{n} 0\n"))) == [true, true] {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -6,6 +6,8 @@
     reason = "failing is what tests are for; clippy.toml allows it in test functions, not in their helpers"
 )]
 
+/// Bodies and expressions that are made to explode.
+mod bad_input;
 /// Runs every folder of `tests/cases` against a server in this process.
 mod cases;
 /// Failing back-ends under load.
@@ -20,8 +22,14 @@ mod limits;
 mod oracle;
 /// The real program: logs, exit codes, signals, the sample.
 mod process;
+/// The pages about mediators, and that they are true.
+mod reference;
 /// Health checks, metrics and events of endpoints.
 mod resilience;
+/// The tables of the specification, row by row.
+mod rows;
+/// The scenario rows of the specification.
+mod scenarios;
 /// Several runtimes that share their sessions.
 mod sessions;
 /// Reloading under load.

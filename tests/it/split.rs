@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout};
 
 /// Clients that send one message after the other.
 const CLIENTS: usize = 16;
-/// Messages of each.
-const MESSAGES: usize = 150;
+/// Messages of each: 10,000 together.
+const MESSAGES: usize = 625;
 
 /// The server is its own back-end. `{HERE}` is its address, `{DEAD}` one that refuses.
 const ARTIFACTS: &str = r#"<definitions xmlns="http://ws.apache.org/ns/synapse">

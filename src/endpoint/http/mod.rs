@@ -369,6 +369,11 @@ impl Kind for HttpEndpoint {
         out.extend(self.leaf.check.clone());
     }
 
+    fn switch(&self, on: bool) -> Result<(), &'static str> {
+        self.leaf.switch(on);
+        Ok(())
+    }
+
     fn describe(&self, now: u64, out: &mut Vec<Described>) {
         let address = match &self.uri {
             Uri::Fixed(target) => target.to_string(),

@@ -10,6 +10,10 @@ use std::cell::Cell;
 const MAX_STEPS: u64 = 32 << 20;
 /// Results one path may have.
 const MAX_HITS: usize = 4 << 20;
+/// How large results may be that contain each other, in bytes: this, and twice the document.
+const FREE_WEIGHT: usize = 16 << 20;
+/// What a value weighs beside its text.
+const VALUE_WEIGHT: usize = 32;
 
 pub(super) fn evaluate<'v>(path: &Compiled, root: &'v Value) -> Result<Found<'v>, EvalError> {
     direct(path, root).unwrap_or_else(|| within(path, root, MAX_STEPS))
@@ -27,6 +31,51 @@ pub(super) fn within<'v>(
         slots: &[],
     }
     .evaluate(path, root, false)
+}
+
+/// The results, unless they are much larger than the document that they come from: `$..a` of `a` in
+/// `a` in `a` has everything many times in it.
+pub(super) fn fits<'v>(found: Found<'v>, root: &Value) -> Result<Found<'v>, EvalError> {
+    if let Found::Many(values) = &found
+        && values.len() > 1
+    {
+        let all = || values.iter().map(Cow::as_ref);
+        if weight(all(), FREE_WEIGHT).is_none() {
+            let document = weight(std::iter::once(root), usize::MAX).unwrap_or(usize::MAX);
+            let most = document.saturating_mul(2).saturating_add(FREE_WEIGHT);
+            weight(all(), most).ok_or(EvalError::TooLarge)?;
+        }
+    }
+    Ok(found)
+}
+
+/// What values weigh with all that is in them; `None` when it is more than `most`.
+fn weight<'a>(values: impl Iterator<Item = &'a Value>, most: usize) -> Option<usize> {
+    let mut open: Vec<&Value> = Vec::new();
+    let mut sum = 0_usize;
+    for value in values {
+        open.push(value);
+        while let Some(value) = open.pop() {
+            let text = match value {
+                Value::Null | Value::Bool(_) => 0,
+                Value::Number(text) => text.len(),
+                Value::String(text) => text.len(),
+                Value::Array(items) => {
+                    open.extend(items);
+                    0
+                }
+                Value::Object(members) => {
+                    open.extend(members.iter().map(|(_, value)| value));
+                    members.iter().map(|(name, _)| name.len()).sum()
+                }
+            };
+            sum = sum.saturating_add(text).saturating_add(VALUE_WEIGHT);
+            if sum > most {
+                return None;
+            }
+        }
+    }
+    Some(sum)
 }
 
 /// As [`evaluate`], with values for the open places.

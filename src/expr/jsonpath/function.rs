@@ -1,7 +1,7 @@
 //! Functions at the end of a path.
 
 use super::compile::{Compiled, Token, compile};
-use super::evaluate::Context;
+use super::evaluate::{Context, fits};
 use super::scanner::Scanner;
 use super::{EvalError, Found, PathError};
 use crate::json::{Limits, Value, number, parse};
@@ -92,6 +92,7 @@ impl Function {
                 Parameter::Json(value) => Ok(value.clone()),
                 Parameter::Path(path) => context
                     .evaluate(path, context.root, false)
+                    .and_then(|found| fits(found, context.root))
                     .map(Found::into_value),
             })
             .collect::<Result<Vec<Value>, EvalError>>()?;

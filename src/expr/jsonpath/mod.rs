@@ -48,6 +48,9 @@ pub enum EvalError {
     /// The path visits more of the document than is reasonable.
     #[error("the path visits too many values")]
     TooManySteps,
+    /// The results of the path are much larger than the document.
+    #[error("the results of the path are much larger than the document")]
+    TooLarge,
     /// The change would nest the document too deeply.
     #[error("the document would be nested too deeply")]
     TooDeep,
@@ -143,8 +146,14 @@ impl JsonPath {
     }
 
     /// Applies the path (spec 05 §4.2).
+    ///
+    /// # Errors
+    /// Also when the results contain each other so often that they would be far larger than the
+    /// document.
     pub fn evaluate<'v>(&self, root: &'v Value) -> Result<Found<'v>, EvalError> {
-        evaluate::evaluate(&self.compiled, root).map_err(|error| self.named(error))
+        evaluate::evaluate(&self.compiled, root)
+            .and_then(|found| evaluate::fits(found, root))
+            .map_err(|error| self.named(error))
     }
 
     /// Applies a path with open places, and says where the result stood (spec 05 §5.6).
@@ -153,7 +162,9 @@ impl JsonPath {
         root: &'v Value,
         slots: &[Slot],
     ) -> Result<(Found<'v>, Origin), EvalError> {
-        evaluate::fill(&self.compiled, root, slots).map_err(|error| self.named(error))
+        evaluate::fill(&self.compiled, root, slots)
+            .and_then(|(found, origin)| Ok((evaluate::fits(found, root)?, origin)))
+            .map_err(|error| self.named(error))
     }
 
     /// The result as text (spec 05 §4.3), with its errors; a property's JSON is evaluated this way.

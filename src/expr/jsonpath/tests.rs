@@ -462,6 +462,14 @@ fn work_is_bounded() {
     let explosive = JsonPath::compile(&("$".to_owned() + &"..*".repeat(8))).unwrap();
     let bounded = evaluate::within(&explosive.compiled, &deep, 100_000);
     assert_eq!(bounded, Err(EvalError::TooManySteps));
+    // Each `a` has all the inner ones in it: two hundred times the document.
+    let inner = format!("\"{}\"", "x".repeat(1 << 20));
+    let nested = json(&("{\"a\":".repeat(200) + &inner + &"}".repeat(200)));
+    let all = JsonPath::compile("$..a").unwrap();
+    assert_eq!(all.evaluate(&nested), Err(EvalError::TooLarge));
+    assert_eq!(all.string_value(&nested, b""), "");
+    let small = json(&("{\"a\":".repeat(200) + "1" + &"}".repeat(200)));
+    assert_eq!(all.list(&small).unwrap().len(), 200);
     let scan = JsonPath::compile("$..*").unwrap();
     assert_eq!(scan.list(&deep).unwrap().len(), 255);
 }

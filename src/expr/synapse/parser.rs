@@ -387,13 +387,6 @@ impl<'t> Parser<'t, '_> {
                 ..self.problem(name, why)
             });
         }
-        if row.name == "registry" {
-            let unserved = self.problem(name, "registry resources are not supported yet");
-            self.warnings.push(Problem {
-                unsupported: true,
-                ..unserved
-            });
-        }
         let (property, path) = self.suffix(row, name)?;
         if !row.arity.contains(&args.len()) {
             let (least, most) = (row.arity.start(), row.arity.end());

@@ -2,12 +2,16 @@
 
 use super::eval::Evaluator;
 use super::program::{Call, Prepared};
+use super::strings::bounded;
 use super::value::Val;
 use super::{Exception, Failure, Outcome};
 use crate::expr::xpath::{self, Namespaces, PropertyScope, PropertyValue, XPath};
 use crate::message::Value;
 use crate::message::value::XmlValue;
 use crate::xml::{Document, NodeId};
+
+/// What a node weighs beside its text, in bytes.
+const NODE_WEIGHT: usize = 64;
 
 /// Compiles `xpath('p')`.
 pub(super) fn compile(path: &str, namespaces: &Namespaces) -> Result<XPath, String> {
@@ -71,7 +75,10 @@ impl<'a> Evaluator<'a> {
         };
         if self.object {
             return match compiled.evaluate(scope).map_err(failed)? {
-                xpath::Value::Nodes(nodes) => Ok(Val::Nodes(nodes)),
+                xpath::Value::Nodes(nodes) => {
+                    copies_fit(&nodes)?;
+                    Ok(Val::Nodes(nodes))
+                }
                 _ => Err(Failure::thrown(
                     Exception::ClassCast,
                     format!("the XPath {path} selects no nodes"),
@@ -106,6 +113,20 @@ impl<'a> Evaluator<'a> {
             .map_err(|e| Failure::evaluation(e.message))?;
         Ok(Val::text(value.to_xpath_string()))
     }
+}
+
+/// Elements that contain each other would be copied many times.
+fn copies_fit(nodes: &[xpath::Node<'_>]) -> Outcome<()> {
+    let mut sum = 0_usize;
+    for node in nodes.iter().filter(|_| nodes.len() > 1) {
+        for inner in node.document.descendants(node.node) {
+            let attributes = node.document.attributes(inner);
+            let values: usize = attributes.map(|attribute| attribute.value.len()).sum();
+            sum = sum.saturating_add(NODE_WEIGHT + node.document.text(inner).len() + values);
+            bounded(sum)?;
+        }
+    }
+    Ok(())
 }
 
 /// An element that is the whole world of an XPath.

@@ -2,7 +2,7 @@
 //! Synapse that turns a result into the string a mediator sees.
 
 use super::eval::Val;
-use super::{Node, Scope};
+use super::{EvalError, MAX_RESULT, Node, Scope};
 use crate::xml::NodeKind;
 use std::borrow::Cow;
 
@@ -242,15 +242,15 @@ pub(super) fn string_value_of(
     value: Val<'_, '_>,
     expression: &str,
     scope: &dyn Scope,
-) -> Option<String> {
+) -> Result<Option<String>, EvalError> {
     let set = match value {
-        Val::Null => return None,
-        Val::Num(n) => return Some(java_double(n)),
-        Val::Int(i) => return Some(i.to_string()),
-        Val::Float(x) => return Some(java_float(x)),
-        Val::Json(text) => return Some(text.into_owned()),
+        Val::Null => return Ok(None),
+        Val::Num(n) => return Ok(Some(java_double(n))),
+        Val::Int(i) => return Ok(Some(i.to_string())),
+        Val::Float(x) => return Ok(Some(java_float(x))),
+        Val::Json(text) => return Ok(Some(text.into_owned())),
         Val::Nodes(set) => set,
-        other => return Some(scalar_text(other).into_owned()),
+        other => return Ok(Some(scalar_text(other).into_owned())),
     };
     let mut out = String::new();
     if let [only] = set.nodes.as_slice() {
@@ -258,9 +258,15 @@ pub(super) fn string_value_of(
     } else {
         for node in set.nodes {
             append(node, true, scope, &mut out);
+            // Elements that contain each other are many times as large as the document.
+            if out.len() > MAX_RESULT {
+                return Err(EvalError::new(format!(
+                    "the result is larger than {MAX_RESULT} bytes"
+                )));
+            }
         }
     }
-    Some(out)
+    Ok(Some(out))
 }
 
 fn append_only(node: Node<'_>, expression: &str, scope: &dyn Scope, out: &mut String) {

@@ -49,6 +49,8 @@ pub use peek::{Form, Kind, Known, Look, Need, Progress, Wanted};
 pub const MAX_TEXT: usize = 64 * 1024;
 /// Deepest nesting of parentheses, predicates and arguments.
 pub const MAX_NESTING: usize = 128;
+/// Longest text that several nodes together may become, in bytes.
+pub const MAX_RESULT: usize = 64 << 20;
 /// Node visits one evaluation may make before it is given up.
 pub const STEP_BUDGET: u64 = 50_000_000;
 
@@ -368,7 +370,7 @@ impl XPath {
     /// The string a mediator sees (spec 05 §3.6); `None` is Java `null`.
     pub fn string_value_of(&self, scope: &dyn Scope) -> Result<Option<String>, EvalError> {
         let value = self.value(scope, STEP_BUDGET)?;
-        Ok(convert::string_value_of(value, &self.text, scope))
+        convert::string_value_of(value, &self.text, scope)
     }
 
     /// The boolean `filter xpath=` sees (spec 05 §3.7).

@@ -5,7 +5,7 @@ use crate::diag::codes;
 use crate::expr::Expr;
 use crate::json::Value as Json;
 use crate::mediator::Context;
-use crate::mediator::payload::{Selected, json_of, select, set_envelope, set_json};
+use crate::mediator::content::{Selected, json_of, select, set_envelope, set_value};
 use crate::message::media::Media;
 use crate::message::{Body, Fault, Message, PayloadKind, Value};
 use crate::syntax::{Element, Reader};
@@ -290,7 +290,7 @@ impl Merge {
                 _ => return Err(not_an_element(name)),
             },
         };
-        set_json(first, &result, &cx.services.limits.conversion);
+        set_value(first, result, &cx.services.limits);
         Ok(())
     }
 }
@@ -321,7 +321,7 @@ fn not_an_element(name: &str) -> Fault {
 
 /// A JSON message without content looks like an empty object in XML.
 fn fill_empty_json(message: &mut Message) {
-    let json = message.effective_message_type().map(Media::of) == Some(Media::Json);
+    let json = message.effective_media() == Some(Media::Json);
     let empty = matches!(&message.body, Body::Built(b) if b.kind == PayloadKind::Empty);
     if !json || !empty || message.envelope().is_some_and(|e| e.payload().is_some()) {
         return;

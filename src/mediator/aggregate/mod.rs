@@ -10,9 +10,10 @@ use super::{
     Boxed, Context, Definition, Flow, Linker, ListDef, MediateAsync, Run, Spec, list, run_sequence,
     settle,
 };
-use crate::diag::{self, codes};
+use crate::diag::{self, Diagnostic, codes};
 use crate::expr::xpath::Value as XPathValue;
 use crate::expr::{Dynamic, Expr};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message, SequenceId, SplitMark};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -23,11 +24,84 @@ use tokio::sync::oneshot;
 pub(super) const SPEC: Spec = Spec {
     name: "aggregate",
     summary: "Collects messages and goes on with one made of them.",
+    doc: DOC,
     parse,
 };
 
+const CORRELATE: Tag = Tag::child(
+    "correlateOn",
+    "Groups messages that do not come from a split. All messages of this mediator for which the expression gives something are one group; `min` and `max` are then needed.",
+)
+.with(&[Attr::expression("expression", "What has to be there.").required()]);
+
+const COUNT: Tag = Tag::child("messageCount", "How many messages make a group.").with(&[
+    Attr::count(
+        "min",
+        "The group is complete as soon as so many have come. Zero or less: not set.",
+    ),
+    Attr::count("max", "The same; a second limit. Zero or less: not set."),
+]);
+
+const CONDITION: Tag = Tag::child(
+    "completeCondition",
+    "When a group is complete before its last message has come.",
+)
+.with(&[Attr::number(
+    "timeout",
+    "Seconds after the first message; the group then completes with what has come.",
+)])
+.of(&[&COUNT]);
+
+const COMPLETE: Tag = Tag::mediator(
+    "onComplete",
+    "What runs with the aggregate as the body. Empty, the aggregate is dropped unless mediators behind `<aggregate>` take it on.",
+)
+.with(&[
+    Attr::expression(
+        "expression",
+        "What each message gives: nodes (XPath) or values (`json-eval(…)`). `${…}` is refused.",
+    )
+    .or("the first child of the body"),
+    Attr::text("sequence", "Sequence that runs instead of the children."),
+    Attr::text(
+        "enclosingElementProperty",
+        "Property with an XML element: the results are put into it. For JSON its name is the name of the array.",
+    ),
+    Attr::words(
+        "aggregateElementType",
+        &["root", "child"],
+        "JSON only. `root` makes an array, `child` merges objects: arrays are joined, values that clash become an array.",
+    )
+    .or("root"),
+    Attr::text("onError", "Sequence that runs when one of the children faults."),
+])
+.holds(Content::Mediators);
+
+const ROOT: Tag = Tag::mediator(
+    "aggregate",
+    "Stands in the flow of each copy that a split made, behind everything that the copy does. All but the last copy end here; with the last one `onComplete` runs.",
+)
+.with(&[Attr::text(
+    "id",
+    "The `id` of the `<iterate>` or `<clone>` whose copies it joins. Needed when splits stand inside each other.",
+)])
+.of(&[&CORRELATE, &CONDITION, &COMPLETE]);
+
+const DOC: Doc = Doc {
+    group: Area::Routing,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "Without `completeCondition` a group is complete when every copy of its split has come. A copy that faults or is dropped counts as gone, so that the group never waits for it.",
+        "Results stand in the order in which they came. Run the split with `sequential=\"true\"` to have the order of the parts.",
+        "Plain XML has one root: more than one result needs `enclosingElementProperty`, or only the first goes out.",
+        "Groups are bounded by `[myelin] max_aggregate_groups` and `max_aggregate_bytes`.",
+        "A message that belongs to no split and fits no `correlateOn` goes through unchanged.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["id"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let mut rules = Rules {
         id: element.attribute("id").map(Arc::from),
@@ -41,31 +115,28 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     for child in reader.children(element) {
         match reader.name(child) {
             Some("correlateOn") => {
-                reader.known_attributes(child, &["expression"]);
+                CORRELATE.check(reader, child);
                 reader.required(child, "expression");
                 rules.correlate = reader.expression(child, "expression");
+                let place = reader.attribute_place(child, "expression");
+                reader.report(
+                    Diagnostic::warning(
+                        codes::SUSPICIOUS_EXPRESSION,
+                        place,
+                        "<correlateOn> does not tell messages apart: as in the reference all messages of this \
+                         aggregate for which the expression finds something, of all clients, are one group",
+                    )
+                    .help("leave <correlateOn> out to group the copies of one split"),
+                );
             }
             Some("completeCondition") => parse_condition(reader, child, &mut rules),
             Some("onComplete") => {
-                reader.mediator_attributes(
-                    child,
-                    &[
-                        "expression",
-                        "sequence",
-                        "enclosingElementProperty",
-                        "aggregateElementType",
-                        "onError",
-                    ],
-                );
+                COMPLETE.check(reader, child);
                 rules.merge = Merge::parse(reader, child);
                 complete = CompleteDef::parse(reader, child);
             }
             Some("description") => {}
-            _ => reader.unknown_element(
-                child,
-                "aggregate",
-                &["correlateOn", "completeCondition", "onComplete"],
-            ),
+            _ => ROOT.refuse(reader, child),
         }
     }
     if rules.correlate.is_some() && (rules.min.is_none() || rules.max.is_none()) {
@@ -86,7 +157,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
 }
 
 fn parse_condition(reader: &mut Reader, element: Element<'_, '_>, rules: &mut Rules) {
-    reader.known_attributes(element, &["timeout"]);
+    CONDITION.check(reader, element);
     if let Some(text) = element.attribute("timeout") {
         match text.trim().parse::<i64>() {
             // Zero and less mean none.
@@ -109,11 +180,11 @@ fn parse_condition(reader: &mut Reader, element: Element<'_, '_>, rules: &mut Ru
     for child in reader.children(element) {
         match reader.name(child) {
             Some("messageCount") => {
-                reader.known_attributes(child, &["min", "max"]);
+                COUNT.check(reader, child);
                 rules.min = count(reader, child, "min");
                 rules.max = count(reader, child, "max");
             }
-            _ => reader.unknown_element(child, "completeCondition", &["messageCount"]),
+            _ => CONDITION.refuse(reader, child),
         }
     }
 }
@@ -478,7 +549,7 @@ fn correlates(cx: Context<'_>, message: &Message, expression: &Expr) -> Result<C
             })
         }
         Expr::Json { path, .. } => {
-            let root = super::payload::json_of(message).ok_or_else(failed)?;
+            let root = super::content::json_of(message).ok_or_else(failed)?;
             match path.list(root) {
                 Ok(found) if !found.is_empty() => Ok(Correlated::Yes),
                 _ => Err(failed()),

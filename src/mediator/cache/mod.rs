@@ -14,6 +14,7 @@ use super::list::build;
 use super::outcome::{Outcome, OutcomeDef};
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::codes;
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Body, Direction, Fault, Message, Value};
 use crate::syntax::{Element, Reader, text_of};
 use http::header::{
@@ -27,7 +28,102 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "cache",
     summary: "Answers equal requests with a response that was kept.",
+    doc: DOC,
     parse,
+};
+
+const HIT: Tag = Tag::child(
+    "onCacheHit",
+    "Runs with the kept answer. Without it the answer goes to the client.",
+)
+.with(&[Attr::text(
+    "sequence",
+    "Sequence that runs instead of the children.",
+)])
+.holds(Content::Mediators);
+
+const METHODS_PART: Tag = Tag::child(
+    "methods",
+    "Methods that are cached, with commas. `*` (default): all.",
+)
+.holds(Content::Text);
+const EXCLUDE: Tag = Tag::child(
+    "headersToExcludeInHash",
+    "Headers, with commas, in which requests may differ and get the same answer. `*`: all.",
+)
+.holds(Content::Text);
+const INCLUDE: Tag = Tag::child(
+    "headersToIncludeInHash",
+    "The only headers that tell requests apart. Wins over the excluded ones.",
+)
+.holds(Content::Text);
+const CODES: Tag = Tag::child(
+    "responseCodes",
+    "Pattern of the statuses that are kept, such as `2\\d\\d`. Default: all.",
+)
+.holds(Content::Text);
+const CONTROL: Tag = Tag::child(
+    "enableCacheControl",
+    "`true`: `no-store`, `max-age` and `no-cache` with an `ETag` of the answer count. Default: `false`.",
+)
+.holds(Content::Text);
+const AGE_PART: Tag = Tag::child(
+    "includeAgeHeader",
+    "`true`: a kept answer has an `Age` header. Default: `false`.",
+)
+.holds(Content::Text);
+const GENERATOR: Tag = Tag::child("hashGenerator", "As the attribute.").holds(Content::Text);
+
+const PROTOCOL: Tag = Tag::child("protocol", "What of HTTP counts.")
+    .with(&[Attr::words("type", &["HTTP"], "The only one.")])
+    .of(&[
+        &METHODS_PART,
+        &EXCLUDE,
+        &INCLUDE,
+        &CODES,
+        &CONTROL,
+        &AGE_PART,
+        &GENERATOR,
+    ]);
+
+const IMPLEMENTATION: Tag = Tag::child("implementation", "Limits of this cache.").with(&[
+    Attr::text("type", "From older versions.").ignored(),
+    Attr::number(
+        "maxSize",
+        "Most answers; the least recently used goes first.",
+    )
+    .or("the limit of all caches"),
+]);
+
+const ROOT: Tag = Tag::mediator(
+    "cache",
+    "Answers equal requests without the back-end. It stands twice: `collector=\"false\"` in the request path looks for an answer, `collector=\"true\"` in the response path keeps it.",
+)
+.with(&[
+    Attr::words("collector", &["true", "false"], "Which of the two it is.").required(),
+    Attr::number("timeout", "Seconds that an answer is kept.").or("5000"),
+    Attr::number("maxMessageSize", "Bytes; larger answers are not kept. -1: no limit.").or("-1"),
+    Attr::text("id", "From older versions.").ignored(),
+    Attr::text("scope", "From older versions.").ignored(),
+    Attr::text(
+        "hashGenerator",
+        "Class of the reference that makes the key; those of the reference are built in, others are refused.",
+    ),
+])
+.of(&[&HIT, &PROTOCOL, &IMPLEMENTATION]);
+
+const DOC: Doc = Doc {
+    group: Area::Protection,
+    body: Needs::As(
+        "In the request path the body is read, except for GET, HEAD and DELETE; in the response path it is read to be kept.",
+    ),
+    forms: &[&ROOT],
+    remarks: &[
+        "Requests are equal when method, address, headers and body are. `Date`, `User-Agent` and correlation ids never count; credentials always do unless `headersToExcludeInHash` names them.",
+        "`Set-Cookie` is never kept.",
+        "All caches together keep at most `[myelin] max_cache_entries` and `max_cache_bytes`.",
+        "A hit ends the request path: nothing behind `<cache>` runs.",
+    ],
 };
 
 const METHODS: &[&str] = &[
@@ -55,17 +151,7 @@ struct Config {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &[
-            "collector",
-            "timeout",
-            "maxMessageSize",
-            "id",
-            "scope",
-            "hashGenerator",
-        ],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     let place = reader.place(element);
     let collector = match element.attribute("collector").map(str::trim) {
@@ -110,7 +196,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     };
     let hit = match reader.child(element, "onCacheHit") {
         Some(child) if child.has_attribute("sequence") => {
-            reader.known_attributes(child, &["sequence"]);
+            HIT.check(reader, child);
             let key = child.attribute("sequence").unwrap_or_default().to_owned();
             OutcomeDef::Key(key, reader.attribute_place(child, "sequence"))
         }
@@ -120,17 +206,13 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         match reader.name(child) {
             Some("protocol") => protocol(reader, child, &mut config),
             Some("implementation") => {
-                reader.known_attributes(child, &["type", "maxSize"]);
+                IMPLEMENTATION.check(reader, child);
                 if let Some(most) = size(reader, child, "maxSize") {
                     config.max_entries = most;
                 }
             }
             Some("onCacheHit" | "description") => {}
-            _ => reader.unknown_element(
-                child,
-                "cache",
-                &["onCacheHit", "protocol", "implementation"],
-            ),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let fingerprint = reader.fingerprint(element);
@@ -184,21 +266,12 @@ fn generator(reader: &mut Reader, element: Element<'_, '_>, class: Option<&str>)
 }
 
 fn protocol(reader: &mut Reader, element: Element<'_, '_>, config: &mut Config) {
-    const CHILDREN: &[&str] = &[
-        "methods",
-        "headersToExcludeInHash",
-        "headersToIncludeInHash",
-        "responseCodes",
-        "enableCacheControl",
-        "includeAgeHeader",
-        "hashGenerator",
-    ];
-    reader.known_attributes(element, &["type"]);
+    PROTOCOL.check(reader, element);
     reader.one_of(element, "type", &[("HTTP", ())]);
     let mut include = Vec::new();
     let mut exclude = Vec::new();
     for child in reader.children(element) {
-        reader.known_attributes(child, &[]);
+        METHODS_PART.check(reader, child);
         let text = text_of(child);
         let text = text.as_str();
         match reader.name(child) {
@@ -225,7 +298,7 @@ fn protocol(reader: &mut Reader, element: Element<'_, '_>, config: &mut Config) 
             Some("enableCacheControl") => config.cache_control = text.eq_ignore_ascii_case("true"),
             Some("includeAgeHeader") => config.age_header = text.eq_ignore_ascii_case("true"),
             Some("hashGenerator") => generator(reader, child, Some(text).filter(|t| !t.is_empty())),
-            _ => reader.unknown_element(child, "protocol", CHILDREN),
+            _ => PROTOCOL.refuse(reader, child),
         }
     }
     config.headers = if !include.is_empty() {

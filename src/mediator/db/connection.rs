@@ -2,6 +2,7 @@
 
 use crate::diag::{Place, codes};
 use crate::mediator::Linker;
+use crate::mediator::describe::{Attr, Content, Tag};
 use crate::message::charset::Charset;
 use crate::message::form;
 use crate::settings::{Secret, Settings};
@@ -144,16 +145,50 @@ const WITHOUT_EFFECT: &[&str] = &[
     "validationquery",
 ];
 
+const DRIVER: Tag = Tag::child(
+    "driver",
+    "Class of a JDBC driver. Not needed: the address says which database it is.",
+)
+.with(&[Attr::text("key", "Local entry with the text.").ignored()])
+.holds(Content::Text);
+const KEY: &[Attr] = &[Attr::text("key", "Local entry with the text.")];
+const URL: Tag = Tag::child("url", "JDBC address. It or `<dsName>` is needed.")
+    .with(KEY)
+    .holds(Content::Text);
+const USER: Tag = Tag::child("user", "Who signs in.")
+    .with(KEY)
+    .holds(Content::Text);
+const PASSWORD: Tag = Tag::child("password", "Their password.")
+    .with(KEY)
+    .holds(Content::Text);
+const DS_NAME: Tag = Tag::child(
+    "dsName",
+    "Name of a `[[datasource]]`, also as `jdbc/…` or `java:comp/env/jdbc/…`.",
+)
+.holds(Content::Text);
+const PROPERTY: Tag = Tag::child(
+    "property",
+    "Setting of the pool: `autocommit`, `isolation`, `maxactive`, `minidle`, `maxwait`, `testonborrow`; other settings of the reference have no effect.",
+)
+.with(&[
+    Attr::text("name", "Its name.").required(),
+    Attr::text("value", "Its value.").required(),
+]);
+const POOL: Tag = Tag::child("pool", "Which database.")
+    .of(&[&DRIVER, &URL, &USER, &PASSWORD, &DS_NAME, &PROPERTY]);
+/// `<connection>`.
+pub(super) const CONNECTION: Tag = Tag::child("connection", "Holds the `<pool>`.").of(&[&POOL]);
+
 impl ConnectionDef {
     /// Reads the element.
     pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<ConnectionDef> {
-        reader.known_attributes(element, &[]);
+        CONNECTION.check(reader, element);
         let place = reader.place(element);
         let Some(pool) = reader.child(element, "pool") else {
             reader.error(codes::MISSING_ELEMENT, place, "<connection> needs a <pool>");
             return None;
         };
-        reader.known_attributes(pool, &[]);
+        POOL.check(reader, pool);
         let before = reader.errors();
         let mut def = PoolDef::default();
         let (mut named, mut url, mut user, mut password) = (None, None, None, None);
@@ -165,7 +200,7 @@ impl ConnectionDef {
                 }
                 // The address says which database it is.
                 Some("driver") => {
-                    reader.known_attributes(child, &["key"]);
+                    DRIVER.check(reader, child);
                 }
                 Some("url") => url = Some(text(reader, child)),
                 Some("user") => user = Some(text(reader, child)),
@@ -189,11 +224,7 @@ impl ConnectionDef {
                     );
                 }
                 Some("property") => property(reader, child, &mut def),
-                _ => reader.unknown_element(
-                    child,
-                    "pool",
-                    &["driver", "url", "user", "password", "dsName", "property"],
-                ),
+                _ => POOL.refuse(reader, child),
             }
         }
         let from = match (named, url) {
@@ -323,7 +354,7 @@ impl Text {
 }
 
 fn text(reader: &mut Reader, element: Element<'_, '_>) -> Text {
-    reader.known_attributes(element, &["key"]);
+    URL.check(reader, element);
     match element.attribute("key") {
         Some(key) => Text::Key(key.to_owned(), reader.attribute_place(element, "key")),
         None => Text::Literal(Secret::new(text_of(element))),
@@ -331,7 +362,7 @@ fn text(reader: &mut Reader, element: Element<'_, '_>) -> Text {
 }
 
 fn property(reader: &mut Reader, element: Element<'_, '_>, pool: &mut PoolDef) {
-    reader.known_attributes(element, &["name", "value"]);
+    PROPERTY.check(reader, element);
     let (Some(name), Some(value)) = (
         reader.required(element, "name"),
         reader.required(element, "value"),

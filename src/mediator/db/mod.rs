@@ -11,6 +11,7 @@ use super::list::build;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::{Diagnostic, codes};
 use crate::expr::Expr;
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader, text_of};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub(super) const LOOKUP: Spec = Spec {
     name: "dblookup",
     summary: "Reads one row of a database into properties.",
+    doc: LOOKUP_DOC,
     parse: |reader, element| parse(reader, element, Work::Lookup),
 };
 
@@ -26,7 +28,91 @@ pub(super) const LOOKUP: Spec = Spec {
 pub(super) const REPORT: Spec = Spec {
     name: "dbreport",
     summary: "Writes to a database.",
+    doc: REPORT_DOC,
     parse: |reader, element| parse(reader, element, Work::Report),
+};
+
+const SQL: Tag =
+    Tag::child("sql", "The statement, with `?` for each parameter.").holds(Content::Text);
+
+const PARAMETER: Tag = Tag::child(
+    "parameter",
+    "Value of a `?`, in their order. It is always a value, never a part of the statement.",
+)
+.with(&[
+    Attr::text(
+        "value",
+        "The value. One of `value` and `expression` is needed.",
+    ),
+    Attr::expression("expression", "Gives the value."),
+    Attr::words(
+        "type",
+        &[
+            "CHAR",
+            "VARCHAR",
+            "LONGVARCHAR",
+            "NUMERIC",
+            "DECIMAL",
+            "BIT",
+            "TINYINT",
+            "SMALLINT",
+            "INTEGER",
+            "BIGINT",
+            "REAL",
+            "FLOAT",
+            "DOUBLE",
+            "DATE",
+            "TIME",
+            "TIMESTAMP",
+        ],
+        "SQL type.",
+    )
+    .required(),
+]);
+
+const RESULT: Tag = Tag::child(
+    "result",
+    "A column of the first row that becomes a property. `<dblookup>` only.",
+)
+.with(&[
+    Attr::text("name", "Name of the property.").required(),
+    Attr::text("column", "Name of the column, or its number from 1.").required(),
+]);
+
+const STATEMENT: Tag = Tag::child("statement", "A statement. Several run in their order.")
+    .of(&[&SQL, &PARAMETER, &RESULT]);
+
+const LOOKUP_ROOT: Tag = Tag::mediator(
+    "dblookup",
+    "Reads from a database. Columns of the first row become properties, as text; NULL and a missing row set nothing.",
+)
+.of(&[&connection::CONNECTION, &STATEMENT]);
+
+const REPORT_ROOT: Tag = Tag::mediator("dbreport", "Writes to a database.")
+    .with(&[Attr::truth(
+        "useTransaction",
+        "`true`: all statements are one transaction.",
+    )])
+    .of(&[&connection::CONNECTION, &STATEMENT]);
+
+const REMARKS: &[&str] = &[
+    "PostgreSQL, MySQL, MariaDB and SQLite. Connections are pooled; equal settings share a pool.",
+    "A `[[datasource]]` of `deployment.toml` keeps credentials out of artifacts: write its `id` into `<dsName>`.",
+    "A database that does not answer is a fault after `[myelin] database_timeout`.",
+];
+
+const LOOKUP_DOC: Doc = Doc {
+    group: Area::Data,
+    body: Needs::Whole,
+    forms: &[&LOOKUP_ROOT],
+    remarks: REMARKS,
+};
+
+const REPORT_DOC: Doc = Doc {
+    group: Area::Data,
+    body: Needs::Whole,
+    forms: &[&REPORT_ROOT],
+    remarks: REMARKS,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +161,11 @@ struct DbDef {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Option<Arc<dyn Definition>> {
-    let known: &[&str] = match work {
-        Work::Lookup => &[],
-        Work::Report => &["useTransaction"],
+    let root = match work {
+        Work::Lookup => &LOOKUP_ROOT,
+        Work::Report => &REPORT_ROOT,
     };
-    reader.mediator_attributes(element, known);
+    root.check(reader, element);
     let before = reader.errors();
     let together = element
         .attribute("useTransaction")
@@ -92,7 +178,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Option<Ar
             Some("connection") => connection = ConnectionDef::parse(reader, child),
             Some("statement") => statements.extend(statement(reader, child, work)),
             Some("description") => {}
-            _ => reader.unknown_element(child, name, &["connection", "statement"]),
+            _ => root.refuse(reader, child),
         }
     }
     if reader.errors() == before {
@@ -119,7 +205,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Option<Ar
 }
 
 fn statement(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Option<Statement> {
-    reader.known_attributes(element, &[]);
+    STATEMENT.check(reader, element);
     let mut sql = String::new();
     let mut parameters = Vec::new();
     let mut results = Vec::new();
@@ -128,7 +214,7 @@ fn statement(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Optio
             Some("sql") => sql = text_of(child),
             Some("parameter") => parameters.extend(parameter(reader, child)),
             Some("result") => {
-                reader.known_attributes(child, &["name", "column"]);
+                RESULT.check(reader, child);
                 let name = reader.required(child, "name").map(str::to_owned);
                 let column = reader.required(child, "column").map(str::trim);
                 if work == Work::Report {
@@ -147,7 +233,7 @@ fn statement(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Optio
                     results.push((name, column));
                 }
             }
-            _ => reader.unknown_element(child, "statement", &["sql", "parameter", "result"]),
+            _ => STATEMENT.refuse(reader, child),
         }
     }
     if sql.is_empty() {
@@ -167,7 +253,7 @@ fn statement(reader: &mut Reader, element: Element<'_, '_>, work: Work) -> Optio
 }
 
 fn parameter(reader: &mut Reader, element: Element<'_, '_>) -> Option<Parameter> {
-    reader.known_attributes(element, &["value", "expression", "type"]);
+    PARAMETER.check(reader, element);
     reader.required(element, "type");
     let kind = reader.one_of(element, "type", TYPES);
     let value = match (

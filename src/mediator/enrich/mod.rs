@@ -12,6 +12,7 @@ use crate::expr::entries;
 use crate::expr::jsonpath::{JsonPath, Piece, dynamic_pieces};
 use crate::expr::{Expr, Scope};
 use crate::json::Value as Json;
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::value::XmlValue;
 use crate::message::{Body, Fault, Message, Value};
 use crate::syntax::{Element, Reader};
@@ -21,7 +22,62 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "enrich",
     summary: "Puts a part of the message, a property or written content into another part.",
+    doc: DOC,
     parse,
+};
+
+const SOURCE: Tag = Tag::child(
+    "source",
+    "What is taken. An `inline` source holds an element or text; text of the form `{expr}` is evaluated.",
+)
+.with(&[
+    Attr::words(
+        "type",
+        &["custom", "envelope", "body", "property", "inline"],
+        "`custom` takes what `xpath` selects.",
+    )
+    .or("custom"),
+    Attr::truth("clone", "`false`: what is taken is removed from where it was.").or("true"),
+    Attr::expression("xpath", "For `custom`: XPath, `json-eval(…)` or `${…}`."),
+    Attr::text("property", "For `property`: its name."),
+    Attr::text("key", "For `inline`: local entry or registry resource, when the element is empty."),
+])
+.holds(Content::Xml);
+
+const TARGET: Tag = Tag::child("target", "Where it goes.").with(&[
+    Attr::words(
+        "type",
+        &["custom", "envelope", "body", "property", "key"],
+        "`key` renames a JSON member.",
+    )
+    .or("custom"),
+    Attr::words(
+        "action",
+        &["replace", "child", "sibling", "remove"],
+        "`child` appends inside, `sibling` behind it; `remove` removes what the source selects. `sibling` is for XML only.",
+    )
+    .or("replace"),
+    Attr::expression("xpath", "For `custom` and `key`: the place."),
+    Attr::text("property", "For `property`: its name."),
+]);
+
+const ROOT: Tag = Tag::mediator(
+    "enrich",
+    "Copies a part of the message, a property or a literal to another place of the message. Often used to keep the body in a property and bring it back behind a call.",
+)
+.of(&[&SOURCE, &TARGET]);
+
+const DOC: Doc = Doc {
+    group: Area::Transform,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "A JSON body is changed as JSON when all paths are `json-eval(…)` and nothing is XML; otherwise its XML view is changed.",
+        "Combinations that can do nothing, such as a source `envelope` for a target `body`, are errors at deployment.",
+        "A JSON value that is put into a property is kept as its text.",
+        "`remove` takes several paths: `json-eval($.a,$.b)`.",
+        "Elements of an `inline` source without `xmlns=\"\"` have Synapse's namespace.",
+    ],
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,20 +163,20 @@ struct Enrich {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &[]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     for child in reader.children(element) {
         if !matches!(
             reader.name(child),
             Some("source" | "target" | "description")
         ) {
-            reader.unknown_element(child, "enrich", &["source", "target"]);
+            ROOT.refuse(reader, child);
         }
     }
     let source = required(reader, element, "source")?;
     let target = required(reader, element, "target")?;
-    reader.known_attributes(source, &["type", "clone", "xpath", "property", "key"]);
-    reader.known_attributes(target, &["type", "action", "xpath", "property"]);
+    SOURCE.check(reader, source);
+    TARGET.check(reader, target);
     let source_kind = kind(reader, source, "Unexpected source type", Kind::Key)?;
     let target_kind = kind(reader, target, "Unexpected target type", Kind::Inline)?;
     let action = match reader.one_of(target, "action", ACTIONS) {

@@ -5,8 +5,9 @@ use crate::diag::codes;
 use crate::expr::Expr;
 use crate::expr::jsonpath::JsonPath;
 use crate::json;
-use crate::mediator::payload::{Selected, json_of, select, set_envelope, set_json};
-use crate::mediator::target::{Target, TargetDef};
+use crate::mediator::content::{Selected, json_of, select, set_envelope, set_value};
+use crate::mediator::describe::{Attr, Tag};
+use crate::mediator::target::{INLINE, Target, TargetDef};
 use crate::mediator::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, list};
 use crate::message::value::XmlValue;
 use crate::message::{Fault, Message, Value};
@@ -17,19 +18,25 @@ use std::sync::Arc;
 /// Mediators that send, which a loop on one message cannot hold.
 const SENDING: &[&str] = &["call", "send", "callout"];
 
+const ROOT: Tag = Tag::mediator(
+    "foreach",
+    "The first form, without `collection`: each part becomes the body, one after the other, and what the sequence makes of it takes its place. Properties persist. `<call>`, `<send>` and `<callout>` are refused in it.",
+)
+.with(&[
+    Attr::expression("expression", "The parts: XPath nodes, or a JSON array.").required(),
+    Attr::text("id", "Goes in front of the property names, with `_`."),
+    Attr::text("sequence", "Sequence that runs for each part; or `<sequence>`."),
+    Attr::truth("continueLoopOnFailure", "`true`: a part that fails is left out, and the next one runs."),
+    Attr::text("collection", "Blank; otherwise it is the second form.").ignored(),
+    Attr::text("version", "From MI's tools.").ignored(),
+])
+.of(&[&INLINE]);
+
+pub(super) const FORM: &Tag = &ROOT;
+
 /// Reads the element.
 pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &[
-            "expression",
-            "id",
-            "sequence",
-            "continueLoopOnFailure",
-            "collection",
-            "version",
-        ],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     if !element.has_attribute("expression") {
         let place = reader.place(element);
@@ -50,7 +57,7 @@ pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc
     }
     for child in reader.children(element) {
         if !matches!(reader.name(child), Some("sequence" | "description")) {
-            reader.unknown_element(child, "foreach", &["sequence"]);
+            ROOT.refuse(reader, child);
         }
     }
     let target = TargetDef::of_sequence(reader, element);
@@ -172,10 +179,10 @@ impl Foreach {
         }
         check_count(cx, items.len())?;
         self.remember(message);
-        let conversion = &cx.services.limits.conversion;
+        let limits = &cx.services.limits;
         let mut results = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
-            set_json(message, &item, conversion);
+            set_value(message, item, limits);
             if self.turn(cx, message, index).await {
                 results.push(json_of(message).cloned().unwrap_or(json::Value::Null));
             } else if !self.rules.go_on {
@@ -184,7 +191,7 @@ impl Foreach {
         }
         path.set(&mut root, &json::Value::Array(results))
             .map_err(|e| Fault::mediation(e.to_string()))?;
-        set_json(message, &root, conversion);
+        set_value(message, root, limits);
         Ok(())
     }
 

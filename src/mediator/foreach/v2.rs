@@ -6,8 +6,9 @@ use crate::diag::codes;
 use crate::expr::jsonpath::JsonPath;
 use crate::expr::{Expr, Namespaces};
 use crate::json;
+use crate::mediator::content::{Selected, json_of, select, set_envelope, set_value};
+use crate::mediator::describe::{Attr, SEQUENCE, Tag};
 use crate::mediator::gather::{Form, enclose, lenient_json};
-use crate::mediator::payload::{Selected, json_of, select, set_envelope, set_json};
 use crate::mediator::{
     Boxed, Context, Definition, Flow, Linker, ListDef, MediateAsync, Run, list, run_sequence,
     settle,
@@ -21,22 +22,32 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use std::sync::{Arc, Mutex, PoisonError};
 
+const ROOT: Tag = Tag::mediator(
+    "foreach",
+    "The second form, with `collection`: each item is the body of a copy, the copies run at the same time, and the flow goes on when all have ended. What the sequence makes of an item takes its place. `<call>` is allowed in it.",
+)
+.with(&[
+    Attr::expression("collection", "A JSON array or a list, such as `${payload.orders}` or `${xpath('//order')}`.").required(),
+    Attr::truth("parallel-execution", "`false`: one after the other.").or("true"),
+    Attr::truth(
+        "update-original",
+        "`false`: the results go into `target-variable`, and the message stays as it was.",
+    )
+    .or("true"),
+    Attr::words("result-content-type", &["JSON", "XML"], "Needed with `update-original=\"false\"`."),
+    Attr::text("target-variable", "Variable that gets the results. Needed with `update-original=\"false\"`."),
+    Attr::text("result-enclosing-element", "Root element of an XML result."),
+    Attr::text("counter-variable", "Variable with the number of the item, from 0. Only with `parallel-execution=\"false\"`."),
+    Attr::truth("continue-without-aggregation", "`true`: the flow goes on at once, and the results are dropped."),
+    Attr::text("version", "From MI's tools.").ignored(),
+])
+.of(&[&SEQUENCE]);
+
+pub(super) const FORM: &Tag = &ROOT;
+
 /// Reads the element.
 pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &[
-            "collection",
-            "parallel-execution",
-            "update-original",
-            "result-content-type",
-            "target-variable",
-            "result-enclosing-element",
-            "counter-variable",
-            "continue-without-aggregation",
-            "version",
-        ],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     let is = |name: &str, default: bool| match element.attribute(name) {
         None => default,
@@ -67,12 +78,12 @@ pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc
     for child in reader.children(element) {
         match reader.name(child) {
             Some("sequence") if body.is_none() => {
-                reader.mediator_attributes(child, &["name", "onError"]);
+                SEQUENCE.check(reader, child);
                 let handler = crate::mediator::sequence::on_error(reader, child);
                 body = Some((ListDef::parse(reader, child, &[]), handler));
             }
             Some("description") => {}
-            _ => reader.unknown_element(child, "foreach", &["sequence"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     if body.is_none() && reader.errors() == before {
@@ -435,7 +446,7 @@ impl Copies<'_> {
         let item = self.items.next()?;
         let mut copy = self.original.message.duplicate();
         copy.message_id = Some(crate::message::outgoing::new_message_id());
-        let media = copy.effective_message_type().map(Media::of);
+        let media = copy.effective_media();
         match item {
             Value::Xml(xml) => {
                 let mut envelope = self.original.envelope.clone();
@@ -452,7 +463,7 @@ impl Copies<'_> {
                     Value::Json(value) => Arc::unwrap_or_clone(value),
                     other => json::Value::String(other.text().into_owned()),
                 };
-                set_json(&mut copy, &value, &self.cx.services.limits.conversion);
+                set_value(&mut copy, value, &self.cx.services.limits);
                 if media != Some(Media::Json) {
                     copy.set_message_type("application/json");
                 }
@@ -494,7 +505,7 @@ fn put(
             let mut root = json_of(message).cloned().unwrap_or(json::Value::Null);
             path.set(&mut root, &as_array(results))
                 .map_err(|e| Fault::mediation(e.to_string()))?;
-            set_json(message, &root, &cx.services.limits.conversion);
+            set_value(message, root, &cx.services.limits);
         }
         Goal::Update(Origin::Variable(name, path)) => {
             let updated = match (path, message.variables.get(name)) {

@@ -1,11 +1,12 @@
 //! Splitting JSON: the items of the array at a path.
 
 use super::Splitter;
+use crate::endpoint::Services;
 use crate::expr::Expr;
 use crate::expr::jsonpath::JsonPath;
-use crate::json::{self, Value};
+use crate::json::Value;
 use crate::mediator::Context;
-use crate::mediator::payload::{json_of, set_json};
+use crate::mediator::content::{json_of, set_value};
 use crate::mediator::split::{Marks, Parts};
 use crate::message::{Fault, Message};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(super) fn parts(
         Some(Expr::Json { path, .. }) => Some(path),
         _ => None,
     };
-    let mut root = json_of(message).cloned().unwrap_or(Value::Null);
+    let body = json_of(message).unwrap_or(&Value::Null);
     let same = attach.map_or("$", JsonPath::as_str) == path.as_str();
     let no_array = || {
         Fault::mediation(format!(
@@ -34,7 +35,7 @@ pub(super) fn parts(
             path.as_str()
         ))
     };
-    let found = path.evaluate(&root).map_err(|_| no_array())?.into_value();
+    let found = path.evaluate(body).map_err(|_| no_array())?.into_value();
     let items = match found {
         Value::Array(items) => items,
         // A single value is its own list when it is put back where it was.
@@ -43,6 +44,7 @@ pub(super) fn parts(
     };
     let base = match (iterate.preserve, attach) {
         (true, Some(attach)) => {
+            let mut root = body.clone();
             if !same {
                 let _ = path.set(&mut root, &Value::Array(Vec::new()));
             }
@@ -66,7 +68,7 @@ pub(super) fn parts(
         marks,
         items: items.into_iter(),
         base,
-        conversion: cx.services.limits.conversion.clone(),
+        services: cx.services.clone(),
     }))
 }
 
@@ -77,7 +79,7 @@ struct Items {
     items: std::vec::IntoIter<Value>,
     /// The body that is preserved, and where the items go in it.
     base: Option<(Value, JsonPath)>,
-    conversion: Arc<json::Options>,
+    services: Arc<Services>,
 }
 
 impl Parts for Items {
@@ -85,12 +87,12 @@ impl Parts for Items {
         let item = self.items.next()?;
         let mut copy = self.original.duplicate();
         match &self.base {
-            None => set_json(&mut copy, &item, &self.conversion),
+            None => set_value(&mut copy, item, &self.services.limits),
             Some((base, path)) => {
                 let mut root = base.clone();
                 // That there is such a place was seen before.
                 let _ = path.set(&mut root, &item);
-                set_json(&mut copy, &root, &self.conversion);
+                set_value(&mut copy, root, &self.services.limits);
             }
         }
         self.marks.mark(&mut copy);

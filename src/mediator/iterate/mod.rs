@@ -5,10 +5,11 @@ mod xml;
 
 use super::clone::how;
 use super::split::{self, How};
-use super::target::{Target, TargetDef};
+use super::target::{TARGET, Target, TargetDef};
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, list};
 use crate::diag::codes;
 use crate::expr::Expr;
+use crate::mediator::describe::{Area, Attr, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
@@ -17,28 +18,44 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "iterate",
     summary: "Splits the message by an expression and gives the pieces to a target.",
+    doc: DOC,
     parse,
 };
 
+const ROOT: Tag = Tag::mediator(
+    "iterate",
+    "Splits the message: each node or array element that the expression gives is the body of a copy, and each copy goes to the target. [`<aggregate>`](aggregate.md) in the target joins the results.",
+)
+.with(&[
+    Attr::expression("expression", "XPath or `json-eval(…)`. `${…}` is refused.").required(),
+    Attr::text("id", "Name of the split, for `<aggregate id=\"…\">` and the property names."),
+    Attr::truth("continueParent", "`true`: the message itself goes on behind `<iterate>`."),
+    Attr::truth("preservePayload", "`true`: copies keep the original body, with their part at `attachPath`."),
+    Attr::expression("attachPath", "Where the part is put; in the language of `expression`. XML: appended as a child; JSON: replaces the value.").or("`.` or `$`"),
+    Attr::truth("sequential", "`true`: one part after the other."),
+])
+.of(&[&TARGET]);
+
+const DOC: Doc = Doc {
+    group: Area::Routing,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "Each copy has `messageSequence` (`messageSequence.ID` with an `id`), such as `0/3`.",
+        "Without parts and with `continueParent=\"false\"` the client gets 202.",
+        "At most `[myelin] max_parallel_parts` parts run at one time, and `max_split_parts` are made.",
+    ],
+};
+
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &[
-            "id",
-            "continueParent",
-            "preservePayload",
-            "expression",
-            "attachPath",
-            "sequential",
-        ],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     let mut target = None;
     for child in reader.children(element) {
         match reader.name(child) {
             Some("target") if target.is_none() => target = TargetDef::parse(reader, child),
             Some("description") => {}
-            _ => reader.unknown_element(child, "iterate", &["target"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let preserve = element

@@ -2,7 +2,7 @@
 
 use super::Splitter;
 use crate::mediator::Context;
-use crate::mediator::payload::{Selected, select, set_envelope};
+use crate::mediator::content::{Selected, select, set_envelope};
 use crate::mediator::split::{Marks, Parts};
 use crate::message::{Body, Envelope, Fault, Message};
 use crate::xml::{Document, NodeId, NodeKind};

@@ -7,6 +7,7 @@ use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec, content
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, entries};
 use crate::json::{self, Options};
+use crate::mediator::describe::{Area, Attr, Doc, Needs, Tag};
 use crate::message::{Body, Built, Fault, Message, Value};
 use crate::syntax::{Element, Reader};
 use schema::Schema;
@@ -16,7 +17,34 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "jsontransform",
     summary: "Makes JSON of the body and gives it the types of a schema.",
+    doc: DOC,
     parse,
+};
+
+const PROPERTY: Tag = Tag::child(
+    "property",
+    "A rule of the conversion from XML, instead of the one of the server, such as `synapse.commons.json.output.autoPrimitive`.",
+)
+.with(&[
+    Attr::text("name", "Its name.").required(),
+    Attr::text("value", "Its value.").required(),
+]);
+
+const ROOT: Tag = Tag::mediator(
+    "jsontransform",
+    "Makes JSON of an XML body by rules of its own, and gives values the types that a JSON schema says. A schema or at least one property is needed.",
+)
+.with(&[Attr::dynamic(
+    "schema",
+    "Local entry or registry resource with the schema. Texts become numbers, booleans or null, and single values arrays, where it says so; what does not fit is a fault.",
+)])
+.of(&[&PROPERTY]);
+
+const DOC: Doc = Doc {
+    group: Area::Transform,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &["Members that the schema does not name stay as they are."],
 };
 
 /// The settings that a property may change (spec 03 §18).
@@ -42,13 +70,13 @@ struct JsonTransform {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["schema"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let mut properties = Vec::new();
     for child in reader.children(element) {
         match reader.name(child) {
             Some("property") => {
-                reader.known_attributes(child, &["name", "value"]);
+                PROPERTY.check(reader, child);
                 let (name, value) = (
                     reader.required(child, "name"),
                     reader.required(child, "value"),
@@ -71,7 +99,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
                 }
             }
             Some("description") => {}
-            _ => reader.unknown_element(child, "jsontransform", &["property"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let schema = match element.has_attribute("schema") {

@@ -4,7 +4,7 @@
 //! a bounded cache. Its parser recurses; what it gets is bounded before.
 
 use super::insert::Argument;
-use super::{Target, Unusable};
+use super::{Target, Unusable, bounds};
 use crate::expr::Scope;
 use crate::expr::xpath::PropertyValue;
 use crate::json::Value as Json;
@@ -19,7 +19,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Longest template, in bytes.
 pub(super) const MAX_TEXT: usize = 256 * 1024;
@@ -29,8 +28,6 @@ pub(super) const MAX_NESTING: usize = 32;
 pub(super) const MAX_OPERATORS: usize = 250;
 /// The stack that compiling gets, in bytes; filling in happens on a worker, which has more.
 const STACK: usize = 8 << 20;
-/// Longest time that a template may write.
-const MAX_TIME: Duration = Duration::from_secs(10);
 /// Most templates that a thread keeps compiled.
 const KEPT: usize = 256;
 
@@ -62,7 +59,7 @@ struct Cache {
 
 thread_local! {
     static CACHE: RefCell<Cache> = RefCell::new(Cache {
-        configuration: Rc::new(Configuration::new()),
+        configuration: Rc::new(bounds::configuration()),
         templates: HashMap::new(),
     });
 }
@@ -100,7 +97,7 @@ impl Template {
             let thread = std::thread::Builder::new()
                 .stack_size(STACK)
                 .spawn_scoped(scope, || {
-                    self.parse(&Rc::new(Configuration::new())).map(|_| ())
+                    self.parse(&Rc::new(bounds::configuration())).map(|_| ())
                 });
             match thread.map(std::thread::ScopedJoinHandle::join) {
                 Ok(Ok(outcome)) => outcome,
@@ -117,7 +114,10 @@ impl Template {
             ::freemarker::parser::parse(configuration, "format", &self.text)
         }));
         match parsed {
-            Ok(Ok(template)) => Ok(Rc::new(template)),
+            Ok(Ok(mut template)) => {
+                bounds::put_into(&mut template)?;
+                Ok(Rc::new(template))
+            }
             Ok(Err(e)) => Err(describe(&e)),
             Err(_) => Err("the template cannot be compiled".to_owned()),
         }
@@ -147,6 +147,7 @@ impl Template {
         scope: &Scope<'_>,
         arguments: &[Argument],
         limits: &BodyLimits,
+        within: Duration,
     ) -> Result<Vec<u8>, Fault> {
         let template = self
             .compiled()
@@ -155,9 +156,10 @@ impl Template {
         let mut output = Output {
             bytes: Vec::with_capacity(self.text.len()),
             limit: limits.max_bytes,
-            deadline: Instant::now() + MAX_TIME,
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| template.process(model, &mut output)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            bounds::within(within, || template.process(model, &mut output))
+        }));
         match outcome {
             Ok(Ok(())) => Ok(output.bytes),
             Ok(Err(e)) => Err(failure(&e)),
@@ -309,7 +311,6 @@ fn unwrapped(text: &str) -> &str {
 struct Output {
     bytes: Vec<u8>,
     limit: usize,
-    deadline: Instant,
 }
 
 impl io::Write for Output {
@@ -319,9 +320,6 @@ impl io::Write for Output {
             return Err(io::Error::other(format!(
                 "the payload is larger than the limit of {limit} bytes"
             )));
-        }
-        if Instant::now() > self.deadline {
-            return Err(io::Error::other("the template writes for too long"));
         }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())

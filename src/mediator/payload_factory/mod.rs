@@ -1,5 +1,6 @@
 //! `<payloadFactory>`: makes a new body from a format and arguments (spec 03 §14).
 
+mod bounds;
 mod format;
 mod freemarker;
 mod insert;
@@ -9,6 +10,7 @@ mod tests;
 use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec, content};
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, Expr, ExprError, Namespaces, entries};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message, Value};
 use crate::syntax::{Element, Reader};
 use crate::xml::{Document, NodeId, NodeKind};
@@ -20,7 +22,48 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "payloadFactory",
     summary: "Makes a new body from a format and arguments.",
+    doc: DOC,
     parse,
+};
+
+const ARG: Tag = Tag::child("arg", "A value: the first is `$1`.").with(&[
+    Attr::text("value", "The value. Wins over `expression`; one of them is needed."),
+    Attr::expression("expression", "XPath, or a JSON path with `evaluator=\"json\"`. `${…}` is refused here: write it into the format."),
+    Attr::words("evaluator", &["xml", "json"], "Language of `expression`.").or("xml"),
+    Attr::truth("literal", "`true`: XML or JSON is inserted as text."),
+    Attr::truth("deepCheck", "The reference does not read it either.").ignored(),
+]);
+const ARGS: Tag = Tag::child("args", "The values of `$1`, `$2`, …").of(&[&ARG]);
+const FORMAT: Tag = Tag::child(
+    "format",
+    "The new body, with `$1`, `$2`, … for arguments and `${…}` for expressions; or a FreeMarker template. Text is best in `<![CDATA[…]]>`.",
+)
+.with(&[
+    Attr::dynamic("key", "Local entry or registry resource with the format."),
+    Attr::text("media-type", "From MI's tools.").ignored(),
+])
+.holds(Content::Xml);
+
+const ROOT: Tag = Tag::mediator(
+    "payloadFactory",
+    "Makes a new body from a format. Values of the message go into it escaped for the form that is made.",
+)
+.with(&[
+    Attr::words("media-type", &["xml", "json", "text"], "What is made. It is also the content type of the message from here on.").or("xml"),
+    Attr::words("template-type", &["default", "freemarker"], "Language of the format.").or("default"),
+    Attr::truth("escapeXmlChars", "JSON is escaped as JSON in any case.").ignored(),
+])
+.of(&[&FORMAT, &ARGS]);
+
+const DOC: Doc = Doc {
+    group: Area::Transform,
+    body: Needs::As("The body is read, as expressions in the format and arguments may need it."),
+    forms: &[&ROOT],
+    remarks: &[
+        "In JSON write `\"${payload.name}\"` for a text and `${payload.count}` for a number, an array or an object.",
+        "Elements of an XML format need `xmlns=\"\"`, or they have Synapse's namespace.",
+        "FreeMarker sees `payload`, `args.arg1`, `ctx`, `axis2`, `trp` and `vars`. Numbers are written for people (`1,234`); use `?c` for machines. `<#include>`, `<#import>`, `?eval`, `?interpret` and `?new` are refused.",
+    ],
 };
 
 /// `media-type`.
@@ -69,7 +112,7 @@ enum Source {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["media-type", "template-type", "escapeXmlChars"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let (target, inert) = parse_media_type(reader, element);
     let language = reader
@@ -84,7 +127,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         .unwrap_or(Language::Default);
     for child in reader.children(element) {
         if !matches!(reader.name(child), Some("format" | "args" | "description")) {
-            reader.unknown_element(child, "payloadFactory", &["format", "args"]);
+            ROOT.refuse(reader, child);
         }
     }
     let arguments = parse_arguments(reader, element);
@@ -135,17 +178,14 @@ fn parse_arguments(reader: &mut Reader, element: Element<'_, '_>) -> Vec<Argumen
     let Some(args) = reader.child(element, "args") else {
         return Vec::new();
     };
-    reader.known_attributes(args, &[]);
+    ARGS.check(reader, args);
     let mut out = Vec::new();
     for child in reader.children(args) {
         if reader.name(child) != Some("arg") {
-            reader.unknown_element(child, "args", &["arg"]);
+            ARGS.refuse(reader, child);
             continue;
         }
-        reader.known_attributes(
-            child,
-            &["value", "expression", "evaluator", "literal", "deepCheck"],
-        );
+        ARG.check(reader, child);
         out.extend(parse_argument(reader, child));
     }
     out
@@ -238,7 +278,7 @@ fn parse_format(
         );
         return None;
     };
-    reader.known_attributes(format, &["key", "media-type"]);
+    FORMAT.check(reader, format);
     if format.has_attribute("key") {
         let place = reader.attribute_place(format, "key");
         return reader
@@ -414,7 +454,8 @@ impl Mediate for PayloadFactory {
                 format.render(&cx.scope(message), &factory.arguments, limits)?
             }
             Template::FreeMarker(template) => {
-                template.render(&cx.scope(message), &factory.arguments, limits)?
+                let within = cx.services.settings.templates.timeout;
+                template.render(&cx.scope(message), &factory.arguments, limits, within)?
             }
         };
         if factory.inert {

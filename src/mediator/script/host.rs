@@ -15,6 +15,7 @@ use bytes::Bytes;
 use rquickjs::function::Rest;
 use rquickjs::{Ctx, Exception, IntoJs};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 /// A message with what surrounds it, while a script has it.
@@ -29,6 +30,44 @@ pub(super) struct Host {
     pub exchange: Arc<Exchange>,
     /// The entry point.
     pub route: Arc<Route>,
+    /// What the script has put into the message.
+    pub written: Written,
+}
+
+/// Bytes that a run has put into properties, variables and header blocks: the memory of the engine
+/// does not bound them.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    bytes: u64,
+    /// Of each name, so that setting one again and again costs it once.
+    named: HashMap<String, u64>,
+}
+
+impl Written {
+    /// What a property costs besides its texts, roughly.
+    const OVERHEAD: u64 = 128;
+
+    fn forget(&mut self, name: &str) {
+        let size = self.named.remove(name).unwrap_or_default();
+        self.bytes = self.bytes.saturating_sub(size);
+    }
+
+    fn add(&mut self, name: Option<String>, value: usize, most: u64) -> Result<(), String> {
+        let value = value as u64 + Self::OVERHEAD;
+        let size = value + 2 * name.as_ref().map_or(0, |n| n.len() as u64);
+        let old = match name {
+            Some(name) => self.named.insert(name, size).unwrap_or_default(),
+            None => 0,
+        };
+        self.bytes = self.bytes.saturating_sub(old).saturating_add(size);
+        match self.bytes > most {
+            true => Err(format!(
+                "the script puts more than {most} bytes into properties, variables and headers \
+                 ([myelin] script_memory_bytes)"
+            )),
+            false => Ok(()),
+        }
+    }
 }
 
 thread_local! {
@@ -55,6 +94,7 @@ pub(super) fn with<R>(host: Host, work: impl FnOnce() -> R) -> (Host, R) {
         library: host.library.clone(),
         exchange: host.exchange.clone(),
         route: host.route.clone(),
+        written: Written::default(),
     };
     let clear = Clear;
     CURRENT.replace(Some(host));
@@ -142,6 +182,7 @@ impl Host {
             "getEnvelope" => Answer::Text(self.envelope()?),
             "setEnvelope" => self.set_envelope(first.unwrap_or_default())?,
             "addHeader" => {
+                self.charge(None, text(arguments, 1).map_or(0, str::len))?;
                 let must = matches!(arguments.first(), Some(Arg::Boolean(true)));
                 self.add_header(must, text(arguments, 1).unwrap_or_default())?
             }
@@ -152,6 +193,8 @@ impl Host {
             "setProperty" => self.set_property(arguments)?,
             "removeProperty" => {
                 let scope = text(arguments, 1).unwrap_or("default");
+                self.written
+                    .forget(&format!("p {scope} {}", first.unwrap_or_default()));
                 let (cx, message) = self.parts();
                 remove_in(&cx, message, scope, first.unwrap_or_default());
                 Answer::Null
@@ -165,6 +208,8 @@ impl Host {
                 value.map(variable).into()
             }
             "setVariable" => {
+                let name = format!("v {}", first.unwrap_or_default());
+                self.charge(Some(name), text(arguments, 2).map_or(0, str::len))?;
                 let limits = &self.services.limits.xml;
                 if let Some(value) = typed(text(arguments, 1), arguments.get(2), limits) {
                     let name = first.unwrap_or_default();
@@ -212,6 +257,12 @@ impl Host {
             }
             other => return Err(format!("mc has no {other}")),
         })
+    }
+
+    /// Counts what a script puts into the message.
+    fn charge(&mut self, name: Option<String>, value: usize) -> Result<(), String> {
+        let most = self.services.settings.script.memory_bytes;
+        self.written.add(name, value, most)
     }
 
     fn parts(&mut self) -> (Context<'_>, &mut Message) {
@@ -265,7 +316,7 @@ impl Host {
         let built = self.built()?;
         let raw = match (built.json(), built.kind) {
             (Some(raw), _) => raw.to_vec(),
-            (None, PayloadKind::Json) => built.convert_to_json().ok()?,
+            (None, PayloadKind::Json) => built.convert_to_json(false).ok()?,
             _ => return None,
         };
         String::from_utf8(raw).ok()
@@ -385,6 +436,8 @@ impl Host {
     fn set_property(&mut self, arguments: &[Arg]) -> Result<Answer, String> {
         let name = text(arguments, 0).unwrap_or_default();
         let scope = text(arguments, 1).unwrap_or("default");
+        let size = text(arguments, 3).map_or(0, str::len);
+        self.charge(Some(format!("p {scope} {name}")), size)?;
         let limits = self.services.limits.xml.clone();
         let Some(value) = typed(text(arguments, 2), arguments.get(3), &limits) else {
             return Ok(Answer::Null);

@@ -17,6 +17,7 @@ use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, Expr};
 use crate::json;
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Body, Fault, Message, Value};
 use crate::syntax::{Element, Reader};
 use std::borrow::Cow;
@@ -27,7 +28,58 @@ use tokio::sync::oneshot;
 pub(super) const SPEC: Spec = Spec {
     name: "script",
     summary: "Runs JavaScript on the message.",
+    doc: DOC,
     parse,
+};
+
+const INCLUDE: Tag = Tag::child(
+    "include",
+    "A script that runs before, with its functions. Only with `key`.",
+)
+.with(&[Attr::text("key", "Local entry or registry resource.").required()]);
+
+const ARGUMENT: Tag = Tag::child("argument", "An argument of the function, behind `mc`.").with(&[
+    Attr::text("name", "For people.").required(),
+    Attr::words(
+        "type",
+        &[
+            "STRING", "BOOLEAN", "INTEGER", "LONG", "DOUBLE", "JSON", "XML",
+        ],
+        "Type of the value.",
+    )
+    .or("STRING"),
+    Attr::text(
+        "value",
+        "The value. One of `value` and `expression` is needed.",
+    ),
+    Attr::expression("expression", "Gives the value."),
+]);
+
+const INPUTS: Tag = Tag::child("inputs", "Arguments of the function.").of(&[&ARGUMENT]);
+
+const ROOT: Tag = Tag::mediator(
+    "script",
+    "Runs JavaScript that sees the message as `mc`: inline as the text of the element, or a function of a resource. A script that returns `false` ends the flow.",
+)
+.with(&[
+    Attr::words("language", &["js", "graalJs", "nashornJs", "rhinoJs"], "All are the same JavaScript here, as are `nashorn` and `javascript`. Others are refused.").required(),
+    Attr::dynamic("key", "Local entry or registry resource with the script."),
+    Attr::text("function", "The function that is called with `mc`. Only with `key`.").or("mediate"),
+    Attr::words("target", &["body", "variable", "none"], "Where the result of the function goes. Only with `key`."),
+    Attr::text("target-variable", "Name of the variable. Needed for `variable`."),
+])
+.of(&[&INCLUDE, &INPUTS])
+.holds(Content::Text);
+
+const DOC: Doc = Doc {
+    group: Area::Extension,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "`mc` has `getPayloadJSON`, `setPayloadJSON`, `getPayloadXML`, `setPayloadXML`, `getProperty`, `setProperty`, `removeProperty`, `getVariable`, `setVariable`, `getXpathResult`, `addHeader`, `getServiceLog` and others of the reference.",
+        "Scripts reach no files, network, processes or Java classes; E4X is refused at deployment with its line.",
+        "A script ends with a fault at `[myelin] script_timeout` or `script_memory_bytes`.",
+    ],
 };
 
 /// Names of engines that run JavaScript.
@@ -104,10 +156,7 @@ enum InputValue {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(
-        element,
-        &["language", "key", "function", "target", "target-variable"],
-    );
+    ROOT.check(reader, element);
     let before = reader.errors();
     let language = language(reader, element);
     let keyed = element.has_attribute("key");
@@ -124,7 +173,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     for child in element.children().filter(Element::is_element) {
         match reader.name(child) {
             Some("include") if keyed => {
-                reader.known_attributes(child, &["key"]);
+                INCLUDE.check(reader, child);
                 if let Some(key) = reader.required(child, "key") {
                     includes.push((key.to_owned(), reader.attribute_place(child, "key")));
                 }
@@ -139,7 +188,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             }
             Some("inputs") => inputs = parse_inputs(reader, child),
             Some("description") => {}
-            _ => reader.unknown_element(child, "script", &["include", "inputs"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let target = parse_target(reader, element, keyed);
@@ -233,14 +282,14 @@ fn parse_target(reader: &mut Reader, element: Element<'_, '_>, keyed: bool) -> O
 }
 
 fn parse_inputs(reader: &mut Reader, element: Element<'_, '_>) -> Vec<Input> {
-    reader.known_attributes(element, &[]);
+    INPUTS.check(reader, element);
     let mut out = Vec::new();
     for child in reader.children(element) {
         if reader.name(child) != Some("argument") {
-            reader.unknown_element(child, "inputs", &["argument"]);
+            INPUTS.refuse(reader, child);
             continue;
         }
-        reader.known_attributes(child, &["name", "type", "value", "expression"]);
+        ARGUMENT.check(reader, child);
         let name = reader.required(child, "name").map(str::to_owned);
         let kind = reader.one_of(child, "type", KINDS).unwrap_or(Kind::String);
         let value = if child.has_attribute("expression") {
@@ -517,6 +566,7 @@ impl Script {
                 library: cx.library.clone(),
                 exchange: cx.exchange.clone(),
                 route: cx.route.clone(),
+                written: Default::default(),
             },
             reply,
         };

@@ -109,6 +109,8 @@ impl Bench {
                 outside: Arc::new(Outside::new(tls, Duration::from_secs(1))),
                 clock: Clock::default(),
                 limits: BodyLimits::default(),
+                media_types: None,
+                default_content_type: HeaderValue::from_static("application/octet-stream"),
                 rules: HeaderRules::default(),
                 settings: settings.clone(),
                 lines: None,

@@ -8,7 +8,9 @@ use self::state::{Permit, ThrottleState};
 use super::outcome::{Outcome, OutcomeDef};
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::{Diagnostic, Place, codes};
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message, Value, header_text};
+use crate::settings::Networks;
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
 
@@ -16,7 +18,42 @@ use std::sync::Arc;
 pub(super) const SPEC: Spec = Spec {
     name: "throttle",
     summary: "Lets requests through as a policy allows.",
+    doc: DOC,
     parse,
+};
+
+const POLICY: Tag = Tag::child("policy", "A WS-Policy, in place or by key.")
+    .with(&[Attr::text(
+        "key",
+        "Local entry or registry resource with the policy.",
+    )])
+    .holds(Content::Xml);
+const ACCEPT: Tag =
+    Tag::child("onAccept", "Runs for a request that is let through.").holds(Content::Mediators);
+const REJECT: Tag = Tag::child(
+    "onReject",
+    "Runs for one that is not. Without it such a request ends silently.",
+)
+.holds(Content::Mediators);
+
+const ROOT: Tag = Tag::mediator("throttle", "Lets requests through as a policy allows: so many in a time by address (`IP`) or host (`DOMAIN`), and so many at once.")
+    .with(&[
+        Attr::text("id", "Throttles of one artifact with one id share what they count.").required(),
+        Attr::text("onAccept", "Sequence instead of `<onAccept>`."),
+        Attr::text("onReject", "Sequence instead of `<onReject>`."),
+    ])
+    .of(&[&POLICY, &ACCEPT, &REJECT]);
+
+const DOC: Doc = Doc {
+    group: Area::Protection,
+    body: Needs::Nothing,
+    forms: &[&ROOT],
+    remarks: &[
+        "`t:MaximumCount` requests in `t:UnitTime` milliseconds; then none until the window ends, or for `t:ProhibitTimePeriod`. `t:MaximumConcurrentAccess` requests at once.",
+        "The address of a caller is the first of `X-Forwarded-For`, else the one of the connection: let only a proxy that you trust set that header.",
+        "No status is set for what is rejected: set `HTTP_SC` to 429 in `onReject`, and `<respond/>`.",
+        "Policies by `ROLE` are refused at deployment.",
+    ],
 };
 
 #[derive(Debug)]
@@ -34,7 +71,7 @@ struct ThrottleDef {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["id", "onAccept", "onReject"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let id = element.attribute("id").unwrap_or_default().trim();
     if id.is_empty() {
@@ -49,7 +86,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         match reader.name(child) {
             Some("policy") => source = parse_source(reader, child),
             Some("onAccept" | "onReject" | "description") => {}
-            _ => reader.unknown_element(child, "throttle", &["policy", "onAccept", "onReject"]),
+            _ => ROOT.refuse(reader, child),
         }
     }
     if source.is_none() && reader.errors() == before {
@@ -69,7 +106,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
 }
 
 fn parse_source(reader: &mut Reader, element: Element<'_, '_>) -> Option<Source> {
-    reader.known_attributes(element, &["key"]);
+    POLICY.check(reader, element);
     if let Some(key) = element.attribute("key") {
         return Some(Source::Key(
             key.to_owned(),
@@ -153,6 +190,19 @@ impl MediateAsync for Throttle {
     }
 }
 
+/// The client in a list of `X-Forwarded-For`, to which every proxy appends whom it has heard from:
+/// the last that is no trusted proxy itself, else the first.
+fn client<'l>(list: &'l str, trusted: &Networks) -> Option<&'l str> {
+    let mut found = None;
+    for text in list.rsplit(',').map(str::trim).filter(|t| !t.is_empty()) {
+        found = Some(text);
+        if !text.parse().is_ok_and(|address| trusted.contains(address)) {
+            break;
+        }
+    }
+    found
+}
+
 impl Throttle {
     /// Concurrency, then domain, then address (spec 03 §22).
     fn allows(&self, cx: Context<'_>, message: &Message, policy: &Policy, owner: usize) -> bool {
@@ -170,14 +220,19 @@ impl Throttle {
             }
         }
         let now = cx.services.clock.now();
-        let remote = cx.exchange.remote.ip().to_canonical().to_string();
-        for (caller, header) in [
-            (Caller::Domain, "x-forwarded-host"),
-            (Caller::Ip, "x-forwarded-for"),
-        ] {
-            let forwarded = message.headers.get(header).map(header_text);
-            let forwarded = forwarded.and_then(|f| f.split(',').next()).map(str::trim);
-            let name = forwarded.filter(|f| !f.is_empty()).unwrap_or(&remote);
+        let remote = cx.exchange.remote.ip().to_canonical();
+        let peer = remote.to_string();
+        let trusted = &cx.services.settings.trusted_proxies;
+        let headers = match trusted.contains(remote) {
+            true => Some(&message.headers),
+            false => None,
+        };
+        let header = |name: &str| headers.and_then(|h| h.get(name)).map(header_text);
+        let host = header("x-forwarded-host").and_then(|f| f.split(',').next());
+        let host = host.map(str::trim).filter(|f| !f.is_empty());
+        let address = header("x-forwarded-for").and_then(|list| client(list, trusted));
+        for (caller, forwarded) in [(Caller::Domain, host), (Caller::Ip, address)] {
+            let name = forwarded.unwrap_or(&peer);
             let Some(entry) = policy.entry(caller, name) else {
                 continue;
             };
@@ -192,5 +247,28 @@ impl Throttle {
             cx.exchange.hold(owner, Box::new(permit));
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_whom_the_first_trusted_proxy_has_heard_from() {
+        let ours = Networks::private();
+        for (list, expected) in [
+            ("8.8.8.8", Some("8.8.8.8")),
+            ("6.6.6.6, 8.8.8.8", Some("8.8.8.8")),
+            ("6.6.6.6, 8.8.8.8, 10.0.0.1", Some("8.8.8.8")),
+            ("10.0.0.7, 192.168.1.1", Some("10.0.0.7")),
+            ("10.0.0.7, unknown", Some("unknown")),
+            (" , ", None),
+            ("", None),
+        ] {
+            assert_eq!(client(list, &ours), expected, "{list}");
+        }
+        let all = Networks::parse(&["*"]).unwrap();
+        assert_eq!(client("6.6.6.6, 8.8.8.8", &all), Some("6.6.6.6"));
     }
 }

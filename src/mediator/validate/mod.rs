@@ -15,18 +15,59 @@ use super::{Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsyn
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, Expr, LocalEntries, entries, jsonpath};
 use crate::json::Value as Json;
+use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Body, Fault, Message, Value};
 use crate::syntax::{Element, Reader};
 use crate::xml::{Document, NodeId};
 use json_schema::JsonSchema;
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The table row.
 pub(super) const SPEC: Spec = Spec {
     name: "validate",
     summary: "Checks the message against a schema and runs its on-fail list when it does not fit.",
+    doc: DOC,
     parse,
+};
+
+const SCHEMA: Tag = Tag::child(
+    "schema",
+    "A schema. Several XML schemas count together; of several JSON schemas the last.",
+)
+.with(&[Attr::dynamic("key", "Local entry or registry resource.").required()]);
+const RESOURCE: Tag =
+    Tag::child("resource", "Where an imported or included XML schema is.").with(&[
+        Attr::text("location", "As `schemaLocation` says.").required(),
+        Attr::dynamic("key", "Local entry or registry resource.").required(),
+    ]);
+const FEATURE: Tag = Tag::child("feature", "A feature of the XML Schema engine.").with(&[
+    Attr::text("name", "Its name.").required(),
+    Attr::truth("value", "Its value.").required(),
+]);
+const ON_FAIL: Tag = Tag::child(
+    "on-fail",
+    "Runs when the message does not fit. Must not be empty.",
+)
+.holds(Content::Mediators);
+
+const ROOT: Tag = Tag::mediator("validate", "Checks the body, or a part of it, against XML Schema or JSON Schema. A JSON body is checked as JSON.")
+    .with(&[
+        Attr::expression("source", "The part that is checked.").or("the first child of the body, or all of the JSON"),
+        Attr::truth("cache-schema", "A compiled schema is always kept, and a changed resource always seen.").ignored(),
+        Attr::truth("json-source", "`true`: what `source` gives is JSON, whatever the body is."),
+    ])
+    .of(&[&SCHEMA, &RESOURCE, &FEATURE, &ON_FAIL]);
+
+const DOC: Doc = Doc {
+    group: Area::Protection,
+    body: Needs::Whole,
+    forms: &[&ROOT],
+    remarks: &[
+        "In `on-fail` the properties `ERROR_MESSAGE` and `ERROR_DETAIL` say what does not fit. It is not a fault: unless `on-fail` ends the flow, what stands behind `<validate>` runs.",
+        "JSON Schema: drafts 4, 6, 7, 2019-09 and 2020-12.",
+        "Schemas are read from resources only, never from the network.",
+    ],
 };
 
 #[derive(Debug)]
@@ -40,7 +81,7 @@ struct Validate {
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
-    reader.mediator_attributes(element, &["source", "cache-schema", "json-source"]);
+    ROOT.check(reader, element);
     let before = reader.errors();
     let mut schemas = Vec::new();
     let mut resources = Vec::new();
@@ -49,7 +90,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     for child in reader.children(element) {
         match reader.name(child) {
             Some("schema") => {
-                reader.known_attributes(child, &["key"]);
+                SCHEMA.check(reader, child);
                 let place = reader.attribute_place(child, "key");
                 if child.has_attribute("key") {
                     schemas.extend(reader.dynamic(child, "key").map(|key| (key, place)));
@@ -65,14 +106,10 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             Some("feature") => parse_feature(reader, child, &mut features),
             Some("property" | "description") => {}
             Some("on-fail") => {
-                reader.known_attributes(child, &[]);
+                ON_FAIL.check(reader, child);
                 on_fail = Some(ListDef::parse(reader, child, &[]));
             }
-            _ => reader.unknown_element(
-                child,
-                "validate",
-                &["schema", "resource", "feature", "on-fail"],
-            ),
+            _ => ROOT.refuse(reader, child),
         }
     }
     let place = reader.place(element);
@@ -116,7 +153,7 @@ fn parse_resource(
     reader: &mut Reader,
     element: Element<'_, '_>,
 ) -> Option<(String, Dynamic, Place)> {
-    reader.known_attributes(element, &["location", "key"]);
+    RESOURCE.check(reader, element);
     for name in ["location", "key"] {
         if !element.has_attribute(name) {
             let place = reader.place(element);
@@ -133,7 +170,7 @@ fn parse_resource(
 }
 
 fn parse_feature(reader: &mut Reader, element: Element<'_, '_>, seen: &mut HashSet<String>) {
-    reader.known_attributes(element, &["name", "value"]);
+    FEATURE.check(reader, element);
     let place = reader.place(element);
     let (Some(name), Some(value)) = (element.attribute("name"), element.attribute("value")) else {
         reader.error(
@@ -218,11 +255,12 @@ impl Definition for ValidateDef {
                     .diagnostics
                     .push(Diagnostic::error(code, place.clone(), error));
             }
-            schemas
+            Arc::new(schemas)
         });
         Run::Wait(Box::new(Linked {
             validate: validate.clone(),
             schemas,
+            kept: Mutex::default(),
             on_fail: linker.within("on-fail", |l| self.on_fail.link(l)),
         }))
     }
@@ -287,11 +325,19 @@ fn json_schema(keys: &[String], entries: &LocalEntries) -> Result<JsonSchema, St
     }
 }
 
+/// Keys of schemas, and locations with keys of the documents that they refer to.
+type Names = (Vec<String>, Vec<(String, String)>);
+
+/// Most sets of schemas that a mediator with keys from messages keeps compiled.
+const KEPT: usize = 32;
+
 #[derive(Debug)]
 struct Linked {
     validate: Arc<Validate>,
     /// Of static keys.
-    schemas: Option<Schemas>,
+    schemas: Option<Arc<Schemas>>,
+    /// Of keys that come from messages, in the order of use. Entries do not change within a plan.
+    kept: Mutex<VecDeque<(Names, Arc<Schemas>)>>,
     on_fail: List,
 }
 
@@ -340,16 +386,45 @@ impl Linked {
         keys.map(|(key, _)| key.value(&scope)).collect()
     }
 
-    fn validate_json(&self, cx: &Context<'_>, message: &Message) -> Result<Option<Failure>, Fault> {
-        let compiled;
-        let schema = match &self.schemas {
-            Some(schemas) => schemas.json.as_ref(),
-            None => {
-                let keys = self.keys(cx, message)?;
-                compiled = json_schema(&keys, &cx.library.entries);
-                compiled.as_ref()
+    /// The schemas for this message.
+    fn schemas(&self, cx: &Context<'_>, message: &Message) -> Result<Arc<Schemas>, Fault> {
+        if let Some(schemas) = &self.schemas {
+            return Ok(schemas.clone());
+        }
+        let keys = self.keys(cx, message)?;
+        let scope = cx.scope(message);
+        let resources = self.validate.resources.iter();
+        let resources = resources
+            .map(|(location, key, _)| Ok((location.clone(), key.value(&scope)?)))
+            .collect::<Result<Vec<_>, Fault>>()?;
+        let names = (keys, resources);
+        let find = |known: &(Names, _)| known.0 == names;
+        {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = kept.iter().position(find)
+                && let Some(found) = kept.remove(at)
+            {
+                let schemas = found.1.clone();
+                kept.push_back(found);
+                return Ok(schemas);
             }
-        };
+        }
+        let entries = &cx.library.entries;
+        let schemas = Arc::new(Schemas::new(&names.0, names.1.clone(), entries));
+        // Names that a message makes up must not push out what others use.
+        if names.0.iter().all(|k| entries::find(entries, k).is_some()) {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= KEPT {
+                kept.pop_front();
+            }
+            kept.push_back((names, schemas.clone()));
+        }
+        Ok(schemas)
+    }
+
+    fn validate_json(&self, cx: &Context<'_>, message: &Message) -> Result<Option<Failure>, Fault> {
+        let schemas = self.schemas(cx, message)?;
+        let schema = schemas.json.as_ref();
         let schema = schema.map_err(|e| Fault::mediation(e.clone()))?;
         let value = self.json_source(cx, message)?;
         Ok(schema.check(&value).map(|(message, report)| Failure {
@@ -402,23 +477,6 @@ impl Linked {
     }
 
     fn validate_xml(&self, cx: &Context<'_>, message: &Message) -> Result<Option<Failure>, Fault> {
-        let built;
-        let schemas = match &self.schemas {
-            Some(schemas) => match &schemas.xml {
-                Ok(xml) => Ok(xml),
-                Err(e) => Err(e.clone()),
-            },
-            None => {
-                let keys = self.keys(cx, message)?;
-                let scope = cx.scope(message);
-                let resources = self.validate.resources.iter();
-                let resources = resources
-                    .map(|(location, key, _)| Ok((location.clone(), key.value(&scope)?)))
-                    .collect::<Result<Vec<_>, Fault>>()?;
-                built = xsd::Schemas::new(&keys, resources, &cx.library.entries);
-                built.as_ref().map_err(Clone::clone)
-            }
-        };
         let keys = self.keys(cx, message)?;
         if let Some(key) = keys
             .iter()
@@ -428,7 +486,11 @@ impl Linked {
                 "No Schema is available with the key  : {key}"
             )));
         }
-        let schemas = schemas.map_err(Fault::mediation)?;
+        let schemas = self.schemas(cx, message)?;
+        let schemas = schemas
+            .xml
+            .as_ref()
+            .map_err(|e| Fault::mediation(e.clone()))?;
         let (document, node) = match self.xml_source(cx, message)? {
             Ok(found) => found,
             Err(failure) => return Ok(Some(failure)),

@@ -375,3 +375,45 @@ async fn structured_suffixes_have_builders() {
     let message = built(post("application/atom+xml", "<a/>")).await;
     assert_eq!(shown(&message), "<a/>");
 }
+
+/// The beginning is only a hint: what decides is the root, wherever "Envelope" stands.
+#[tokio::test]
+async fn an_envelope_is_told_by_its_root() {
+    let soap = "<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Body><a/></e:Body></e:Envelope>";
+    let late = format!("<!--{}-->{soap}", " ".repeat(1000));
+    for text in [soap.to_owned(), late] {
+        let message = built(post("text/xml", text)).await;
+        assert!(!message.envelope().unwrap().synthetic);
+        assert_eq!(shown(&message), "<a/>");
+    }
+    for text in [
+        "<a><Envelope/></a>",
+        "<Envelope xmlns=\"urn:x\"><Body/></Envelope>",
+        "<!-- Envelope --><a/>",
+    ] {
+        let message = built(post("text/xml", text)).await;
+        assert!(message.envelope().unwrap().synthetic, "{text}");
+    }
+    for text in ["<a><Envelope></a>", "<!-- Envelope --><a>"] {
+        assert_eq!(fault(post("text/xml", text)).await.code, 601_000);
+    }
+}
+
+#[test]
+fn parameters_of_a_content_type() {
+    use crate::message::media::parameter;
+    for (content_type, expected) in [
+        ("text/xml", None),
+        ("charset=a", None),
+        ("text/xml;charset=a", Some("a")),
+        ("text/xml; x; CharSet = \"a\" ;charset=b", Some("a")),
+        ("text/xml;;=;charset=", Some("")),
+        ("text/xml; mycharset=a; charset", None),
+    ] {
+        assert_eq!(
+            parameter(content_type, "charset"),
+            expected,
+            "{content_type}"
+        );
+    }
+}

@@ -4,34 +4,39 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::HOST;
-use http::{Request, Response, StatusCode};
-use hyper::client::conn::http1::Builder;
-use hyper_util::rt::TokioIo;
+use http::{Request, Response};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
+use super::h1::{Wire, WireLimits, drive};
 pub use super::outcome::{SendError, SendErrorKind};
 use super::outcome::{classify, classify_connect, describe};
-use super::pool::{ClientIo, Connection, Limits, Link, Pool};
+use super::pool::{Connection, Limits, Pool};
 pub use super::target::{Scheme, Target, TargetError};
+use crate::message::request::WireRequest;
 use crate::message::stream::BodyStream;
 use crate::transport::tcp::Stream;
 
-/// hyper's least buffer size, in bytes; smaller settings are raised to it.
+/// The least buffer size, in bytes; smaller settings are raised to it.
 pub(super) const LEAST_BUFFER: usize = 8192;
-/// hyper's own header limit: only with it are heads parsed without an allocation.
+/// With this limit heads are parsed without an allocation.
 pub(super) const DEFAULT_HEADERS: usize = 100;
 /// A connection that rested this long may have been closed by the back end without our having read
 /// so yet; one turn of the I/O driver before it is used finds out.
 const SUSPECT_AFTER: Duration = Duration::from_secs(1);
+
+/// The shortest time between two looks at idle connections on which something happened.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
 /// How a [`Client`] connects and what it keeps (spec 01 §15.4, §15.9).
 #[derive(Clone)]
@@ -97,7 +102,6 @@ impl fmt::Debug for ClientSettings {
 /// connections live on the runtime that opened them.
 pub struct Client {
     settings: ClientSettings,
-    builder: Builder,
     pool: Arc<Pool>,
     /// Present once the sweep task runs; dropping it ends the task.
     sweeper: OnceLock<oneshot::Sender<()>>,
@@ -106,11 +110,6 @@ pub struct Client {
 impl Client {
     /// A client without connections.
     pub fn new(settings: ClientSettings) -> Self {
-        let mut builder = Builder::new();
-        builder.max_buf_size(settings.max_buf.max(LEAST_BUFFER));
-        if settings.max_headers != DEFAULT_HEADERS {
-            builder.max_headers(settings.max_headers);
-        }
         let pool = Arc::new(Pool::new(Limits {
             idle_timeout: settings.idle_timeout,
             max_idle_per_target: settings.max_idle_per_target,
@@ -118,7 +117,6 @@ impl Client {
         }));
         Self {
             settings,
-            builder,
             pool,
             sweeper: OnceLock::new(),
         }
@@ -140,89 +138,102 @@ impl Client {
             let host = target.host_header.clone();
             request.headers_mut().insert(HOST, host);
         }
-        self.send_unless_silent(target, request, None)
+        self.send_within(target, request.into(), Patience::default())
     }
 
-    /// As [`Client::send`] for a request that has its `Host`, but fails with
-    /// [`SendErrorKind::Silent`] when no byte went either way for the time of `silence` (and up to a
-    /// quarter more).
-    pub fn send_unless_silent<'a>(
+    /// As [`Client::send`] for a request that has its `Host`, with limits of time: fails with
+    /// [`SendErrorKind::Expired`] or [`SendErrorKind::Silent`].
+    pub fn send_within<'a>(
         &'a self,
         target: &'a Target,
-        request: Request<BodyStream>,
-        silence: Option<Duration>,
+        request: WireRequest,
+        patience: Patience,
     ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> + 'a {
+        let now = Instant::now();
+        let due = patience.total.and_then(|total| now.checked_add(total));
+        let silence = patience.silence;
         // With a connection at hand the request is handed over at once: the future holds no request
         // then and is cheap to move. What is rare is boxed.
-        let sending = match self.at_hand(target) {
-            AtHand::Good(connection) => Ok(self.exchange(connection, request, silence)),
-            AtHand::Suspect(connection) => Err((Some(connection), request)),
-            AtHand::Nothing => Err((None, request)),
+        let sending = match self.at_hand(target, now) {
+            AtHand::Good(connection) if silence.is_none() => {
+                Ok(self.exchange(connection, request, due))
+            }
+            AtHand::Good(connection) => {
+                Err(self.slowly(Some(connection), target, request, due, silence))
+            }
+            AtHand::Suspect(connection) => {
+                Err(self.slowly(Some(connection), target, request, due, silence))
+            }
+            AtHand::Nothing => Err(self.slowly(None, target, request, due, silence)),
         };
-        let sending = sending.map_err(|(suspect, request)| {
-            Box::pin(self.look_and_send(suspect, target, request, silence))
-        });
         async move {
-            let outcome = match sending {
+            match sending {
                 Ok(exchange) => exchange.await,
-                Err(slowly) => return slowly.await,
-            };
-            match outcome {
-                Err(SendError {
-                    unsent: Some(request),
-                    ..
-                }) => Box::pin(self.connect_and_send(target, *request, silence)).await,
-                outcome => outcome,
+                Err(slowly) => slowly.await,
             }
         }
     }
 
-    /// Makes sure that a connection which rested long is still open before it is used.
+    /// What is not the usual case, boxed.
+    fn slowly<'a>(
+        &'a self,
+        suspect: Option<Box<Connection>>,
+        target: &'a Target,
+        request: WireRequest,
+        due: Option<Instant>,
+        silence: Option<Duration>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<BodyStream>, SendError>> + Send + 'a>> {
+        Box::pin(async move {
+            let sending = self.look_and_send(suspect, target, request, due, silence);
+            match due {
+                None => sending.await,
+                Some(due) => tokio::time::timeout_at(due, sending)
+                    .await
+                    .unwrap_or_else(|_| Err(expired())),
+            }
+        })
+    }
+
+    /// Makes sure that a connection which rested long is still open before it is used; connects
+    /// when there is none.
     async fn look_and_send(
         &self,
         mut suspect: Option<Box<Connection>>,
         target: &Target,
-        request: Request<BodyStream>,
+        request: WireRequest,
+        due: Option<Instant>,
         silence: Option<Duration>,
     ) -> Result<Response<BodyStream>, SendError> {
         let mut found = None;
-        while let Some(connection) = suspect.take() {
+        while let Some(mut connection) = suspect.take() {
             tokio::task::yield_now().await;
-            if connection.sender.is_ready() {
+            if connection.is_quiet() {
                 found = Some(connection);
                 break;
             }
-            match self.at_hand(target) {
+            match self.at_hand(target, Instant::now()) {
                 AtHand::Good(connection) => found = Some(connection),
                 AtHand::Suspect(connection) => suspect = Some(connection),
                 AtHand::Nothing => {}
             }
         }
-        let Some(connection) = found else {
-            return self.connect_and_send(target, request, silence).await;
+        let connection = match found {
+            Some(connection) => connection,
+            None => match self.connect(target).await {
+                Ok(connection) => connection,
+                Err((kind, detail)) => {
+                    return Err(SendError {
+                        kind,
+                        detail,
+                        unsent: Some(request.into()),
+                    });
+                }
+            },
         };
-        match self.exchange(connection, request, silence).await {
-            Err(SendError {
-                unsent: Some(request),
-                ..
-            }) => self.connect_and_send(target, *request, silence).await,
-            outcome => outcome,
-        }
-    }
-
-    async fn connect_and_send(
-        &self,
-        target: &Target,
-        request: Request<BodyStream>,
-        silence: Option<Duration>,
-    ) -> Result<Response<BodyStream>, SendError> {
-        match self.connect(target).await {
-            Ok(connection) => self.exchange(connection, request, silence).await,
-            Err((kind, detail)) => Err(SendError {
-                kind,
-                detail,
-                unsent: Some(request.into()),
-            }),
+        let exchange = self.exchange(connection, request, due);
+        match silence {
+            None => exchange.await,
+            Some(limit) => unless_silent(exchange, limit).await,
         }
     }
 
@@ -241,8 +252,7 @@ impl Client {
         self.pool.clear();
     }
 
-    fn at_hand(&self, target: &Target) -> AtHand {
-        let now = Instant::now();
+    fn at_hand(&self, target: &Target, now: Instant) -> AtHand {
         match self.pool.take(target, now) {
             Some(connection)
                 if now.saturating_duration_since(connection.idle_since) < SUSPECT_AFTER =>
@@ -259,56 +269,14 @@ impl Client {
     fn exchange(
         &self,
         mut connection: Box<Connection>,
-        request: Request<BodyStream>,
-        silence: Option<Duration>,
-    ) -> impl Future<Output = Result<Response<BodyStream>, SendError>> {
-        let request = connection.begin(request);
-        // Boxed: hyper's future has room for the request that could not be sent.
-        let sent = Box::pin(connection.sender.try_send_request(request));
-        let body_idle = self.settings.body_idle;
-        async move {
-            let outcome = match silence {
-                None => sent.await,
-                // Boxed: rare, and its timer would make every future of a flow larger.
-                Some(limit) => match Box::pin(unless_silent(sent, &connection.link, limit)).await {
-                    Some(outcome) => outcome,
-                    None => {
-                        let progress = connection.link.progress();
-                        return Err(SendError {
-                            kind: SendErrorKind::Silent {
-                                complete: progress.complete,
-                                body_started: progress.body_started,
-                            },
-                            detail: format!(
-                                "nothing was sent or received for {} ms",
-                                limit.as_millis()
-                            ),
-                            unsent: None,
-                        });
-                    }
-                },
-            };
-            let mut failed = match outcome {
-                Ok(response) => {
-                    // After a switch of protocols there is no HTTP on this connection any more.
-                    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                    return Ok(response.map(|body| {
-                        let body = BodyStream::incoming(body, body_idle);
-                        if switched {
-                            body
-                        } else {
-                            body.with_on_end(connection)
-                        }
-                    }));
-                }
-                Err(failed) => failed,
-            };
-            let unsent = failed.take_message();
-            Err(SendError {
-                kind: classify(failed.error(), connection.link.progress()),
-                detail: describe(failed.error()),
-                unsent: unsent.map(|request| Box::new(request.map(|outgoing| outgoing.body))),
-            })
+        request: WireRequest,
+        due: Option<Instant>,
+    ) -> Exchange {
+        connection.wire.begin(request);
+        connection.set_due(due);
+        Exchange {
+            connection: Some(connection),
+            body_idle: self.settings.body_idle,
         }
     }
 
@@ -324,34 +292,14 @@ impl Client {
         };
         let stream =
             dialled.map_err(|(kind, detail)| (kind, format!("{}: {detail}", target.key)))?;
-        let link = Arc::new(Link::default());
-        let io = ClientIo {
-            stream,
-            link: Arc::clone(&link),
+        let limits = WireLimits {
+            max_buf: self.settings.max_buf.max(LEAST_BUFFER),
+            max_headers: self.settings.max_headers,
         };
-        let (sender, connection) = self
-            .builder
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(|error| (SendErrorKind::Other, describe(&error)))?;
-        let open = [&self.pool.open, &self.settings.total_open].map(Open::new);
-        let task = tokio::spawn(async move {
-            let _open = open;
-            if let Err(error) = connection.await {
-                tracing::debug!(target: "myelin::client", "connection ended: {}", describe(&error));
-            }
-        });
         self.start_sweeper();
-        Ok(Box::new(Connection {
-            sender,
-            link,
-            task: task.abort_handle(),
-            key: Arc::clone(&target.key),
-            hash: target.hash,
-            pool: Arc::downgrade(&self.pool),
-            idle_since: Instant::now(),
-            busy: false,
-        }))
+        let wire = Wire::new(stream, limits);
+        let total = &self.settings.total_open;
+        Ok(Connection::new(wire, target, &self.pool, total))
     }
 
     async fn dial(&self, target: &Target) -> Result<Stream, (SendErrorKind, String)> {
@@ -409,42 +357,114 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What a future gives, or `None` when nothing moved on the connection for `limit`.
-async fn unless_silent<F: Future>(future: F, link: &Link, limit: Duration) -> Option<F::Output> {
-    const LOOKS: u32 = 4;
-    let mut future = std::pin::pin!(future);
-    let mut quiet = 0;
-    while quiet < LOOKS {
-        if let Ok(outcome) = tokio::time::timeout(limit / LOOKS, &mut future).await {
-            return Some(outcome);
-        }
-        quiet = if link.moved() { 0 } else { quiet + 1 };
-    }
-    None
+/// How long a response may take.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Patience {
+    /// Until its head, connecting included; `None` for no limit.
+    pub total: Option<Duration>,
+    /// While no byte goes either way (and up to a quarter more); `None` for no limit.
+    pub silence: Option<Duration>,
 }
 
+fn expired() -> SendError {
+    SendError {
+        kind: SendErrorKind::Expired,
+        detail: "no response in time".to_owned(),
+        unsent: None,
+    }
+}
+
+/// A request that was handed to a connection. Dropping it closes the connection.
+struct Exchange {
+    /// Present until the outcome is known.
+    connection: Option<Box<Connection>>,
+    body_idle: Option<Duration>,
+}
+
+impl Future for Exchange {
+    type Output = Result<Response<BodyStream>, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let body_idle = self.body_idle;
+        let Some(connection) = &mut self.connection else {
+            return Poll::Pending;
+        };
+        let outcome = match connection.wire.poll_response(cx) {
+            Poll::Pending if connection.poll_due(cx).is_pending() => return Poll::Pending,
+            Poll::Pending => Err(expired()),
+            Poll::Ready(Ok(response)) => Ok(response),
+            Poll::Ready(Err(trouble)) => {
+                let (kind, detail) = classify(trouble, connection.wire.progress());
+                Err(SendError {
+                    kind,
+                    detail,
+                    unsent: None,
+                })
+            }
+        };
+        let connection = self.connection.take();
+        let (response, connection) = match (outcome, connection) {
+            (Ok(response), Some(connection)) => (response, connection),
+            (Err(error), _) => return Poll::Ready(Err(error)),
+            (Ok(_), None) => return Poll::Pending,
+        };
+        let length = connection.wire.exact_len();
+        let body = if connection.wire.is_sending() && length != Some(0) {
+            BodyStream::boxed(drive(connection, length), body_idle)
+        } else {
+            BodyStream::held(connection, length, body_idle)
+        };
+        Poll::Ready(Ok(response.map(|()| body)))
+    }
+}
+
+/// What an exchange gives, unless nothing moves on its connection for `limit`.
+async fn unless_silent(
+    mut exchange: Exchange,
+    limit: Duration,
+) -> Result<Response<BodyStream>, SendError> {
+    const LOOKS: u32 = 4;
+    let mut quiet = 0;
+    while quiet < LOOKS {
+        if let Ok(outcome) = tokio::time::timeout(limit / LOOKS, &mut exchange).await {
+            return outcome;
+        }
+        let moved = exchange
+            .connection
+            .as_mut()
+            .is_some_and(|connection| connection.wire.moved());
+        quiet = if moved { 0 } else { quiet + 1 };
+    }
+    let progress = exchange.connection.map(|c| c.wire.progress());
+    Err(SendError {
+        kind: SendErrorKind::Silent {
+            complete: progress.is_some_and(|p| p.complete),
+            body_started: progress.is_some_and(|p| p.body_started),
+        },
+        detail: format!("nothing was sent or received for {} ms", limit.as_millis()),
+        unsent: None,
+    })
+}
+
+/// Drops connections that rested too long, every so often, and those that were closed, soon after.
 async fn sweep(pool: Weak<Pool>, every: Duration, mut stopped: oneshot::Receiver<()>) {
-    // Ends on the timeout's `Ok`: the client is gone.
-    while tokio::time::timeout(every, &mut stopped).await.is_err() {
+    let Some(bell) = pool.upgrade().map(|pool| Arc::clone(&pool.bell)) else {
+        return;
+    };
+    loop {
+        let rung = tokio::select! {
+            // The client is gone.
+            _ = &mut stopped => return,
+            () = bell.notified() => true,
+            () = tokio::time::sleep(every) => false,
+        };
         match pool.upgrade() {
             Some(pool) => pool.sweep(),
             None => return,
         }
-    }
-}
-
-/// Counts an open connection.
-struct Open(Arc<AtomicUsize>);
-
-impl Open {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        if rung {
+            // Peers that make connections stir all the time must not cost more than this.
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
     }
 }

@@ -1,14 +1,16 @@
-//! HTTP/1.1 on both sides of the gateway, over hyper's connections.
+//! HTTP/1.1 on both sides of the gateway: hyper's connections towards clients, our own towards back
+//! ends.
 
 pub mod client;
 mod clock;
+mod h1;
 mod outcome;
 mod pool;
 pub mod server;
 mod shutdown;
 mod target;
 
-pub use client::{Client, ClientSettings};
+pub use client::{Client, ClientSettings, Patience};
 pub(crate) use outcome::describe;
 pub use outcome::{SendError, SendErrorKind};
 pub use server::{Handler, ListenerSettings, OpenConnections, Peer, serve};

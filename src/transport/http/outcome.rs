@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use crate::message::stream::{BodyStream, StreamError};
+use super::h1::Trouble;
+use crate::message::request::WireRequest;
+use crate::message::stream::StreamError;
 
 /// States of a back-end exchange, as their ordinals enter the error codes (spec 02 §8.2).
 mod state {
@@ -48,6 +50,8 @@ pub enum SendErrorKind {
     Malformed,
     /// The body to be sent failed; the back end is not to blame.
     BodyFailed(StreamError),
+    /// No response within the time that the caller gave; it knows better what that means.
+    Expired,
     /// The request could not be sent for a reason of our own.
     Other,
 }
@@ -65,7 +69,7 @@ impl SendErrorKind {
             Self::ConnectTimeout => 101_508,
             Self::Tls | Self::Reset { .. } | Self::ResetInBody | Self::BodyFailed(_) => 101_500,
             Self::ClosedWriting { .. } | Self::Closed => 101_505,
-            Self::Silent { .. } => 101_504,
+            Self::Silent { .. } | Self::Expired => 101_504,
             Self::Malformed => 101_506,
             Self::Other => 102_510,
         }
@@ -93,6 +97,7 @@ impl SendErrorKind {
             Self::Closed
             | Self::Reset { written: true }
             | Self::Malformed
+            | Self::Expired
             | Self::Silent { complete: true, .. } => state::REQUEST_DONE,
         }
     }
@@ -114,7 +119,7 @@ pub struct SendError {
     /// The cause in words, for `ERROR_DETAIL` and logs.
     pub detail: String,
     /// The request, given back whenever no byte of it was written: it may be sent elsewhere.
-    pub unsent: Option<Box<http::Request<BodyStream>>>,
+    pub unsent: Option<Box<WireRequest>>,
 }
 
 impl fmt::Display for SendError {
@@ -135,24 +140,20 @@ pub(super) struct Progress {
     pub complete: bool,
     /// Reading or writing failed with an I/O error.
     pub failed: bool,
-    /// The peer closed its side.
-    pub eof: bool,
 }
 
-/// Names the failure of an exchange on an established connection.
-pub(super) fn classify(error: &hyper::Error, progress: Progress) -> SendErrorKind {
-    if let Some(body) = source::<StreamError>(error) {
-        return SendErrorKind::BodyFailed(body.clone());
-    }
-    if error.is_user() {
-        return SendErrorKind::Other;
-    }
-    // Bytes that came before anything was asked are no response either.
-    let unasked = !progress.wrote && !progress.failed && !progress.eof;
-    if error.is_parse() || unasked {
-        return SendErrorKind::Malformed;
-    }
-    match (progress.complete, progress.failed) {
+/// Names the failure of an exchange on an established connection, and says it in words.
+pub(super) fn classify(trouble: Trouble, progress: Progress) -> (SendErrorKind, String) {
+    let detail = match trouble {
+        Trouble::Body(cause) => {
+            let detail = cause.to_string();
+            return (SendErrorKind::BodyFailed(cause), detail);
+        }
+        Trouble::Malformed(words) => return (SendErrorKind::Malformed, words.to_owned()),
+        Trouble::Closed => "connection closed before message completed".to_owned(),
+        Trouble::Io(error) => format!("connection error: {}", describe(&error)),
+    };
+    let kind = match (progress.complete, progress.failed) {
         (true, false) => SendErrorKind::Closed,
         (true, true) => SendErrorKind::Reset { written: true },
         (false, false) => SendErrorKind::ClosedWriting {
@@ -160,7 +161,8 @@ pub(super) fn classify(error: &hyper::Error, progress: Progress) -> SendErrorKin
         },
         (false, true) if progress.wrote && progress.body_started => SendErrorKind::ResetInBody,
         (false, true) => SendErrorKind::Reset { written: false },
-    }
+    };
+    (kind, detail)
 }
 
 /// Names the failure of a connection attempt.
@@ -185,17 +187,6 @@ pub(crate) fn describe(error: &(dyn StdError + 'static)) -> String {
         cause = inner.source();
     }
     text
-}
-
-fn source<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(found) = inner.downcast_ref() {
-            return Some(found);
-        }
-        cause = inner.source();
-    }
-    None
 }
 
 #[cfg(test)]

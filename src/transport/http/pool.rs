@@ -1,289 +1,190 @@
 //! Connections to back ends: what is known of each, and the idle ones by target.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper::client::conn::http1::SendRequest;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use http_body::Frame;
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::outcome::Progress;
+use super::h1::{Both, Trouble, Wire};
+use super::outcome::describe;
 use super::target::Target;
-use crate::message::stream::{BodyStream, OnEnd, StreamError};
+use crate::message::stream::{Held, StreamError};
 use crate::transport::tcp::Stream;
-
-const WROTE: u8 = 1;
-const BODY_STARTED: u8 = 2;
-const BODY_ENDED: u8 = 4;
-/// The last write left bytes behind.
-const UNWRITTEN: u8 = 8;
-const READ_FAILED: u8 = 16;
-const WRITE_FAILED: u8 = 32;
-const EOF: u8 = 64;
-/// Bytes went either way since [`Link::moved`] was asked.
-const MOVED: u8 = 128;
-
-/// What is known of the current exchange on a connection, beyond what hyper's errors tell.
-///
-/// Written by the connection's task and read by the one that sends; both run on one worker, so
-/// relaxed loads and stores are enough and cost next to nothing.
-#[derive(Debug, Default)]
-pub(super) struct Link(AtomicU8);
-
-impl Link {
-    fn set(&self, bits: u8) {
-        let old = self.0.load(Relaxed);
-        if old & bits != bits {
-            self.0.store(old | bits, Relaxed);
-        }
-    }
-
-    fn clear(&self, bits: u8) {
-        let old = self.0.load(Relaxed);
-        if old & bits != 0 {
-            self.0.store(old & !bits, Relaxed);
-        }
-    }
-
-    fn has(&self, bits: u8) -> bool {
-        self.0.load(Relaxed) & bits != 0
-    }
-
-    /// Forgets the exchange before.
-    fn begin(&self, no_body: bool) {
-        let kept = self.0.load(Relaxed) & (READ_FAILED | WRITE_FAILED | EOF);
-        let body = if no_body { BODY_ENDED } else { 0 };
-        self.0.store(kept | body, Relaxed);
-    }
-
-    /// The request went out whole and nothing failed.
-    fn reusable(&self) -> bool {
-        let bits = self.0.load(Relaxed);
-        let trouble = UNWRITTEN | READ_FAILED | WRITE_FAILED | EOF;
-        bits & BODY_ENDED != 0 && bits & trouble == 0
-    }
-
-    /// Whether bytes went either way since this was asked the last time.
-    pub(super) fn moved(&self) -> bool {
-        let moved = self.has(MOVED);
-        self.clear(MOVED);
-        moved
-    }
-
-    pub(super) fn progress(&self) -> Progress {
-        Progress {
-            wrote: self.has(WROTE),
-            body_started: self.has(BODY_STARTED),
-            complete: self.has(WROTE)
-                && self.has(BODY_ENDED)
-                && !self.has(UNWRITTEN | WRITE_FAILED),
-            failed: self.has(READ_FAILED | WRITE_FAILED),
-            eof: self.has(EOF),
-        }
-    }
-}
-
-/// The socket of a connection, watched.
-pub(super) struct ClientIo {
-    pub stream: Stream,
-    pub link: Arc<Link>,
-}
-
-impl ClientIo {
-    /// Turns a write that failed because the peer is gone into one that succeeds: the peer may have
-    /// answered before it closed, and reading tells in any case (an answer, the end or the error).
-    fn wrote(&self, polled: Poll<io::Result<usize>>, offered: usize) -> Poll<io::Result<usize>> {
-        match polled {
-            Poll::Ready(Ok(count)) => {
-                if count > 0 {
-                    self.link.set(WROTE | MOVED);
-                }
-                if count < offered {
-                    self.link.set(UNWRITTEN);
-                } else {
-                    self.link.clear(UNWRITTEN);
-                }
-                Poll::Ready(Ok(count))
-            }
-            Poll::Ready(Err(error)) => {
-                self.link.set(WRITE_FAILED | UNWRITTEN);
-                match error.kind() {
-                    io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted => Poll::Ready(Ok(offered)),
-                    _ => Poll::Ready(Err(error)),
-                }
-            }
-            Poll::Pending => {
-                self.link.set(UNWRITTEN);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl AsyncRead for ClientIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        match &polled {
-            Poll::Ready(Ok(())) if buf.filled().len() == before => this.link.set(EOF),
-            Poll::Ready(Err(_)) => this.link.set(READ_FAILED),
-            Poll::Ready(Ok(())) => this.link.set(MOVED),
-            Poll::Pending => {}
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for ClientIo {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.link.has(WRITE_FAILED) {
-            return Poll::Ready(Ok(buf.len()));
-        }
-        let polled = Pin::new(&mut this.stream).poll_write(cx, buf);
-        this.wrote(polled, buf.len())
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.link.has(WRITE_FAILED) {
-            return Poll::Ready(Ok(()));
-        }
-        match Pin::new(&mut this.stream).poll_flush(cx) {
-            Poll::Ready(Err(error)) => {
-                // Only TLS flushes for real; the reading side tells what happened.
-                this.link.set(WRITE_FAILED | UNWRITTEN);
-                match error.kind() {
-                    io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted => Poll::Ready(Ok(())),
-                    _ => Poll::Ready(Err(error)),
-                }
-            }
-            polled => polled,
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let offered = bufs.iter().map(|buf| buf.len()).sum();
-        if this.link.has(WRITE_FAILED) {
-            return Poll::Ready(Ok(offered));
-        }
-        let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
-        this.wrote(polled, offered)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
-/// A request body on its way out, watched.
-pub(super) struct Outgoing {
-    pub body: BodyStream,
-    link: Arc<Link>,
-}
-
-impl Body for Outgoing {
-    type Data = Bytes;
-    type Error = StreamError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        let this = self.get_mut();
-        this.link.set(BODY_STARTED);
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        match &polled {
-            Poll::Ready(None) => this.link.set(BODY_ENDED),
-            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => this.link.set(BODY_ENDED),
-            _ => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
 
 /// A connection to a back end. The same box travels between the pool and the response body of the
 /// exchange, so reuse costs no allocation.
 pub(super) struct Connection {
-    pub sender: SendRequest<Outgoing>,
-    pub link: Arc<Link>,
-    pub task: AbortHandle,
-    pub key: Arc<str>,
-    pub hash: u64,
-    pub pool: Weak<Pool>,
+    pub wire: Wire<Stream>,
+    key: Arc<str>,
+    hash: u64,
+    pool: Weak<Pool>,
     pub idle_since: Instant,
-    pub busy: bool,
+    /// Woken while the connection is idle.
+    watch: Arc<Watch>,
+    waker: Waker,
+    /// When the response is due. The timer may be set to an earlier time and is moved on when it
+    /// fires: most exchanges then cost no timer.
+    due: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    _open: [Open; 2],
 }
 
 impl Connection {
-    /// Marks the connection as used and ties the request to it.
-    pub(super) fn begin(&mut self, request: http::Request<BodyStream>) -> http::Request<Outgoing> {
-        self.busy = true;
-        let link = Arc::clone(&self.link);
-        link.begin(request.body().is_end_stream());
-        request.map(|body| Outgoing { body, link })
+    /// A connection to `target` for `pool`; `total` counts it, too.
+    pub(super) fn new(
+        wire: Wire<Stream>,
+        target: &Target,
+        pool: &Arc<Pool>,
+        total: &Arc<AtomicUsize>,
+    ) -> Box<Self> {
+        let watch = Arc::new(Watch {
+            stirred: AtomicBool::new(false),
+            bell: Arc::clone(&pool.bell),
+        });
+        Box::new(Self {
+            wire,
+            key: Arc::clone(&target.key),
+            hash: target.hash,
+            pool: Arc::downgrade(pool),
+            idle_since: Instant::now(),
+            waker: Arc::clone(&watch).into(),
+            watch,
+            due: None,
+            timer: None,
+            _open: [&pool.open, total].map(Open::new),
+        })
+    }
+
+    /// Sets when the response must be there.
+    pub(super) fn set_due(&mut self, due: Option<Instant>) {
+        self.due = due;
+    }
+
+    /// Ready when the response is due; otherwise the task is woken then.
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = self.due else {
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= due {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+
+    /// Whether an idle connection can take a request: it is open and nothing came unasked.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        if !self.watch.stirred.load(Relaxed) {
+            return true;
+        }
+        // The socket may have had something that was read before. A task that did much already must
+        // get a true answer, too.
+        self.watch.stirred.store(false, Relaxed);
+        let look = tokio::task::unconstrained(poll_fn(|_| Poll::Ready(self.poll_quiet())));
+        let looked = pin!(look).poll(&mut Context::from_waker(Waker::noop()));
+        looked == Poll::Ready(true)
+    }
+
+    /// Looks at the socket; from now on it wakes the pool.
+    fn poll_quiet(&mut self) -> bool {
+        self.wire.poll_quiet(&mut Context::from_waker(&self.waker))
     }
 }
 
-impl OnEnd for Connection {
+impl Held for Connection {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        self.wire.poll_frame(cx)
+    }
+
+    fn is_over(&self) -> bool {
+        self.wire.is_over()
+    }
+
     fn ended(mut self: Box<Self>) {
-        if !self.link.reusable() || self.sender.is_closed() {
+        if !self.wire.is_reusable() {
             return;
         }
         let Some(pool) = self.pool.upgrade() else {
             return;
         };
-        self.busy = false;
-        pool.put(self);
+        if let Some(timer) = &mut self.timer {
+            // Lets go of the task that waited.
+            let _ = timer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+        self.wire.rest();
+        self.watch.stirred.store(false, Relaxed);
+        if self.poll_quiet() {
+            pool.put(self);
+        }
+    }
+}
+
+impl Both for Connection {
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<(), StreamError> {
+        self.wire.poll_request(cx).map_err(|trouble| match trouble {
+            Trouble::Body(error) => error,
+            Trouble::Io(error) => StreamError::Closed(describe(&error).into()),
+            Trouble::Malformed(words) => StreamError::broken(words),
+            Trouble::Closed => StreamError::Closed("the connection was closed".into()),
+        })
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // An exchange that was given up: hyper would first flush what is left of the request, which
-        // may take forever.
-        if self.busy {
-            self.task.abort();
+        self.wire.io().say_goodbye();
+    }
+}
+
+/// Notices when something happens on an idle connection.
+struct Watch {
+    stirred: AtomicBool,
+    bell: Arc<Notify>,
+}
+
+impl Wake for Watch {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.stirred.swap(true, Relaxed) {
+            self.bell.notify_one();
         }
+    }
+}
+
+/// Counts an open connection.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -302,6 +203,8 @@ pub(super) struct Pool {
     /// Open connections, in use or not. Counted apart from the pool: connections must not keep the
     /// pool alive that keeps them.
     pub open: Arc<AtomicUsize>,
+    /// Rung when something happens on an idle connection.
+    pub bell: Arc<Notify>,
 }
 
 /// Idle connections by the hash that their target carries. The key is compared besides: two targets
@@ -342,6 +245,7 @@ impl Pool {
             limits,
             targets: Mutex::default(),
             open: Arc::default(),
+            bell: Arc::default(),
         }
     }
 
@@ -361,16 +265,16 @@ impl Pool {
         let mut index = connections.len();
         while index > 0 {
             index -= 1;
-            let connection = connections.get(index)?;
+            let connection = connections.get_mut(index)?;
             if now.saturating_duration_since(connection.idle_since) >= self.limits.idle_timeout {
                 // Everything below has been idle for longer still.
                 connections.drain(..=index);
                 return None;
             }
-            if connection.sender.is_closed() {
-                connections.remove(index);
-            } else if connection.sender.is_ready() {
-                return Some(connections.remove(index));
+            let quiet = connection.is_quiet();
+            let connection = connections.remove(index);
+            if quiet {
+                return Some(connection);
             }
         }
         None
@@ -409,14 +313,15 @@ impl Pool {
         }
     }
 
-    /// Drops what was idle for too long or was closed by the back end.
+    /// Drops what was idle for too long, was closed by the back end, or had something to say that
+    /// nobody asked for.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         let limit = self.limits.idle_timeout;
         let rested = |since: Instant| now.saturating_duration_since(since) >= limit;
         self.lock().retain(|_, idle| {
             idle.connections
-                .retain(|c| !rested(c.idle_since) && !c.sender.is_closed());
+                .retain_mut(|c| !rested(c.idle_since) && c.is_quiet());
             !idle.connections.is_empty() || !rested(idle.last_used)
         });
     }
@@ -424,9 +329,8 @@ impl Pool {
     pub(super) fn idle(&self) -> usize {
         self.lock()
             .values()
-            .flat_map(|idle| &idle.connections)
-            .filter(|connection| !connection.sender.is_closed())
-            .count()
+            .map(|idle| idle.connections.len())
+            .sum()
     }
 
     pub(super) fn clear(&self) {

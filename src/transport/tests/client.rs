@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::back_end::{BackEnd, OK, read_head, read_request, reset};
 use super::{Client, Listener, echo, get, post, settings, target, text, until, within};
 use crate::message::stream::{BodyStream, StreamError};
-use crate::transport::http::{SendError, SendErrorKind, Target};
+use crate::transport::http::{Patience, SendError, SendErrorKind, Target};
 
 /// A request body that is fed by hand.
 struct Fed(tokio::sync::mpsc::Receiver<Result<Bytes, StreamError>>);
@@ -215,10 +215,9 @@ async fn a_connection_closed_while_idle_is_not_used() {
     }
 }
 
-/// The connection's end is known to the runtime but not yet to the connection's task when the
-/// request comes: hyper gives the request back and it is sent once more.
+/// The connection's end is known to the runtime, but no task has run since.
 #[tokio::test]
-async fn a_request_for_a_dying_connection_is_sent_again() {
+async fn a_request_for_a_dying_connection_is_sent_elsewhere() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let addr = listener.local_addr().expect("address");
     let (close, closing) = mpsc::channel::<()>();
@@ -248,8 +247,8 @@ async fn a_request_for_a_dying_connection_is_sent_again() {
     // No turn of the runtime until the close is on its way.
     close.send(()).expect("back end");
     is_closed.recv().expect("back end");
-    // tokio looks for I/O after 61 tasks: the last of these runs after that, yet before the task of
-    // the connection, which is queued behind it.
+    // tokio looks for I/O after 61 tasks: the last of these runs after that, yet before the task
+    // that takes closed connections out of the pool, which is queued behind it.
     for _ in 0..99 {
         tokio::spawn(async {});
     }
@@ -258,10 +257,195 @@ async fn a_request_for_a_dying_connection_is_sent_again() {
         assert_eq!(sending.idle_connections(), 1);
         sending.send(&target, post("second")).await
     });
-    let response = within(response).await.expect("task").expect("sent again");
+    let response = within(response).await.expect("task").expect("sent");
     assert_eq!(text(response).await, "ok");
     let second = back_end.join().expect("back end");
     assert!(second.ends_with("second"), "{second}");
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_ends_a_connection() {
+    let back_end = BackEnd::start(|_, mut socket| async move {
+        read_request(&mut socket).await;
+        socket.write_all(OK.as_bytes()).await.expect("write");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let _ = socket.write_all(OK.as_bytes()).await;
+        let _ = socket.read_u8().await;
+    })
+    .await;
+    let client = Client::new(settings());
+    for round in 1..=2 {
+        let response = within(client.send(&target(back_end.addr), get()))
+            .await
+            .expect("sent");
+        assert_eq!(text(response).await, "ok");
+        until("dropped", || client.open_connections() == 0).await;
+        assert_eq!(
+            (client.idle_connections(), back_end.connections()),
+            (0, round)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_response_in_pieces_keeps_its_connection() {
+    let back_end = BackEnd::start(|_, mut socket| async move {
+        socket.set_nodelay(true).expect("socket");
+        while read_request(&mut socket).await.is_some() {
+            for piece in OK.as_bytes().chunks(9) {
+                socket.write_all(piece).await.expect("write");
+                tokio::task::yield_now().await;
+            }
+        }
+    })
+    .await;
+    let client = Client::new(settings());
+    for _ in 0..200 {
+        let response = within(client.send(&target(back_end.addr), post("x")))
+            .await
+            .expect("sent");
+        assert_eq!(text(response).await, "ok");
+    }
+    assert_eq!(back_end.connections(), 1);
+}
+
+#[tokio::test]
+async fn request_and_response_at_once() {
+    let back_end = BackEnd::start(|_, mut socket| async move {
+        while read_head(&mut socket).await.is_some() {
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            socket.write_all(head.as_bytes()).await.expect("write");
+            // The chunks of the request are those of the response.
+            let mut end = Vec::new();
+            while !end.ends_with(b"0\r\n\r\n") {
+                let byte = socket.read_u8().await.expect("body");
+                end.push(byte);
+                socket.write_all(&[byte]).await.expect("write");
+            }
+        }
+    })
+    .await;
+    let client = Client::new(settings());
+    for _ in 0..2 {
+        let (feed, request) = fed();
+        let response = within(client.send(&target(back_end.addr), request))
+            .await
+            .expect("sent");
+        let mut body = response.into_body();
+        for piece in ["one", "two", "three"] {
+            feed.send(Ok(piece.into())).await.expect("body");
+            let mut came = Vec::new();
+            while came.len() < piece.len() {
+                let data = within(body.data()).await.expect("data").expect("more");
+                came.extend_from_slice(&data);
+            }
+            assert_eq!(came, piece.as_bytes());
+        }
+        drop(feed);
+        assert_eq!(within(body.data()).await, Ok(None));
+        until("kept", || client.idle_connections() == 1).await;
+    }
+    assert_eq!(back_end.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_request_goes_on_although_nobody_reads_the_response() {
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let done = Arc::new(std::sync::Mutex::new(Some(done)));
+    let back_end = BackEnd::start(move |_, mut socket| {
+        let done = Arc::clone(&done);
+        async move {
+            read_head(&mut socket).await;
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome";
+            socket.write_all(head.as_bytes()).await.expect("write");
+            let mut end = Vec::new();
+            while !end.ends_with(b"0\r\n\r\n") {
+                end.push(socket.read_u8().await.expect("body"));
+            }
+            socket.write_all(b" more").await.expect("write");
+            let done = done.lock().expect("lock").take();
+            done.expect("one connection").send(()).expect("test");
+            let _ = socket.read_u8().await;
+        }
+    })
+    .await;
+    let client = Client::new(settings());
+    let (feed, request) = fed();
+    let response = within(client.send(&target(back_end.addr), request))
+        .await
+        .expect("sent");
+    assert_eq!(response.body().exact_len(), Some(9));
+    feed.send(Ok("part".into())).await.expect("body");
+    drop(feed);
+    within(is_done).await.expect("the request arrives");
+    assert_eq!(text(response).await, "some more");
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_ends_its_response() {
+    let back_end = BackEnd::start(|_, mut socket| async move {
+        read_head(&mut socket).await;
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome";
+        socket.write_all(head.as_bytes()).await.expect("write");
+        let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+    })
+    .await;
+    let client = Client::new(settings());
+    let (feed, request) = fed();
+    let response = within(client.send(&target(back_end.addr), request))
+        .await
+        .expect("sent");
+    let failed = StreamError::broken("the client went away");
+    feed.send(Err(failed.clone())).await.expect("body");
+    let error = within(response.into_body().collect(100)).await;
+    assert_eq!(error, Err(failed));
+    until("closed", || client.open_connections() == 0).await;
+}
+
+#[tokio::test]
+async fn limits_of_time() {
+    let back_end = BackEnd::start(|_, mut socket| async move {
+        while let Some((head, _)) = read_request(&mut socket).await {
+            if head.contains("/wait") {
+                let _ = socket.read_u8().await;
+            } else {
+                socket.write_all(OK.as_bytes()).await.expect("write");
+            }
+        }
+    })
+    .await;
+    let client = Client::new(settings());
+    let target = target(back_end.addr);
+    let send = |path: &'static str, ms| {
+        let mut request = get();
+        *request.uri_mut() = path.parse().expect("path");
+        let patience = Patience {
+            total: Some(Duration::from_millis(ms)),
+            silence: None,
+        };
+        client.send_within(&target, request.into(), patience)
+    };
+    // The timer of the connection is set to a later time, then to an earlier one.
+    for (path, ms) in [
+        ("/", 60_000),
+        ("/", 50_000),
+        ("/wait", 20),
+        ("/", 60_000),
+        ("/wait", 30),
+    ] {
+        let begin = tokio::time::Instant::now();
+        let outcome = within(send(path, ms)).await;
+        match path {
+            "/" => assert_eq!(text(outcome.expect("sent")).await, "ok"),
+            _ => {
+                let error = outcome.expect_err("too late");
+                assert_eq!(error.kind, SendErrorKind::Expired);
+                assert!(begin.elapsed() >= Duration::from_millis(ms));
+            }
+        }
+    }
+    assert_eq!(back_end.connections(), 2);
+    until("closed", || client.open_connections() == 0).await;
 }
 
 #[tokio::test]
@@ -275,7 +459,7 @@ async fn refused() {
     assert_eq!(error.kind.code(), 101_503);
     assert!(error.detail.contains(&addr.to_string()), "{}", error.detail);
     let unsent = error.unsent.expect("nothing was written");
-    assert_eq!(unsent.into_body().collect(10).await.expect("body"), "mine");
+    assert_eq!(unsent.body.collect(10).await.expect("body"), "mine");
     assert_eq!(client.open_connections(), 0);
 }
 

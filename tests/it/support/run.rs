@@ -348,6 +348,7 @@ impl Run {
             let go_on = Arc::new(Notify::new());
             for request in &mut requests {
                 request.go_on = go_on.clone();
+                request.tls |= step.management.is_some();
             }
             let task = tokio::spawn(send_many(requests, address, self.folder.clone()));
             if let Some(id) = &step.background {

@@ -324,7 +324,7 @@ impl Look<'_> {
         }
         let mut evaluator = Evaluator::after_look(&self.plan.program, scope, STEP_BUDGET, found);
         let value = evaluator.run()?;
-        let text = convert::string_value_of(value, self.text, scope);
+        let text = convert::string_value_of(value, self.text, scope)?;
         Ok(Some(Answer::Text(text)))
     }
 }
