@@ -10,7 +10,7 @@ use myelin::settings::{Environment, parse};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -224,27 +224,54 @@ async fn a_redis_that_hangs_fails_no_request() {
     assert_eq!(server.stop().await, 0);
 }
 
-/// Passes connections on to a Redis, or cuts them.
-async fn gate(listener: TcpListener, redis: String, open: Arc<AtomicBool>) {
-    while let Ok((mut near, _)) = listener.accept().await {
-        let (redis, open) = (redis.clone(), open.clone());
-        tokio::spawn(async move {
-            let shut = async {
-                while open.load(Ordering::Acquire) {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
+/// A way to a Redis that can be cut: nothing passes once [`Gate::cut`] has returned.
+#[derive(Clone)]
+struct Gate {
+    open: tokio::sync::watch::Sender<bool>,
+    passing: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self {
+            open: tokio::sync::watch::Sender::new(true),
+            passing: Arc::default(),
+        }
+    }
+
+    async fn serve(self, listener: TcpListener, redis: String) {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let (redis, gate) = (redis.clone(), self.clone());
+            gate.passing.fetch_add(1, Ordering::AcqRel);
+            tokio::spawn(async move {
+                let mut open = gate.open.subscribe();
+                let pass = async {
+                    let mut far = TcpStream::connect(redis).await.ok()?;
+                    tokio::io::copy_bidirectional(&mut near, &mut far)
+                        .await
+                        .ok()
+                };
+                tokio::select! {
+                    biased;
+                    _ = open.wait_for(|open| !open) => {}
+                    _ = pass => {}
                 }
-            };
-            let pass = async {
-                let mut far = TcpStream::connect(redis).await.ok()?;
-                tokio::io::copy_bidirectional(&mut near, &mut far)
-                    .await
-                    .ok()
-            };
-            tokio::select! {
-                () = shut => {}
-                _ = pass => {}
-            }
-        });
+                gate.passing.fetch_sub(1, Ordering::AcqRel);
+            });
+        }
+    }
+
+    async fn cut(&self) {
+        self.open.send_replace(false);
+        let started = tokio::time::Instant::now();
+        while self.passing.load(Ordering::Acquire) > 0 {
+            assert!(started.elapsed() < Duration::from_secs(10), "not cut");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn mend(&self) {
+        self.open.send_replace(true);
     }
 }
 
@@ -255,8 +282,8 @@ async fn sessions_outlive_a_redis_that_goes_and_comes_back() {
     let far = client.get_connection_info().addr().to_string();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let near = format!("redis://{}/", listener.local_addr().expect("an address"));
-    let open = Arc::new(AtomicBool::new(true));
-    let gate = tokio::spawn(gate(listener, far, open.clone()));
+    let gate = Gate::new();
+    let serving = tokio::spawn(gate.clone().serve(listener, far));
     let backends = backends(&["A", "B", "C"]);
     let folder = deployment(&backends, 60_000);
     let one = server(folder.path(), &near, &prefix).await;
@@ -265,14 +292,15 @@ async fn sessions_outlive_a_redis_that_goes_and_comes_back() {
 
     // Known to all, then to this process alone.
     let before = ask(at_one, "before").await;
-    open.store(false, Ordering::Release);
+    assert_eq!(keys(&url, &prefix).await.len(), 1);
+    gate.cut().await;
     assert_eq!(ask(at_one, "before").await, before);
     let during = ask(at_one, "during").await;
     assert_eq!((before.0, during.0), (200, 200));
     assert_eq!(ask(at_one, "during").await, during);
     assert_eq!(keys(&url, &prefix).await.len(), 1);
     // When Redis is back it learns of what began meanwhile.
-    open.store(true, Ordering::Release);
+    gate.mend();
     let started = tokio::time::Instant::now();
     while keys(&url, &prefix).await.len() < 2 {
         assert!(started.elapsed() < Duration::from_secs(10), "not told");
@@ -282,5 +310,5 @@ async fn sessions_outlive_a_redis_that_goes_and_comes_back() {
     assert_eq!(ask(at_two, "during").await, during);
     assert_eq!(one.stop().await, 0);
     assert_eq!(two.stop().await, 0);
-    gate.abort();
+    serving.abort();
 }
