@@ -267,6 +267,9 @@ fn inline_expressions() {
     );
     assert_eq!(inline(r#"{"a":"{$ctx:s}"}"#), r#"{"a":"abc"}"#);
     assert_eq!(inline(r#"{"a":{$ctx:missing}}"#), r#"{"a":""}"#);
+    // Row 284 of spec 05: four quotes, which is no JSON.
+    let quoted = inline(r#"{"a":"{$ctx:missing}"}"#);
+    assert!(quoted.starts_with("! "), "{quoted}");
     assert_eq!(inline(r#"{"a":{$ctx:two}}"#), r#"{"a":"a b"}"#);
 }
 
