@@ -721,10 +721,7 @@ pub struct ScriptSettings {
 impl ScriptSettings {
     /// How many threads there may be.
     pub fn threads(&self) -> usize {
-        match self.threads {
-            0 => std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
-            threads => threads,
-        }
+        mediators::threads(self.threads)
     }
 }
 
