@@ -207,19 +207,22 @@ impl Foreach {
         let mut rest = envelope.clone();
         let mut items = Document::new();
         let mut nodes: Vec<NodeId> = Vec::new();
-        let mut parent = None;
-        for item in selected {
+        let parent = match selected.first() {
+            Some(Selected::Own(node)) => rest.document.parent(*node),
+            _ => None,
+        };
+        // As for `iterate`: a part has nothing that is a part of its own.
+        for item in selected.into_iter().rev() {
             nodes.push(match item {
                 Selected::Own(node) => {
-                    if nodes.is_empty() {
-                        parent = rest.document.parent(node);
-                    }
+                    let part = items.import(&rest.document, node);
                     rest.document.detach(node);
-                    items.import(&envelope.document, node)
+                    part
                 }
                 Selected::Copy(document, node) => items.import(&document, node),
             });
         }
+        nodes.reverse();
         let parent = parent.unwrap_or_else(|| rest.body());
         let mut base = rest.clone();
         base.clear_body();

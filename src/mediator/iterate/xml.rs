@@ -22,15 +22,19 @@ pub(super) fn parts(
     let mut items = Document::new();
     let mut rest = envelope.clone();
     let mut nodes = Vec::new();
-    for selected in select(cx, message, &iterate.expression)? {
+    // Backwards: a node that was selected inside of another is a part of its own, and the other does not
+    // have it, as each is detached from the tree. So the parts never hold more than the message.
+    for selected in select(cx, message, &iterate.expression)?.into_iter().rev() {
         nodes.push(match selected {
             Selected::Own(node) => {
+                let part = items.import(&rest.document, node);
                 rest.document.detach(node);
-                items.import(&envelope.document, node)
+                part
             }
             Selected::Copy(document, node) => items.import(&document, node),
         });
     }
+    nodes.reverse();
     if !iterate.preserve {
         rest.clear_body();
     }
