@@ -29,6 +29,7 @@ mod log;
 mod loopback;
 mod makefault;
 mod outcome;
+mod pattern;
 mod payload_factory;
 mod property;
 mod property_group;
