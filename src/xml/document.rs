@@ -1,7 +1,7 @@
 //! The tree: nodes, names, text, and reading them.
 
 use super::XML_NAMESPACE;
-use super::names::{EMPTY, Names};
+use super::names::{EMPTY, ExpandedName, Names};
 use super::tools::Tools;
 use super::words::same;
 use bytes::Bytes;
@@ -605,6 +605,12 @@ impl Document {
         self.names.find(namespace, local)
     }
 
+    /// The [`Document::name_id`] of a name.
+    #[inline]
+    pub fn id_of(&self, name: &ExpandedName) -> Option<u32> {
+        self.names.find_name(name)
+    }
+
     /// The [`Document::name_id`] of an element; an id no name has for other nodes.
     #[inline]
     pub fn element_name_id(&self, n: NodeId) -> u32 {
@@ -629,7 +635,7 @@ impl Document {
     }
 
     /// (namespace, local) string ids of a node's name.
-    fn expanded_of(&self, n: NodeId) -> (u32, u32) {
+    pub(super) fn expanded_of(&self, n: NodeId) -> (u32, u32) {
         self.names.expanded(self.names.qualified(self.name_of(n)).1)
     }
 

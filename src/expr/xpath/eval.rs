@@ -7,7 +7,7 @@ use super::axes::{self, Test, View};
 use super::peek::Found;
 use super::program::{Axis, Expr, Operator, Path, Predicate, Program, Start, Step, Variable};
 use super::{EvalError, Node, PropertyValue, Scope, convert};
-use crate::xml::Document;
+use crate::xml::{Document, ExpandedName};
 use std::borrow::Cow;
 
 pub(super) type Result<T> = std::result::Result<T, EvalError>;
@@ -110,7 +110,7 @@ pub(super) struct Evaluator<'p, 'a> {
     /// Per name slot: the document it was looked up in last, and the id there.
     names: [LookedUp<'a>; FEW_NAMES],
     more_names: Vec<LookedUp<'a>>,
-    budget: u64,
+    pub(super) budget: u64,
     /// What a look into the body found.
     found: &'p [Found],
 }
@@ -266,7 +266,8 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             Some(node) if node.attribute.is_none() => {
                 node.document.string_value_and_cost(node.node)
             }
-            Some(node) => (axes::string_value(node), 0),
+            // Attributes are found by counting.
+            Some(node) => (axes::string_value(node), axes::place_cost(node)),
         };
         self.spend(cost + text.len() as u64 / 32)?;
         Ok(text)
@@ -464,8 +465,8 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
 
     /// Calls `visit` for what a step selects from one node, in axis order, until it says stop.
     fn select(&mut self, step: &'p Step, from: Node<'a>, visit: Visit<'_, 'p, 'a>) -> Result<bool> {
-        let test = Test::new(&step.test, step.axis, |slot, namespace, local| {
-            self.name_id(slot, namespace, local, from.document)
+        let test = Test::new(&step.test, step.axis, |slot, name| {
+            self.name_id(slot, name, from.document)
         });
         match step.predicates.as_slice() {
             [] => self.candidates(step.axis, test, from, visit),
@@ -570,6 +571,18 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                         attribute: Some(attribute.index),
                     };
                     if test.matches_attribute(&attribute) && visit(self, node)? {
+                        return Ok(true);
+                    }
+                }
+            }
+            // All of them are gathered once; looking each up again would gather them as often.
+            Axis::Namespace if plain => {
+                let all = axes::namespaces(document, from.node);
+                self.spend(all.len() as u64)?;
+                for (index, (prefix, _)) in all.iter().enumerate() {
+                    if test.matches_namespace(prefix)
+                        && visit(self, axes::namespace_node(from, index))?
+                    {
                         return Ok(true);
                     }
                 }
@@ -732,8 +745,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
     pub(super) fn name_id(
         &mut self,
         slot: usize,
-        namespace: &str,
-        local: &str,
+        name: &ExpandedName,
         document: &'a Document,
     ) -> Option<u32> {
         let known = match self.names.get_mut(slot) {
@@ -748,7 +760,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         match known {
             Some((d, id)) if std::ptr::eq(*d, document) => *id,
             _ => {
-                let id = document.name_id(namespace, local);
+                let id = document.id_of(name);
                 *known = Some((document, id));
                 id
             }
@@ -801,6 +813,7 @@ pub(super) fn streamable(expr: &Expr) -> Option<&Path> {
     }
 }
 
-fn exhausted() -> EvalError {
+#[cold]
+pub(super) fn exhausted() -> EvalError {
     EvalError::new("the expression takes too long: it visits too many nodes")
 }

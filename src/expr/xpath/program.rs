@@ -3,6 +3,7 @@
 
 use super::PropertyScope;
 use super::functions::Function;
+use crate::xml::ExpandedName;
 
 #[derive(Clone, Debug)]
 pub(super) struct Program {
@@ -145,8 +146,7 @@ pub(super) enum NodeTest {
     Namespace(Box<str>),
     Name {
         slot: usize,
-        namespace: Box<str>,
-        local: Box<str>,
+        name: ExpandedName,
     },
     Text,
     Comment,
