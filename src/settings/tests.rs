@@ -395,6 +395,7 @@ fn warnings() {
             "[[internal_apis.users]]\nuser.name = 'u'\nuser.password = 'p'\nuser.role = 'r'",
             "[secrets]\nadmin = '[x]'",
             "[mediation.inbound]\ncore_threads = 5\nmax_threads = 6",
+            "[synapse_properties]\n'synapse.commons.json.output.xmloutAutoArray' = false\n'synapse.commons.json.output.emptyXmlElemToEmptyStr' = false",
             "[transport.http]\nmax_http_connection_per_host_port = 5",
             "  top = 1",
             "[server]\nx.é = 1 \n'é' = 2",
@@ -415,6 +416,8 @@ fn warnings() {
             warning: deployment.toml:4:6: key "internal_apis.users[0].user.role" is not supported and ignored
             warning: deployment.toml:1:2: "secrets" has no effect: the secure vault is not supported; use $env{NAME} and set the variable from your secret store
             warning: deployment.toml:1:12: "mediation.inbound" has no effect: there is no such thread pool; the number of threads is myelin.workers
+            warning: deployment.toml:2:1: "synapse_properties.synapse.commons.json.output.xmloutAutoArray" has no effect: on the way from JSON to XML an array is always one element for each item; the reference does not look at the setting either
+            warning: deployment.toml:3:1: "synapse_properties.synapse.commons.json.output.emptyXmlElemToEmptyStr" has no effect: the setting synapse.commons.enableXmlNullForEmptyElement says what an empty element becomes; the reference does not look at this one
             warning: deployment.toml:2:37: "transport.http.max_http_connection_per_host_port" has no effect: connections to one target are not limited; the setting circuit_breakers.max_connections in [myelin.endpoint] limits those of an endpoint
             warning: deployment.toml:1:3: key "top" is not supported and ignored
             deployment.toml:2:3: invalid unquoted key, expected letters, numbers, `-`, `_`

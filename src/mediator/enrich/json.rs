@@ -1,10 +1,12 @@
 //! Enriching JSON (spec 03 §15.1).
 
 use super::{Action, Enrich, JsonSource, Part, Source, Target, entry, inline_text};
-use crate::expr::{Expr, jsonpath};
+use crate::expr::Expr;
+use crate::expr::jsonpath::{self, copies_fit};
 use crate::json::{self, MAX_DEPTH, Value as Json};
 use crate::mediator::Context;
 use crate::message::{Body, Built, Fault, Message, Value};
+use std::collections::HashMap;
 
 const LOG: &str = "EnrichMediator";
 
@@ -135,6 +137,7 @@ impl Enrich {
                 Action::Child => change(cx, message, |root| {
                     let places = path
                         .locate(root)
+                        .and_then(|places| copies_fit(&value, places.len()).map(|()| places))
                         .map_err(|e| Fault::mediation(e.to_string()))?;
                     for place in places {
                         if let Some(target) = place.get_mut(root) {
@@ -321,8 +324,12 @@ fn add_child(target: &mut Json, value: &Json) {
     match (target, value) {
         (Json::Array(items), value) => items.push(value.clone()),
         (Json::Object(members), Json::Object(new)) => {
+            let places = members.iter().enumerate();
+            let mut places: HashMap<String, usize> =
+                places.map(|(at, (name, _))| (name.clone(), at)).collect();
             for (name, value) in new {
-                match members.iter_mut().rfind(|(known, _)| known == name) {
+                let place = *places.entry(name.clone()).or_insert(members.len());
+                match members.get_mut(place) {
                     Some(slot) => slot.1 = value.clone(),
                     None => members.push((name.clone(), value.clone())),
                 }

@@ -61,7 +61,6 @@ const KNOWN: &[&str] = &[
     "synapse.commons.json.output.jsonoutAutoArray",
     "synapse.commons.json.output.jsonoutMultiplePI",
     "synapse.commons.json.output.namespaceSepChar",
-    "synapse.commons.json.output.xmloutAutoArray",
     "synapse.commons.json.output.xmloutMultiplePI",
     "synapse.commons.json.preserve.namespace",
 ];

@@ -366,7 +366,15 @@ const SAMPLES: &[(&str, &str)] = &[
     ("interim only", "HTTP/1.1 100 Continue\r\n\r\n"),
     (
         "no content",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+    ),
+    (
+        "no content of two bytes",
         "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n",
+    ),
+    (
+        "no content in chunks",
+        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
     ),
     (
         "not modified",
