@@ -1,6 +1,6 @@
 //! What becomes of a back-end's answer (spec 01 §15.7).
 
-use super::SendContext;
+use super::{SendContext, Waiting, blocking};
 use crate::message::body::stream_fault;
 use crate::message::fault::{Origin, codes};
 use crate::message::limited::limited;
@@ -111,6 +111,9 @@ async fn refuse_soap_fault(cx: &SendContext<'_>, message: &mut Message) -> Resul
             fault
         })?;
     if message.envelope().is_some_and(|e| e.fault().is_some()) {
+        if cx.waiting != Waiting::Open {
+            return Err(blocking::soap_fault(message));
+        }
         return Err(Fault::endpoint(
             codes::FORCED_SOAP_FAULT,
             "The response is a SOAP fault",

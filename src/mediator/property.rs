@@ -1,6 +1,7 @@
 //! `<property>`: sets or removes a property of any scope (spec 01 §1.2, §1.7).
 
 use super::header::set_transport;
+use super::pattern::Pattern;
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
 use crate::diag::{Diagnostic, codes};
 use crate::expr::{Dynamic, Expr, Need, Wanted};
@@ -11,7 +12,6 @@ use crate::syntax::{Element, Reader};
 use crate::xml::Document;
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use regex::Regex;
 use std::sync::Arc;
 
 /// The table row.
@@ -104,7 +104,7 @@ struct Property {
     remove: bool,
     kind: ValueType,
     source: Option<Source>,
-    pattern: Option<(Regex, usize)>,
+    pattern: Option<(Pattern, usize)>,
 }
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
@@ -240,7 +240,7 @@ fn parse_scope(reader: &mut Reader, element: Element<'_, '_>) -> Scope {
     }
 }
 
-fn parse_pattern(reader: &mut Reader, element: Element<'_, '_>) -> Option<(Regex, usize)> {
+fn parse_pattern(reader: &mut Reader, element: Element<'_, '_>) -> Option<(Pattern, usize)> {
     let group = element.attribute("group").map(|text| {
         let number = text.trim().parse::<usize>();
         if number.is_err() {
@@ -264,8 +264,8 @@ fn parse_pattern(reader: &mut Reader, element: Element<'_, '_>) -> Option<(Regex
         }
         return None;
     }
-    let regex = super::filter::whole_match(reader, element, "pattern")?;
-    Some((regex, group.unwrap_or(0)))
+    let pattern = super::filter::whole_match(reader, element, "pattern")?;
+    Some((pattern, group.unwrap_or(0)))
 }
 
 fn parse_source(reader: &mut Reader, element: Element<'_, '_>, kind: ValueType) -> Option<Source> {
@@ -471,12 +471,9 @@ impl Property {
             }
         };
         match (&self.pattern, value) {
-            (Some((regex, group)), Value::String(text)) => {
-                let found = regex
-                    .captures(&text)
-                    .and_then(|c| c.get(*group).map(|m| m.as_str().to_owned()))
-                    .unwrap_or_default();
-                Ok(Some(Value::String(found)))
+            (Some((pattern, group)), Value::String(text)) => {
+                let found = pattern.group(&text, *group)?;
+                Ok(Some(Value::String(found.unwrap_or_default())))
             }
             (_, value) => Ok(Some(value)),
         }

@@ -267,6 +267,27 @@ impl Message {
         }
     }
 
+    /// After a blocking call: everything but body, properties and variables is the request's again
+    /// (spec 01 §7.2). `request` is a [`Message::shell`] of it. Response headers stay if the property
+    /// `BLOCKING_SENDER_PRESERVE_REQ_HEADERS` is `false`.
+    pub fn go_on_as(&mut self, mut request: Message) {
+        let soap = matches!(&self.body, Body::Built(b) if b.kind == PayloadKind::Soap);
+        if soap {
+            request.version = self.version;
+        }
+        let came = self.status.is_some();
+        if came && self.properties.str("BLOCKING_SENDER_PRESERVE_REQ_HEADERS") == Some("false") {
+            request.headers = std::mem::take(&mut self.headers);
+        }
+        request.body = std::mem::take(&mut self.body);
+        request.properties = std::mem::take(&mut self.properties);
+        request.variables = std::mem::take(&mut self.variables);
+        request.fault_stack = std::mem::take(&mut self.fault_stack);
+        request.last_endpoint = self.last_endpoint;
+        request.attempts = self.attempts;
+        *self = request;
+    }
+
     /// A copy for a branch, independent of this message: body, headers and properties of every scope
     /// are its own. A body that is still on its way is collected first.
     ///
