@@ -22,8 +22,6 @@ mod limits;
 mod oracle;
 /// The real program: logs, exit codes, signals, the sample.
 mod process;
-/// The well-known properties and the cases that show them.
-mod properties;
 /// The pages about mediators, and that they are true.
 mod reference;
 /// Health checks, metrics and events of endpoints.

@@ -513,7 +513,7 @@ fn looking_for_flaws_is_linear() {
     let mut tree = document(&format!("<a xmlns='{uri}'>{}</a>", "<b />".repeat(50_000)));
     let top = root(&tree);
     tree.set_attribute(top, "", "", "x", "1");
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     assert_eq!(tree.flaw(top), None);
     assert!(started.elapsed() < std::time::Duration::from_secs(5));
 }
