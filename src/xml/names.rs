@@ -463,18 +463,19 @@ fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 /// What Namespaces in XML 1.0 has against binding a prefix (empty for the default namespace) to a namespace.
-pub(super) fn forbidden_binding(prefix: &str, uri: &str) -> Option<&'static str> {
+pub(super) fn forbidden_binding(prefix: &[u8], uri: &[u8]) -> Option<&'static str> {
     match prefix {
-        "xmlns" => return Some("the prefix `xmlns` must not be declared"),
-        "xml" if uri != XML_NAMESPACE => {
+        b"xmlns" => return Some("the prefix `xmlns` must not be declared"),
+        b"xml" if uri != XML_NAMESPACE.as_bytes() => {
             return Some("the prefix `xml` must not be bound to another namespace");
         }
-        "" | "xml" => {}
+        b"" | b"xml" => {}
         _ if uri.is_empty() => return Some("a prefix must not be bound to the empty namespace"),
         _ => {}
     }
-    (uri == XMLNS_NAMESPACE || (uri == XML_NAMESPACE && prefix != "xml"))
-        .then_some("this namespace is reserved for the prefixes `xml` and `xmlns`")
+    let reserved =
+        uri == XMLNS_NAMESPACE.as_bytes() || (uri == XML_NAMESPACE.as_bytes() && prefix != b"xml");
+    reserved.then_some("this namespace is reserved for the prefixes `xml` and `xmlns`")
 }
 
 /// An element name to be looked for in many documents: what finding it costs and does not depend on the document is
