@@ -1,6 +1,7 @@
 //! What `address`, `http` and `default` endpoints share: quality-of-service block, state, sending
 //! one request, mapping its failures (spec 02 §3, §7, §8).
 
+use super::blocking;
 use super::breaker::Breaker;
 use super::health::Check;
 use super::parse::{EndpointDef, Head};
@@ -9,7 +10,7 @@ use super::property::{self, EndpointProperty};
 use super::response::{accept, check, is_checked};
 use super::state::{Caps, FailureConfig};
 use super::store::LeafState;
-use super::{Boxed, Names, Parent, SendContext, Sent, count_attempt};
+use super::{Boxed, Names, Parent, SendContext, Sent, Waiting, count_attempt};
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::expr::Expr;
 use crate::message::addressing::Version;
@@ -18,7 +19,7 @@ use crate::message::format::Formatter;
 use crate::message::outgoing::Format;
 use crate::message::request::{RequestPlan, WireRequest};
 use crate::message::stream::{BodyStream, Replay};
-use crate::message::{Body, Fault, Message, SequenceId};
+use crate::message::{Body, Called, Fault, Message, SequenceId};
 use crate::settings::Settings;
 use crate::transport::http::{Patience, SendError, SendErrorKind, Target, beside};
 use http::uri::PathAndQuery;
@@ -26,6 +27,9 @@ use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// The word of endpoints that send to the address of the message.
+pub const DEFAULT: &str = "Default";
 
 /// The state word of an endpoint whose health checks fail.
 pub const UNHEALTHY: &str = "UNHEALTHY";
@@ -388,7 +392,8 @@ impl Leaf {
                 Err(fault) => Err(fault),
             };
             let (request, one_way) = ready.inspect_err(|fault| message.report(fault))?;
-            if one_way {
+            let open = cx.waiting == Waiting::Open;
+            if one_way && open {
                 self.send_one_way(&cx, message, target, request)?;
                 return Ok(Sent::OneWay);
             }
@@ -404,10 +409,19 @@ impl Leaf {
                 }
             };
             let outcome = match response {
+                Ok(response) if !open && let Some(fault) = blocking::refuse(message, &response) => {
+                    Err(fault)
+                }
+                Ok(response) if one_way => {
+                    blocking::note_status(message, response.status());
+                    self.succeeded(&destination);
+                    return Ok(Sent::OneWay);
+                }
                 Ok(response) => match accept(&cx, message, response) {
                     Ok(()) if is_checked(&cx, message) => Box::pin(check(&cx, message)).await,
                     outcome => outcome,
                 },
+                Err(fault) if !open => Err(blocking::broken(message, fault)),
                 Err(fault) => Err(fault),
             };
             match outcome {
@@ -430,11 +444,14 @@ impl Leaf {
                     self.state.counts.failures.failed(fault.code);
                     let forgotten = fault.code == codes::SEND_TIMEOUT
                         && self.def.timeout_action == TimeoutAction::None;
+                    let passed_over = cx.waiting == Waiting::Callout
+                        || blocking::is_about_the_request(fault.code, &self.failure);
                     // A response that is too large says nothing about the next one, and a token server
                     // nothing about the back-end.
                     let overflow = fault.code == codes::OVERFLOW;
                     let counts = !forgotten
                         && !overflow
+                        && !passed_over
                         && !attempt.keep_state
                         && !matches!(
                             fault.code,
@@ -515,6 +532,14 @@ impl Leaf {
         }
         message.settle_request(&services.rules, &services.limits)?;
         let path = self.path(message, target, format, appended.as_deref())?;
+        // Endpoints without an address of their own leave what was there (spec 01 §1.4).
+        if self.def.word != DEFAULT {
+            message.called = Some(Called {
+                scheme: target.scheme.as_str(),
+                host: target.host_header.clone(),
+                path: target.path_and_query.clone(),
+            });
+        }
         let body = message.take_wire_body()?;
         let plan = RequestPlan {
             host: &target.host_header,

@@ -5,6 +5,7 @@ pub mod address;
 mod attempts;
 pub mod balance;
 pub mod bindings;
+mod blocking;
 pub mod breaker;
 pub mod default;
 pub mod failover;
@@ -114,6 +115,21 @@ pub struct SendContext<'a> {
     pub depth: u32,
     /// Who takes the answers of a recipient list.
     pub deliver: Option<&'a dyn Deliver>,
+    /// Who waits for the response.
+    pub waiting: Waiting,
+}
+
+/// Who waits for a response: this decides what counts as a failure (spec 01 §7.2–§7.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Waiting {
+    /// `send` and `call`: every response is a success.
+    #[default]
+    Open,
+    /// `call blocking="true"`: an error status is a failure of the endpoint.
+    Blocking,
+    /// `callout`: as `Blocking`, but failures neither suspend an endpoint nor does its suspension
+    /// keep the message from being sent (spec 02 §13.5).
+    Callout,
 }
 
 /// Takes what came back from one recipient of a list: the copy of the message that was sent there

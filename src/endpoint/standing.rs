@@ -3,7 +3,7 @@
 
 use super::leaf::{Destination, Leaf, UNHEALTHY};
 use super::state::{Change, Phase};
-use super::{Counts, Described, Load, Parent, SendContext, own_fault};
+use super::{Counts, Described, Load, Parent, SendContext, Waiting, own_fault};
 use crate::clock::iso;
 use crate::message::fault::codes;
 use crate::message::{Fault, Message};
@@ -86,6 +86,7 @@ impl Leaf {
         if parent != Parent::Root
             || !self.state.troubled.load(Ordering::Acquire)
             || self.is_in_use(cx.services.clock.now())
+            || cx.waiting == Waiting::Callout && self.state.lock().phase != Phase::Off
         {
             return Ok(());
         }

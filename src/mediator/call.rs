@@ -1,14 +1,15 @@
 //! `<call>`: sends, waits, and goes on with the response as the message (spec 01 §7.2).
-//! Blocking calls are treated alike.
+//! Blocking calls hold no thread either, but take over the body only, and fail with an error status.
 
 use super::rest::resume;
 use super::send::parse_endpoint;
-use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, settle};
+use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, list, settle};
+use crate::diag::codes as diag;
 use crate::endpoint::default::DefaultEndpoint;
-use crate::endpoint::{Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent};
+use crate::endpoint::{Deliver, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent, Waiting};
 use crate::mediator::describe::{Area, Attr, Doc, ENDPOINT, Needs, Tag};
-use crate::message::fault::{Report, codes};
-use crate::message::{Fault, Message};
+use crate::message::fault::{Origin, Report, codes};
+use crate::message::{Body, Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,7 +28,7 @@ const ROOT: Tag = Tag::mediator(
 .with(&[
     Attr::truth(
         "blocking",
-        "Calls never hold a thread here, so that `true` and `false` are the same.",
+        "`true`: only the body of the response is taken over, and an error status is a failure of the endpoint. No thread is held either way.",
     ),
     Attr::truth("initAxis2ClientOptions", "Options of the reference's own client.").ignored(),
 ])
@@ -35,12 +36,14 @@ const ROOT: Tag = Tag::mediator(
 
 const DOC: Doc = Doc {
     group: Area::Core,
-    body: Needs::Nothing,
+    body: Needs::As("Nothing is read unless `blocking=\"true\"`: the body streams."),
     forms: &[&ROOT],
     remarks: &[
         "The response replaces body, headers and status; properties of the default scope and variables stay.",
-        "A status of 400 or more is no fault, also with `blocking=\"true\"`, where the reference faults with 401002: look at `$axis2:HTTP_SC`.",
-        "With the property `OUT_ONLY` set to `true` nothing is waited for, and the flow goes on with the request.",
+        "A status of 400 or more is no fault: look at `$axis2:HTTP_SC`.",
+        "With `blocking=\"true\"` headers, `ContentType`, `messageType` and all other properties stay those of the request: set `messageType` when the response has another form. The property `BLOCKING_SENDER_PRESERVE_REQ_HEADERS` set to `false` gives the headers of the response. `$axis2:HTTP_SC` is the status, as a text.",
+        "With `blocking=\"true\"` all statuses but 2xx, 400, 409 and 500 are failures: the fault handlers run with the status as `ERROR_CODE`, `Transport error: STATUS Error: REASON` as `ERROR_MESSAGE`, the request as the message and `blocking.sender.error` set to `true`. The axis2 properties `error.http.status.codes` and `non.error.http.status.codes` (lists with commas) change which. A request that fails otherwise is 401002, and so is a SOAP fault if `FORCE_ERROR_ON_SOAP_FAULT` is `true`.",
+        "With the property `OUT_ONLY` set to `true` nothing is waited for, and the flow goes on with the request. A blocking call waits for the status, and can fail.",
         "`<source>` and `<target>` are refused at deployment. Use `<enrich>` before and behind the call.",
     ],
 };
@@ -62,6 +65,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             return None;
         }
     }
+    check_init_options(reader, element);
     let endpoint = parse_endpoint(reader, element, &ROOT);
     let blocking = element
         .attribute("blocking")
@@ -69,6 +73,27 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     (reader.errors() == before)
         .then(|| Arc::new(CallDef { endpoint, blocking }) as Arc<dyn Definition>)
 }
+
+/// `initAxis2ClientOptions` has no effect, but has to be a truth.
+pub(super) fn check_init_options(reader: &mut Reader, element: Element<'_, '_>) {
+    const NAME: &str = "initAxis2ClientOptions";
+    let is_truth = |text: &str| {
+        ["true", "false"]
+            .iter()
+            .any(|t| t.eq_ignore_ascii_case(text))
+    };
+    if element.attribute(NAME).is_some_and(|text| !is_truth(text)) {
+        let place = reader.attribute_place(element, NAME);
+        reader.error(
+            diag::INVALID_VALUE,
+            place,
+            "The 'initAxis2ClientOptions' attribute only accepts a boolean value.",
+        );
+    }
+}
+
+/// What a blocking call says about its end.
+const ERROR: &str = "blocking.sender.error";
 
 #[derive(Debug)]
 struct CallDef {
@@ -107,6 +132,10 @@ impl MediateAsync for Call {
             message.last_endpoint = false;
             message.attempts = 0;
             super::send::acknowledge(cx, message);
+            if self.blocking {
+                // Boxed: rare, and every future of a flow would be larger.
+                return Box::pin(block(cx, message, kind)).await;
+            }
             // The direction stays what it was: the flow goes on behind the call (spec 01 §7.2).
             let answers = Answers::default();
             let sending = SendContext {
@@ -119,14 +148,63 @@ impl MediateAsync for Call {
                 .map_err(thrown)?
             {
                 Sent::Response => {
-                    // A blocking call keeps its place in the reference; others come back to it.
-                    message.resumed |= !self.blocking;
+                    message.resumed = true;
                     Ok(Flow::Continue)
                 }
                 Sent::OneWay => Ok(Flow::Continue),
                 Sent::Delivered => answers.go_on(cx).await,
             }
         })
+    }
+}
+
+/// A blocking call. It keeps its place in the flow: the message has not been resumed after it.
+async fn block(cx: Context<'_>, message: &mut Message, kind: &dyn Kind) -> Result<Flow, Fault> {
+    if !message.is_built() {
+        list::build(cx, message).await?;
+    }
+    message.properties.remove(ERROR);
+    let request = message.shell();
+    let answers = Answers::default();
+    let sending = SendContext {
+        deliver: Some(&answers),
+        waiting: Waiting::Blocking,
+        ..cx.sending()
+    };
+    let outcome = match kind.send(sending, message, Parent::Root).await {
+        Ok(Sent::Delivered) => return answers.go_on(cx).await,
+        Ok(Sent::Response) => take_over(cx, message).await,
+        Ok(Sent::OneWay) => Ok(()),
+        Err(fault) => Err(fault),
+    };
+    let status = message.axis2.get("HTTP_SC").cloned();
+    message.go_on_as(request);
+    if let Some(status) = status {
+        message.axis2.set("HTTP_SC", status);
+    }
+    let failed = outcome.is_err();
+    if failed && !message.is_built() {
+        // What is left of a response that cannot be used.
+        message.body = Body::Empty;
+    }
+    message
+        .properties
+        .set(ERROR, if failed { "true" } else { "false" });
+    outcome.map(|()| Flow::Continue)
+}
+
+/// The response has come: its body is built, as its headers say what it is, and its status is shown.
+async fn take_over(cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
+    if let Some(status) = message.status {
+        message.axis2.set("HTTP_SC", status.to_string());
+    }
+    match message.build(&cx.services.limits).await {
+        Ok(_) => Ok(()),
+        Err(mut fault) => {
+            fault.code = codes::BLOCKING_FAILED;
+            fault.origin = Origin::Backend;
+            Err(fault)
+        }
     }
 }
 

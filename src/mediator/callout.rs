@@ -6,10 +6,9 @@ use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, l
 use crate::diag::{Place, codes};
 use crate::endpoint::default::DefaultEndpoint;
 use crate::endpoint::parse::{KindDef, reference};
-use crate::endpoint::{self, Endpoint, EndpointDef, Kind, Parent, Sent};
-use crate::expr::Expr;
+use crate::endpoint::{self, Endpoint, EndpointDef, Kind, Parent, SendContext, Sent, Waiting};
+use crate::expr::{Expr, entries};
 use crate::mediator::describe::{Area, Attr, Content, Doc, ENDPOINT, Needs, Tag};
-use crate::message::envelope::FaultParts;
 use crate::message::fault::{Report, codes as fault_codes};
 use crate::message::value::XmlValue;
 use crate::message::{Body, Envelope, Fault, Message, PayloadKind, To, Value};
@@ -29,20 +28,22 @@ const SOURCE: Tag = Tag::child("source", "What is sent.").with(&[
     Attr::words(
         "type",
         &["envelope"],
-        "The whole message, which is also the default.",
-    )
-    .ignored(),
-    Attr::expression("xpath", "The node that is sent."),
-    Attr::text("key", "Property whose value is sent. Wins over `xpath`."),
+        "The whole message, which is also what is sent without `<source>`. Wins over the others.",
+    ),
+    Attr::expression("xpath", "The element that is sent."),
+    Attr::text(
+        "key",
+        "Property, or else local entry, with the element that is sent. `xpath` wins.",
+    ),
 ]);
 
 const TARGET: Tag = Tag::child(
     "target",
-    "Where the first element of the response goes. Without it the response is not kept.",
+    "Where the first element of the response goes. Without it the response takes the place of the body, as JSON always does.",
 )
 .with(&[
-    Attr::expression("xpath", "The node that it replaces."),
-    Attr::text("key", "Property that gets it. Wins over `xpath`."),
+    Attr::expression("xpath", "The element that it replaces."),
+    Attr::text("key", "Property that gets it. `xpath` wins."),
 ]);
 
 const CONFIGURATION: Tag = Tag::child(
@@ -69,7 +70,8 @@ const DOC: Doc = Doc {
     body: Needs::Whole,
     forms: &[&ROOT],
     remarks: &[
-        "A failure is fault 401000 with the message of the back-end's fault.",
+        "Headers, `ContentType`, `messageType` and all other properties stay those of the message. `$axis2:HTTP_SC` is the status of the response; its headers are taken over if the property `BLOCKING_SENDER_PRESERVE_REQ_HEADERS` is `false`.",
+        "A failure is fault 401000; what is one is said at [`<call blocking=\"true\">`](call.md). It does not change the state of the endpoint, and a suspended endpoint is called all the same.",
         "`<enableSec>` (WS-Security) is refused at deployment.",
     ],
 };
@@ -77,23 +79,26 @@ const DOC: Doc = Doc {
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
     ROOT.check(reader, element);
     let before = reader.errors();
-    let (mut source, mut target) = (Source::Envelope, Destination::Nowhere);
+    super::call::check_init_options(reader, element);
+    let (mut source, mut target) = (Source::Envelope, Destination::Body);
     for child in reader.children(element) {
         match reader.name(child) {
             Some("source") => {
                 SOURCE.check(reader, child);
-                source = match (child.attribute("key"), child.has_attribute("xpath")) {
-                    (Some(key), _) => Source::Property(key.to_owned()),
-                    (None, true) => Source::Path(reader.expression(child, "xpath")?),
-                    (None, false) => Source::Envelope,
+                let whole = child.attribute("type") == Some("envelope");
+                source = match (child.has_attribute("xpath"), child.attribute("key")) {
+                    _ if whole => Source::Envelope,
+                    (true, _) => Source::Path(reader.expression(child, "xpath")?),
+                    (false, Some(key)) => Source::Property(key.to_owned()),
+                    (false, None) => return needs_one(reader, child),
                 };
             }
             Some("target") => {
                 TARGET.check(reader, child);
-                target = match (child.attribute("key"), child.has_attribute("xpath")) {
-                    (Some(key), _) => Destination::Property(key.to_owned()),
-                    (None, true) => Destination::Path(reader.expression(child, "xpath")?),
-                    (None, false) => Destination::Nowhere,
+                target = match (child.has_attribute("xpath"), child.attribute("key")) {
+                    (true, _) => Destination::Path(reader.expression(child, "xpath")?),
+                    (false, Some(key)) => Destination::Property(key.to_owned()),
+                    (false, None) => return needs_one(reader, child),
                 };
             }
             Some("enableSec") => {
@@ -121,6 +126,20 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
             goal,
         }) as Arc<dyn Definition>
     })
+}
+
+/// A source or target that says nothing.
+fn needs_one<T>(reader: &mut Reader, element: Element<'_, '_>) -> Option<T> {
+    let place = reader.place(element);
+    reader.error(
+        codes::MISSING_ATTRIBUTE,
+        place,
+        format!(
+            "A 'xpath' or 'key' attribute is required for the Callout '{}'",
+            element.tag_name().name()
+        ),
+    );
+    None
 }
 
 fn parse_goal(reader: &mut Reader, element: Element<'_, '_>) -> Option<GoalDef> {
@@ -166,7 +185,8 @@ enum Source {
 /// Where the answer goes.
 #[derive(Debug)]
 enum Destination {
-    Nowhere,
+    /// It is the body.
+    Body,
     /// It takes the place of what is there.
     Path(Expr),
     Property(String),
@@ -225,18 +245,24 @@ impl MediateAsync for Callout {
                 Some(endpoint) => &*endpoint.kind,
                 None => &self.implicit,
             };
-            let sent = kind.send(cx.sending(), &mut request, Parent::Root).await;
-            match sent {
+            let shell = request.shell();
+            let sending = SendContext {
+                waiting: Waiting::Callout,
+                ..cx.sending()
+            };
+            match kind.send(sending, &mut request, Parent::Root).await {
                 Ok(Sent::Response) => {}
                 Ok(Sent::OneWay | Sent::Delivered) => return Ok(Flow::Continue),
-                Err(fault) => return Err(failed(fault.message)),
+                Err(fault) => return Err(failed(fault)),
             }
-            request
-                .build(&cx.services.limits)
-                .await
-                .map_err(|fault| failed(fault.message))?;
-            check(&request)?;
+            request.build(&cx.services.limits).await.map_err(failed)?;
+            let status = request.status;
+            request.go_on_as(shell);
             self.put(cx, message, &request)?;
+            if let Some(status) = status {
+                message.axis2.set("HTTP_SC", status.to_string());
+            }
+            message.headers = request.headers;
             Ok(Flow::Continue)
         })
     }
@@ -256,21 +282,31 @@ impl Callout {
         let content = match &self.rules.source {
             Source::Envelope => return Ok(request),
             // JSON is sent whole, whatever the source says.
-            Source::Path(_) if json => return Ok(request),
-            Source::Path(path) => select(cx, message, path)?.into_iter().next(),
-            Source::Property(name) => match message.properties.get(name) {
-                Some(Value::Xml(xml)) => {
-                    let mut document = Document::new();
-                    let node = document.import(&xml.document, xml.node);
-                    Some(Selected::Copy(Box::new(document), node))
+            _ if json => return Ok(request),
+            Source::Path(path) => select(cx, message, path)?
+                .into_iter()
+                .next()
+                .ok_or_else(|| {
+                    Fault::mediation(format!(
+                        "The evaluation of the XPath expression : {} did not result in an OMElement",
+                        path.text()
+                    ))
+                })?,
+            Source::Property(name) => {
+                let value = message.properties.get(name);
+                match value.or_else(|| entries::find(&cx.library.entries, name)) {
+                    Some(Value::Xml(xml)) => {
+                        let mut document = Document::new();
+                        let node = document.import(&xml.document, xml.node);
+                        Selected::Copy(Box::new(document), node)
+                    }
+                    _ => {
+                        return Err(Fault::mediation(format!(
+                            "The property : {name} is not an OMElement"
+                        )));
+                    }
                 }
-                _ => None,
-            },
-        };
-        let Some(content) = content else {
-            return Err(failed(
-                "The source of the callout is not an element".to_owned(),
-            ));
+            }
         };
         let old = message.envelope();
         let mut envelope = old.map_or_else(|| Envelope::empty(message.version), Clone::clone);
@@ -289,18 +325,14 @@ impl Callout {
     fn put(&self, cx: Context<'_>, message: &mut Message, answer: &Message) -> Result<(), Fault> {
         let json = matches!(&answer.body, Body::Built(b) if b.json().is_some());
         match &self.rules.target {
-            Destination::Nowhere => {}
-            // JSON takes the place of the whole body.
-            Destination::Path(_) if json => {
-                message.body = answer.duplicate().body;
-                message.content_type.clone_from(&answer.content_type);
-                message.message_type = None;
-            }
+            // JSON takes the place of the whole body, too.
+            Destination::Body => message.body = answer.duplicate().body,
+            _ if json => message.body = answer.duplicate().body,
             Destination::Path(path) => {
                 let at = select(cx, message, path)?.into_iter().next();
                 let Some(Selected::Own(at)) = at else {
-                    return Err(failed(format!(
-                        "The target of the callout, {}, is not in the message",
+                    return Err(Fault::mediation(format!(
+                        "Evaluation of target XPath expression : {} did not yeild an OMNode",
                         path.text()
                     )));
                 };
@@ -329,28 +361,12 @@ impl Callout {
     }
 }
 
-/// An answer that says that it failed is a failure, as for every blocking call.
-fn check(answer: &Message) -> Result<(), Fault> {
-    if let Some(envelope) = answer.envelope()
-        && let Some(fault) = envelope.fault()
-    {
-        return Err(failed(FaultParts::read(envelope, fault).reason));
+/// Whatever made the call fail, the code is that of a callout, and the handlers are those of the flow.
+fn failed(cause: Fault) -> Fault {
+    Fault {
+        code: fault_codes::CALLOUT_FAILED,
+        detail: cause.detail,
+        report: Report::Always,
+        ..Fault::mediation(cause.message)
     }
-    match answer.status {
-        Some(status) if status >= 400 => {
-            let reason = http::StatusCode::from_u16(status)
-                .ok()
-                .and_then(|s| s.canonical_reason())
-                .unwrap_or_default();
-            Err(failed(format!("Transport error: {status} Error: {reason}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn failed(text: String) -> Fault {
-    let mut fault = Fault::mediation(text);
-    fault.code = fault_codes::CALLOUT_FAILED;
-    fault.report = Report::Always;
-    fault
 }

@@ -2,19 +2,19 @@
 
 use super::Context;
 use super::filter::whole_match;
+use super::pattern::Pattern;
 use crate::diag::codes;
 use crate::expr::{Expr, Scope};
 use crate::mediator::describe::{Attr, Content, Tag};
 use crate::message::{Fault, Message, form, header_text};
 use crate::syntax::{Element, Reader};
-use regex::Regex;
 use std::borrow::Cow;
 
 /// A condition on a message.
 #[derive(Debug)]
 pub(super) enum Condition {
     Equal(Source, String),
-    Match(Source, Regex),
+    Match(Source, Pattern),
     And(Vec<Condition>),
     Or(Vec<Condition>),
     Not(Box<Condition>),
@@ -82,9 +82,10 @@ impl Condition {
             Condition::Equal(source, value) => source
                 .text(cx, message)?
                 .is_some_and(|text| text.to_lowercase() == value.to_lowercase()),
-            Condition::Match(source, regex) => source
-                .text(cx, message)?
-                .is_some_and(|text| regex.is_match(&text)),
+            Condition::Match(source, pattern) => match source.text(cx, message)? {
+                Some(text) => pattern.is_match(&text)?,
+                None => false,
+            },
             Condition::And(all) => {
                 for one in all {
                     if !one.holds(cx, message)? {

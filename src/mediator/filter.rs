@@ -1,6 +1,7 @@
 //! `<filter>`: runs one of two branches (spec 03 §2).
 
 use super::list::{BranchDef, look};
+use super::pattern::Pattern;
 use super::sequence::resolve;
 use super::{
     Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsync, Run, Spec, run_sequence,
@@ -10,7 +11,6 @@ use crate::expr::{Dynamic, Expr, Wanted};
 use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
-use regex::Regex;
 use std::sync::Arc;
 
 /// The table row.
@@ -113,22 +113,12 @@ pub(super) fn whole_match(
     reader: &mut Reader,
     element: Element<'_, '_>,
     name: &str,
-) -> Option<Regex> {
+) -> Option<Pattern> {
     let text = element.attribute(name)?;
-    match regex::RegexBuilder::new(&format!("^(?:{text})$"))
-        .size_limit(1 << 20)
-        .build()
-    {
-        Ok(regex) => Some(regex),
-        Err(e) => {
+    match Pattern::whole(text) {
+        Ok(pattern) => Some(pattern),
+        Err(cause) => {
             let place = reader.attribute_place(element, name);
-            let cause = e.to_string();
-            let cause = cause
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
             reader.error(
                 codes::INVALID_VALUE,
                 place,
@@ -156,7 +146,7 @@ fn branch(reader: &mut Reader, element: Element<'_, '_>) -> BranchDef {
 #[derive(Debug)]
 enum Condition {
     Boolean(Expr),
-    Match(Expr, Regex),
+    Match(Expr, Pattern),
 }
 
 #[derive(Debug)]
@@ -213,9 +203,10 @@ impl Condition {
         let scope = cx.scope(message);
         match self {
             Condition::Boolean(expr) => expr.boolean(&scope),
-            Condition::Match(expr, regex) => Ok(expr
-                .string(&scope)?
-                .is_some_and(|text| regex.is_match(&text))),
+            Condition::Match(expr, pattern) => match expr.string(&scope)? {
+                Some(text) => pattern.is_match(&text),
+                None => Ok(false),
+            },
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::expr::{Expr, Need};
 use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::envelope::{Detail, Envelope, FaultParts, SoapVersion};
 use crate::message::{Body, Direction, Fault, Message, To};
-use crate::syntax::{Element, Reader};
+use crate::syntax::{Element, Reader, text_of};
 use crate::xml::Document;
 use std::sync::Arc;
 
@@ -136,12 +136,11 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         detail: None,
     };
     for child in reader.children(element) {
-        let text = child.text().unwrap_or_default().trim().to_owned();
         match reader.name(child) {
             Some("code") => out.code = parse_code(reader, child, version),
             Some("reason") => out.reason = parse_text(reader, child),
-            Some("node") => out.node = Some(text),
-            Some("role") => out.role = Some(text),
+            Some("node") => out.node = Some(text_of(child)),
+            Some("role") => out.role = Some(text_of(child)),
             Some("detail") => out.detail = parse_detail(reader, child),
             Some("description") => {}
             _ => ROOT.refuse(reader, child),
@@ -275,9 +274,13 @@ fn parse_detail(reader: &mut Reader, element: Element<'_, '_>) -> Option<DetailS
         .filter(roxmltree::Node::is_element)
         .collect();
     if children.is_empty() {
-        return Some(DetailSource::Text(
-            element.text().unwrap_or_default().to_owned(),
-        ));
+        let pieces = element
+            .children()
+            .filter_map(|piece| match piece.is_text() {
+                true => piece.text(),
+                false => None,
+            });
+        return Some(DetailSource::Text(pieces.collect()));
     }
     let mut document = Document::new();
     let mut nodes = Vec::new();

@@ -29,6 +29,7 @@ mod log;
 mod loopback;
 mod makefault;
 mod outcome;
+mod pattern;
 mod payload_factory;
 mod property;
 mod property_group;
@@ -48,6 +49,7 @@ mod template;
 #[cfg(test)]
 #[path = "tests/bench.rs"]
 mod testing;
+mod threads;
 mod throttle;
 mod throw_error;
 mod validate;
@@ -65,7 +67,7 @@ pub use settle::settle;
 pub use template::{SequenceTemplate, SequenceTemplateDef, TemplateId};
 
 use crate::diag::{Diagnostic, Place, codes, nearest};
-use crate::endpoint::{Boxed, SendContext, Services};
+use crate::endpoint::{Boxed, SendContext, Services, Waiting};
 use crate::expr::{Around, Expr, Need, Scope, Wanted};
 use crate::message::{Exchange, Fault, Message};
 use crate::settings::Unsupported;
@@ -138,6 +140,7 @@ impl<'a> Context<'a> {
             exchange: self.exchange,
             depth: 0,
             deliver: None,
+            waiting: Waiting::Open,
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::filter::whole_match;
 use super::list::look;
+use super::pattern::Pattern;
 use super::{Boxed, Context, Definition, Flow, Linker, List, ListDef, MediateAsync, Run, Spec};
 use crate::diag::codes;
 use crate::expr::{Expr, Wanted};
 use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::{Fault, Message};
 use crate::syntax::{Element, Reader};
-use regex::Regex;
 use std::sync::Arc;
 
 /// The table row.
@@ -90,7 +90,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     })
 }
 
-fn parse_case(reader: &mut Reader, element: Element<'_, '_>) -> Option<(Regex, ListDef)> {
+fn parse_case(reader: &mut Reader, element: Element<'_, '_>) -> Option<(Pattern, ListDef)> {
     CASE.check(reader, element);
     if !element.has_attribute("regex") {
         let place = reader.place(element);
@@ -108,7 +108,7 @@ fn parse_case(reader: &mut Reader, element: Element<'_, '_>) -> Option<(Regex, L
 #[derive(Debug)]
 struct Rules {
     source: Expr,
-    cases: Vec<Regex>,
+    cases: Vec<Pattern>,
 }
 
 #[derive(Debug)]
@@ -158,7 +158,15 @@ impl MediateAsync for Switch {
             let text = source.string(&cx.scope(message));
             message.answers.clear();
             let text = text?;
-            let hit = text.and_then(|text| cases.iter().position(|regex| regex.is_match(&text)));
+            let mut hit = None;
+            if let Some(text) = text {
+                for (index, pattern) in cases.iter().enumerate() {
+                    if pattern.is_match(&text)? {
+                        hit = Some(index);
+                        break;
+                    }
+                }
+            }
             let list = match hit {
                 Some(index) => self.lists.get(index),
                 None => self.default.as_ref(),

@@ -152,6 +152,8 @@ pub mod codes {
     pub const UNDEFINED_ENDPOINT: u32 = 305_100;
     /// The endpoint that a session is bound to is not ready.
     pub const SESSION_NOT_READY: u32 = 309_001;
+    /// A blocking call failed.
+    pub const BLOCKING_FAILED: u32 = 401_002;
     /// A call threw before anything was sent.
     pub const CALL_FAILED: u32 = 401_003;
     /// A SOAP fault is treated as an error on request.

@@ -314,9 +314,7 @@ impl Message {
                 }
             }
         };
-        if let Ok(value) = http::HeaderValue::from_str(&text) {
-            self.content_type = Some(value);
-        }
+        self.content_type = Some(content_type_header(&text)?);
         Ok(())
     }
 
@@ -350,10 +348,16 @@ impl Message {
     }
 }
 
+/// A content type that was made for the body: without it nobody could read what is sent.
+pub(super) fn content_type_header(text: &str) -> Result<http::HeaderValue, Fault> {
+    http::HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| Fault::mediation(format!("{text:?} cannot be sent as Content-Type")))
+}
+
 /// A content type with another character set; other parameters stay.
 fn with_charset(text: &str, charset: &str) -> String {
     let mut out = media::media_type(text).to_owned();
-    for parameter in text.split(';').skip(1) {
+    for parameter in media::parameters(text) {
         let key = parameter.split('=').next().unwrap_or_default().trim();
         if !key.eq_ignore_ascii_case("charset") {
             out.push_str("; ");

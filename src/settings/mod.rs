@@ -178,8 +178,8 @@ pub struct HttpSettings {
     pub block_service_list: bool,
     /// Largest body accepted for an XML or JSON message, in bytes, `None` = not checked.
     /// Default `None`; 81920 when `transport.http.enable_message_size_validation` is true and
-    /// `transport.http.max_message_size_bytes` is absent. Independent of
-    /// [`LimitSettings::max_body_bytes`], which bounds memory.
+    /// `transport.http.max_message_size_bytes` is absent. A response without a length is read before
+    /// it is handed on, so that [`LimitSettings::max_body_bytes`], which bounds memory, holds too.
     pub max_message_size: Option<u64>,
     /// Whether the first known type of a request's `Accept` chooses what its body is written as
     /// once it was read, also towards the back-end. Default true. TOML `myelin.content_negotiation`
@@ -713,10 +713,7 @@ pub struct ScriptSettings {
 impl ScriptSettings {
     /// How many threads there may be.
     pub fn threads(&self) -> usize {
-        match self.threads {
-            0 => std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
-            threads => threads,
-        }
+        mediators::threads(self.threads)
     }
 }
 

@@ -527,6 +527,8 @@ script_stack_bytes = 65536
 script_threads = 3
 script_queue = 7
 template_timeout = 20
+template_threads = 4
+template_queue = 8
 trusted_proxies = ["10.0.0.0/8"]
 fetch_timeout = "3s"
 database_timeout = "5s"
@@ -549,6 +551,10 @@ jdbc.pool_options.maxActive = 4
     assert_eq!(settings.script.stack_bytes, 64 << 10);
     assert_eq!((settings.script.threads(), settings.script.queue), (3, 7));
     assert_eq!(settings.templates.timeout, Duration::from_millis(20));
+    assert_eq!(
+        (settings.templates.threads(), settings.templates.queue),
+        (4, 8)
+    );
     assert_eq!(settings.deploy.fetch_timeout, Duration::from_secs(3));
     assert!(settings.trusted_proxies.contains([10, 1, 2, 3].into()));
     assert!(!settings.trusted_proxies.contains([127, 0, 0, 1].into()));

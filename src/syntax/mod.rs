@@ -395,12 +395,24 @@ impl Reader {
         element: Element<'_, '_>,
         change: fn(&str) -> String,
     ) -> Option<Template> {
-        let node = element.children().find(|c| c.is_text());
-        let whole = node.and_then(|n| n.text()).unwrap_or_default();
+        let mut pieces = element.children().filter(Element::is_text);
+        let node = pieces.next();
+        // Comments and the like stand between them.
+        let is_cut = pieces.next().is_some();
+        let joined = if is_cut {
+            text_of(element)
+        } else {
+            String::new()
+        };
+        let whole = match node.and_then(|n| n.text()) {
+            _ if is_cut => joined.as_str(),
+            Some(text) => text,
+            None => "",
+        };
         let written = whole.trim();
         let text = change(written);
         let place = match node {
-            Some(node) => {
+            Some(node) if !is_cut => {
                 let range = node.range();
                 let raw = self.source.text().get(range.clone()).unwrap_or_default();
                 let marked = raw.strip_prefix("<![CDATA[").unwrap_or(raw);
@@ -408,7 +420,7 @@ impl Reader {
                 let start = range.end - marked.len() + raw_offset(marked, whole, leading);
                 Place::new(&self.source, start..range.end.max(start))
             }
-            None => self.place(element),
+            _ => self.place(element),
         };
         // Where a part of the changed text stands in the text as it is written.
         let locate = |offset: usize| {
@@ -430,10 +442,17 @@ impl Reader {
             Ok(template) => {
                 for (offset, len, message) in template.warnings() {
                     let start = locate(offset);
-                    let at = sub_place(&place, written, start, locate(offset + len) - start);
+                    let at = match is_cut {
+                        true => place.clone(),
+                        false => sub_place(&place, written, start, locate(offset + len) - start),
+                    };
                     self.warning(codes::SUSPICIOUS_EXPRESSION, at, message);
                 }
                 Some(template)
+            }
+            Err(e) if is_cut => {
+                self.expression_fails(place, &e);
+                None
             }
             Err(mut e) => {
                 let start = locate(e.offset);
@@ -448,6 +467,10 @@ impl Reader {
     /// Adds the error of an expression at its place in the file.
     pub fn expression_error(&mut self, place: &Place, text: &str, error: &ExprError) {
         let at = sub_place(place, text, error.offset, error.len);
+        self.expression_fails(at, error);
+    }
+
+    fn expression_fails(&mut self, at: Place, error: &ExprError) {
         if error.unsupported {
             self.unsupported(at, error.message.clone(), None);
         } else {
@@ -736,6 +759,17 @@ mod tests {
                   |
                 1 | <message>${vars.x} ${vars['y']}</message>
                   |                           ^^^
+            "#]],
+        );
+        findings(
+            "<message>${vars.x} <!-- and --> ${payload.true}</message>",
+            |reader, element| drop(reader.template(element, change)),
+            expect![[r#"
+                error[M0013]: the expression does not compile: a name is expected after the dot, not 'true'; write ["true"]
+                 --> a.xml:1:1
+                  |
+                1 | <message>${vars.x} <!-- and --> ${payload.true}</message>
+                  | ^^^^^^^^
             "#]],
         );
     }

@@ -373,6 +373,21 @@ impl Document {
         }
     }
 
+    /// Whether no sibling before an element has this name, and how many were looked at to know. `name` is a
+    /// [`Document::name_id`].
+    pub fn is_first_named(&self, n: NodeId, name: u32) -> (bool, u64) {
+        let mut at = n;
+        let mut seen = 0;
+        while let Some(before) = self.prev_sibling(at) {
+            seen += 1;
+            if self.element_name_id(before) == name {
+                return (false, seen);
+            }
+            at = before;
+        }
+        (true, seen)
+    }
+
     /// Where the subtree of a node ends in a table in document order.
     fn end_of(&self, n: NodeId) -> usize {
         let mut at = n;

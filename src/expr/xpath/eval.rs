@@ -387,13 +387,51 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
 
     fn steps(&mut self, start: NodeSet<'a>, steps: &'p [Step]) -> Result<NodeSet<'a>> {
         let mut set = start;
-        for step in steps {
+        let mut rest = steps;
+        while let Some((step, after)) = rest.split_first() {
             if set.nodes.is_empty() {
                 break;
             }
+            if let ([below, child, after @ ..], [only]) = (rest, set.nodes.as_slice())
+                && let Some(found) = self.first_below(*only, below, child)?
+            {
+                set = found;
+                rest = after;
+                continue;
+            }
             set = self.step(&set, step)?;
+            rest = after;
         }
         Ok(set)
+    }
+
+    /// What `//name[1]` selects from one node, in one pass over the names below it instead of over the children of
+    /// everything; `None` for other steps.
+    fn first_below(
+        &mut self,
+        from: Node<'a>,
+        below: &'p Step,
+        child: &'p Step,
+    ) -> Result<Option<NodeSet<'a>>> {
+        let Some((slot, namespace, local, predicates)) = child.first_of_name_after(below) else {
+            return Ok(None);
+        };
+        if from.attribute.is_some() {
+            return Ok(None);
+        }
+        let document = from.document;
+        let mut nodes = Vec::new();
+        if let Some(id) = self.name_id(slot, namespace, local, document) {
+            for (n, looked_at) in document.elements_named(from.node, id) {
+                let (first, siblings) = document.is_first_named(n, id);
+                self.spend(looked_at + siblings)?;
+                let node = Node::new(document, n);
+                if first && self.passes(node, predicates)? {
+                    nodes.push(node);
+                }
+            }
+        }
+        Ok(Some(NodeSet { nodes, flat: false }))
     }
 
     fn step(&mut self, set: &NodeSet<'a>, step: &'p Step) -> Result<NodeSet<'a>> {
@@ -674,7 +712,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         context: Context<'a>,
         visit: Visit<'_, 'p, 'a>,
     ) -> Result<bool> {
-        let Some((last, steps)) = path.steps.split_last().filter(|_| !path.overlap) else {
+        let Some((last, steps)) = path.last_apart() else {
             for node in self.all(path, context)?.nodes {
                 if visit(self, node)? {
                     return Ok(true);
@@ -720,7 +758,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         path: &'p Path,
         context: Context<'a>,
     ) -> Result<Option<Node<'a>>> {
-        let Some((last, steps)) = path.steps.split_last().filter(|_| !path.overlap) else {
+        let Some((last, steps)) = path.last_apart() else {
             return Ok(self.all(path, context)?.nodes.first().copied());
         };
         let start = self.start(&path.start, context)?;

@@ -1001,6 +1001,40 @@ fn programs_are_shared_between_threads() {
     });
 }
 
+/// `[position() = 1]` is evaluated for every parent by itself.
+#[test]
+fn the_first_of_each_parent_in_one_pass() {
+    let body = "<a><b>1</b><a n='1'>2</a><b>3<a/></b></a><!--c--><b/>x<a n='2'><c/><a><b>4</b><b/></a></a><a/>";
+    for soap in [false, true] {
+        let message = Message::new(body, soap);
+        for path in [
+            "//a#",
+            "//a#/b",
+            "//a#/b#",
+            "//a#[@n]",
+            "//a#[b]/@n",
+            "$body//a#",
+            "//a/a//b#",
+            "//b//a#",
+            "//none#",
+            "//@n//a#",
+            "(//a# | //b#)/..",
+        ] {
+            let nodes = |position| compile(&path.replace('#', position)).nodes(&message).unwrap();
+            assert_eq!(nodes("[1]"), nodes("[position() = 1]"), "{path}");
+            let text = |position| compile(&path.replace('#', position)).string_value_of(&message);
+            assert_eq!(text("[1]"), text("[position() = 1]"), "{path}");
+        }
+    }
+    let items = "<i><j>x</j></i>".repeat(2000);
+    let message = Message::new(&format!("<l>{items}</l>"), false);
+    for expression in ["//i[1]/j = 'x'", "string(//i[1]/j) = 'x'", "//l[1] = ''"] {
+        let xpath = compile(expression);
+        let answer = Evaluator::new(&xpath.program, &message, 10_000).run_boolean();
+        assert!(answer.is_ok(), "{expression}");
+    }
+}
+
 /// Against a second, naive implementation of the axes on the same tree.
 #[test]
 fn axes_partition_the_document() {

@@ -143,14 +143,29 @@ impl Merge {
     fn nodes(&self, cx: Context<'_>, message: &Message) -> Result<Piece, Fault> {
         let mut out = Document::new();
         let mut nodes = Vec::new();
-        for selected in self.matches(cx, message)? {
-            let copy = match (&selected, message.envelope()) {
-                (Selected::Own(node), Some(envelope)) => out.import(&envelope.document, *node),
-                (Selected::Copy(document, node), _) => out.import(document, *node),
-                (Selected::Own(_), None) => continue,
+        let mut matches = self.matches(cx, message)?;
+        // As moving one after the other does, from the back: a result has nothing that is another one, and
+        // all of them are never more than the message.
+        let mut source = match (message.envelope(), matches.len()) {
+            (Some(envelope), 2..) => Some(envelope.document.clone()),
+            _ => None,
+        };
+        while let Some(selected) = matches.pop() {
+            let copy = match (&selected, &mut source, message.envelope()) {
+                (Selected::Own(node), Some(source), _) => {
+                    let copy = out.import(source, *node);
+                    source.detach(*node);
+                    copy
+                }
+                (Selected::Own(node), None, Some(envelope)) => {
+                    out.import(&envelope.document, *node)
+                }
+                (Selected::Copy(document, node), ..) => out.import(document, *node),
+                (Selected::Own(_), None, None) => continue,
             };
             nodes.push(copy);
         }
+        nodes.reverse();
         match nodes.is_empty() {
             true => Err(Fault::mediation(
                 "Could not find matching elements to aggregate.",

@@ -54,7 +54,7 @@ const CONDITION: Tag = Tag::child(
 
 const COMPLETE: Tag = Tag::mediator(
     "onComplete",
-    "What runs with the aggregate as the body. Empty, the aggregate is dropped unless mediators behind `<aggregate>` take it on.",
+    "What runs with the aggregate as the body. Unless it ends the flow, the last message goes on behind `<aggregate>` with that body. Empty, the aggregate is dropped, and nothing behind `<aggregate>` runs.",
 )
 .with(&[
     Attr::expression(

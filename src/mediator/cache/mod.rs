@@ -115,7 +115,7 @@ const ROOT: Tag = Tag::mediator(
 const DOC: Doc = Doc {
     group: Area::Protection,
     body: Needs::As(
-        "In the request path the body is read, except for GET, HEAD and DELETE; in the response path it is read to be kept.",
+        "The whole body is read: in the request path because it counts (but for GET, HEAD and DELETE of REST clients), in the response path to be kept.",
     ),
     forms: &[&ROOT],
     remarks: &[

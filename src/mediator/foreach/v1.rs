@@ -208,18 +208,21 @@ impl Foreach {
         let mut items = Document::new();
         let mut nodes: Vec<NodeId> = Vec::new();
         let mut parent = None;
-        for item in selected {
+        // The last first: an item that stands inside another is taken out of it, as the reference does.
+        for (index, item) in selected.into_iter().enumerate().rev() {
             nodes.push(match item {
                 Selected::Own(node) => {
-                    if nodes.is_empty() {
+                    if index == 0 {
                         parent = rest.document.parent(node);
                     }
+                    let item = items.import(&rest.document, node);
                     rest.document.detach(node);
-                    items.import(&envelope.document, node)
+                    item
                 }
                 Selected::Copy(document, node) => items.import(&document, node),
             });
         }
+        nodes.reverse();
         let parent = parent.unwrap_or_else(|| rest.body());
         let mut base = rest.clone();
         base.clear_body();

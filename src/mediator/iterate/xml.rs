@@ -22,15 +22,18 @@ pub(super) fn parts(
     let mut items = Document::new();
     let mut rest = envelope.clone();
     let mut nodes = Vec::new();
-    for selected in select(cx, message, &iterate.expression)? {
+    // The last first: an item that stands inside another is taken out of it, as the reference does.
+    for selected in select(cx, message, &iterate.expression)?.into_iter().rev() {
         nodes.push(match selected {
             Selected::Own(node) => {
+                let item = items.import(&rest.document, node);
                 rest.document.detach(node);
-                items.import(&envelope.document, node)
+                item
             }
             Selected::Copy(document, node) => items.import(&document, node),
         });
     }
+    nodes.reverse();
     if !iterate.preserve {
         rest.clear_body();
     }

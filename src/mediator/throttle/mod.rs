@@ -50,7 +50,8 @@ const DOC: Doc = Doc {
     forms: &[&ROOT],
     remarks: &[
         "`t:MaximumCount` requests in `t:UnitTime` milliseconds; then none until the window ends, or for `t:ProhibitTimePeriod`. `t:MaximumConcurrentAccess` requests at once.",
-        "The address of a caller is the first of `X-Forwarded-For`, else the one of the connection: let only a proxy that you trust set that header.",
+        "All callers that one `ID` fits, such as `other` or a range, share its count.",
+        "The address of a caller is that of the connection. If that is a proxy of `[myelin] trusted_proxies`, it is the last address in `X-Forwarded-For` that is not such a proxy; the host is the first in `X-Forwarded-Host`.",
         "No status is set for what is rejected: set `HTTP_SC` to 429 in `onReject`, and `<respond/>`.",
         "Policies by `ROLE` are refused at deployment.",
     ],
