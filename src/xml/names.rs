@@ -197,6 +197,17 @@ impl Table {
             .unwrap_or_default()
     }
 
+    /// The same as bytes, for comparing.
+    #[inline]
+    fn string_bytes(&self, id: u32) -> &[u8] {
+        let text = self.strings.get(id as usize);
+        let (start, end) = text.map_or((0, 0), |text| (text.start, text.end));
+        self.text
+            .as_bytes()
+            .get(start as usize..end as usize)
+            .unwrap_or_default()
+    }
+
     /// (namespace, local) string ids of an expanded name.
     #[inline]
     pub(super) fn expanded(&self, id: u32) -> (u32, u32) {
@@ -229,7 +240,7 @@ impl Table {
     #[inline]
     fn probe_string(&self, hash: u64, string: &str) -> Option<u32> {
         self.probe(hash, STRING, |id| {
-            same(self.string(id).as_bytes(), string.as_bytes())
+            same(self.string_bytes(id), string.as_bytes())
         })
     }
 
@@ -253,10 +264,7 @@ impl Table {
     fn find_below(&self, namespace: &str, local: u32) -> Option<u32> {
         let first = self.strings.get(local as usize)?.expanded;
         let known = self.expanded.get(first as usize)?;
-        if same(
-            self.string(known.namespace).as_bytes(),
-            namespace.as_bytes(),
-        ) {
+        if same(self.string_bytes(known.namespace), namespace.as_bytes()) {
             return Some(first);
         }
         self.probe_expanded(self.find_string(namespace)?, local)

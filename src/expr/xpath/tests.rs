@@ -1020,7 +1020,11 @@ fn the_first_of_each_parent_in_one_pass() {
             "//@n//a#",
             "(//a# | //b#)/..",
         ] {
-            let nodes = |position| compile(&path.replace('#', position)).nodes(&message).unwrap();
+            let nodes = |position| {
+                compile(&path.replace('#', position))
+                    .nodes(&message)
+                    .unwrap()
+            };
             assert_eq!(nodes("[1]"), nodes("[position() = 1]"), "{path}");
             let text = |position| compile(&path.replace('#', position)).string_value_of(&message);
             assert_eq!(text("[1]"), text("[position() = 1]"), "{path}");
