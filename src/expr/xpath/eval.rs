@@ -413,7 +413,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         below: &'p Step,
         child: &'p Step,
     ) -> Result<Option<NodeSet<'a>>> {
-        let Some((slot, namespace, local, predicates)) = child.first_of_name_after(below) else {
+        let Some((slot, name, predicates)) = child.first_of_name_after(below) else {
             return Ok(None);
         };
         if from.attribute.is_some() {
@@ -421,7 +421,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         }
         let document = from.document;
         let mut nodes = Vec::new();
-        if let Some(id) = self.name_id(slot, namespace, local, document) {
+        if let Some(id) = self.name_id(slot, name, document) {
             for (n, looked_at) in document.elements_named(from.node, id) {
                 let (first, siblings) = document.is_first_named(n, id);
                 self.spend(looked_at + siblings)?;

@@ -320,21 +320,16 @@ impl Path {
 }
 
 impl Step {
-    /// Slot, namespace and local name, and further predicates of `name[1]` behind `//`, when `below` is what is left of
+    /// Slot and name, and further predicates of `name[1]` behind `//`, when `below` is what is left of
     /// that.
     pub(super) fn first_of_name_after(
         &self,
         below: &Step,
-    ) -> Option<(usize, &str, &str, &[Predicate])> {
+    ) -> Option<(usize, &ExpandedName, &[Predicate])> {
         let [Predicate::Index(1), rest @ ..] = self.predicates.as_slice() else {
             return None;
         };
-        let NodeTest::Name {
-            slot,
-            namespace,
-            local,
-        } = &self.test
-        else {
+        let NodeTest::Name { slot, name } = &self.test else {
             return None;
         };
         let fits = self.axis == Axis::Child
@@ -342,7 +337,7 @@ impl Step {
             && below.axis == Axis::DescendantOrSelf
             && matches!(below.test, NodeTest::Container)
             && below.predicates.is_empty();
-        fits.then_some((*slot, namespace, local, rest))
+        fits.then_some((*slot, name, rest))
     }
 
     /// The middle of `a//b`.
