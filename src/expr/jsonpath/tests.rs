@@ -560,7 +560,7 @@ const STACK: usize = 2 << 20;
 #[test]
 fn the_deepest_filters_fit_the_stack() {
     let run = || {
-        let depth = crate::json::Limits::default().max_depth - 1;
+        let depth = Limits::default().max_depth - 1;
         let body = json(&format!("{}1{}", "[".repeat(depth), "]".repeat(depth)));
         let mut deepest = None;
         for nesting in 1..=compile::MAX_NESTING {
