@@ -197,6 +197,17 @@ impl Table {
             .unwrap_or_default()
     }
 
+    /// The same as bytes, for comparing.
+    #[inline]
+    fn string_bytes(&self, id: u32) -> &[u8] {
+        let text = self.strings.get(id as usize);
+        let (start, end) = text.map_or((0, 0), |text| (text.start, text.end));
+        self.text
+            .as_bytes()
+            .get(start as usize..end as usize)
+            .unwrap_or_default()
+    }
+
     /// (namespace, local) string ids of an expanded name.
     #[inline]
     pub(super) fn expanded(&self, id: u32) -> (u32, u32) {
@@ -229,7 +240,7 @@ impl Table {
     #[inline]
     fn probe_string(&self, hash: u64, string: &str) -> Option<u32> {
         self.probe(hash, STRING, |id| {
-            same(self.string(id).as_bytes(), string.as_bytes())
+            same(self.string_bytes(id), string.as_bytes())
         })
     }
 
@@ -253,10 +264,7 @@ impl Table {
     fn find_below(&self, namespace: &str, local: u32) -> Option<u32> {
         let first = self.strings.get(local as usize)?.expanded;
         let known = self.expanded.get(first as usize)?;
-        if same(
-            self.string(known.namespace).as_bytes(),
-            namespace.as_bytes(),
-        ) {
+        if same(self.string_bytes(known.namespace), namespace.as_bytes()) {
             return Some(first);
         }
         self.probe_expanded(self.find_string(namespace)?, local)
@@ -463,18 +471,19 @@ fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 /// What Namespaces in XML 1.0 has against binding a prefix (empty for the default namespace) to a namespace.
-pub(super) fn forbidden_binding(prefix: &str, uri: &str) -> Option<&'static str> {
+pub(super) fn forbidden_binding(prefix: &[u8], uri: &[u8]) -> Option<&'static str> {
     match prefix {
-        "xmlns" => return Some("the prefix `xmlns` must not be declared"),
-        "xml" if uri != XML_NAMESPACE => {
+        b"xmlns" => return Some("the prefix `xmlns` must not be declared"),
+        b"xml" if uri != XML_NAMESPACE.as_bytes() => {
             return Some("the prefix `xml` must not be bound to another namespace");
         }
-        "" | "xml" => {}
+        b"" | b"xml" => {}
         _ if uri.is_empty() => return Some("a prefix must not be bound to the empty namespace"),
         _ => {}
     }
-    (uri == XMLNS_NAMESPACE || (uri == XML_NAMESPACE && prefix != "xml"))
-        .then_some("this namespace is reserved for the prefixes `xml` and `xmlns`")
+    let reserved =
+        uri == XMLNS_NAMESPACE.as_bytes() || (uri == XML_NAMESPACE.as_bytes() && prefix != b"xml");
+    reserved.then_some("this namespace is reserved for the prefixes `xml` and `xmlns`")
 }
 
 /// An element name to be looked for in many documents: what finding it costs and does not depend on the document is

@@ -509,7 +509,7 @@ impl Builder<'_> {
             );
             &unescaped
         };
-        if let Some(message) = forbidden_binding(prefix, uri) {
+        if let Some(message) = forbidden_binding(prefix.as_bytes(), uri.as_bytes()) {
             return Err(Fault::new(at, Problem::Namespace, message));
         }
         let prefix_id = self.document.names.intern_string(prefix);

@@ -106,12 +106,13 @@ impl<'s> Opened<'s> {
     /// Whether the element has this name.
     #[inline]
     pub fn is(&self, namespace: &str, local: &str) -> bool {
-        self.name.local().of(self.bytes) == local.as_bytes() && self.in_namespace(namespace)
+        same(self.name.local().of(self.bytes), local.as_bytes()) && self.in_namespace(namespace)
     }
 
     /// Whether the element is in a namespace; the empty one is none.
     pub fn in_namespace(&self, namespace: &str) -> bool {
-        lookup(self.bindings, self.bytes, self.name.prefix()) == Some(namespace)
+        lookup(self.bindings, self.bytes, self.name.prefix())
+            .is_some_and(|bound| same(bound, namespace.as_bytes()))
     }
 
     /// The local name.
@@ -121,7 +122,8 @@ impl<'s> Opened<'s> {
 
     /// The namespace, empty when there is none.
     pub fn namespace(&self) -> &'s str {
-        lookup(self.bindings, self.bytes, self.name.prefix()).unwrap_or_default()
+        let bound = lookup(self.bindings, self.bytes, self.name.prefix());
+        std::str::from_utf8(bound.unwrap_or_default()).unwrap_or_default()
     }
 
     /// Value of the attribute with this name.
@@ -131,7 +133,10 @@ impl<'s> Opened<'s> {
                 && attr.name.declared_prefix(self.bytes).is_none()
                 && match attr.name.prefix_len {
                     0 => namespace.is_empty(),
-                    _ => lookup(self.bindings, self.bytes, attr.name.prefix()) == Some(namespace),
+                    _ => {
+                        let bound = lookup(self.bindings, self.bytes, attr.name.prefix());
+                        bound == Some(namespace.as_bytes())
+                    }
                 }
         })?;
         Some(value(
@@ -194,24 +199,24 @@ enum Uri {
 }
 
 impl Uri {
-    fn text<'s>(&'s self, bytes: &'s [u8]) -> &'s str {
+    fn text<'s>(&'s self, bytes: &'s [u8]) -> &'s [u8] {
         match self {
-            Uri::Source(span) => str_of(*span, bytes),
-            Uri::Owned(text) => text,
+            Uri::Source(span) => span.of(bytes),
+            Uri::Owned(text) => text.as_bytes(),
         }
     }
 }
 
-/// The namespace of a prefix.
-fn lookup<'s>(bindings: &'s [Binding], bytes: &'s [u8], prefix: Span) -> Option<&'s str> {
+/// The namespace of a prefix, as bytes: all of them were found to be UTF-8 together, and one is never read as text only
+/// to be compared.
+fn lookup<'s>(bindings: &'s [Binding], bytes: &'s [u8], prefix: Span) -> Option<&'s [u8]> {
     let name = prefix.of(bytes);
-    if name == b"xml" {
-        return Some(XML_NAMESPACE);
-    }
-    let bound = bindings.iter().rev().find(|b| b.prefix.of(bytes) == name);
-    match bound {
+    let mut inner_first = bindings.iter().rev();
+    match inner_first.find(|b| same(b.prefix.of(bytes), name)) {
         Some(binding) => Some(binding.uri.text(bytes)),
-        None => name.is_empty().then_some(""),
+        None if name.is_empty() => Some(b""),
+        // Whatever declares it gives it this meaning.
+        None => (name == b"xml").then_some(XML_NAMESPACE.as_bytes()),
     }
 }
 
@@ -713,11 +718,14 @@ impl Scanner {
     }
 
     fn bind(&mut self, attr: &RawAttr, prefix: Span, bytes: &[u8]) -> Result<(), Stop> {
-        let uri = match value(bytes, attr.value, attr.plain, Normalise::Attribute) {
-            Cow::Borrowed(_) => Uri::Source(attr.value),
-            Cow::Owned(text) => Uri::Owned(text.into()),
+        let uri = match attr.plain {
+            true => Uri::Source(attr.value),
+            false => {
+                let text = value(bytes, attr.value, false, Normalise::Attribute);
+                Uri::Owned(text.into())
+            }
         };
-        let allowed = forbidden_binding(str_of(prefix, bytes), uri.text(bytes)).is_none();
+        let allowed = forbidden_binding(prefix.of(bytes), uri.text(bytes)).is_none();
         if !allowed || self.work.bindings.len() >= MOST_BINDINGS {
             return Err(Stop::Unreadable);
         }

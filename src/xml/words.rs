@@ -34,8 +34,21 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() > 32 {
         return a == b;
     }
-    let (a_words, a_rest) = a.as_chunks::<8>();
-    let (b_words, b_rest) = b.as_chunks::<8>();
+    // Two overlapping halves are all of a text that is longer than one of them.
+    if a.len() < 8 {
+        if let (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) = (
+            a.first_chunk::<4>(),
+            b.first_chunk::<4>(),
+            a.last_chunk::<4>(),
+            b.last_chunk::<4>(),
+        ) {
+            return a_first == b_first && a_last == b_last;
+        }
+        let pairs = a.iter().zip(b);
+        return pairs.fold(0, |diff, (a, b)| diff | (a ^ b)) == 0;
+    }
+    let (a_words, _) = a.as_chunks::<8>();
+    let (b_words, _) = b.as_chunks::<8>();
     let words = a_words.iter().zip(b_words);
     if words.fold(0, |diff, (a, b)| {
         diff | (u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b))
@@ -43,11 +56,7 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     {
         return false;
     }
-    if let (Some(a), Some(b)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) {
-        return u64::from_le_bytes(*a) == u64::from_le_bytes(*b);
-    }
-    let rest = a_rest.iter().zip(b_rest);
-    rest.fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+    a.last_chunk::<8>() == b.last_chunk::<8>()
 }
 
 /// How many bytes of the beginning of an attribute value between double quotes, in whole words up to `most`, are before

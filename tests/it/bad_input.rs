@@ -30,6 +30,10 @@ const SERVICES: &[(&str, &str)] = &[
         "<property name='x' expression='json-eval($..*..*..*)'/>",
     ),
     (
+        "Filter",
+        "<property name='x' expression='json-eval($.l[?(@.a &lt; $.n || @.a in $..b)])'/>",
+    ),
+    (
         "Synapse",
         "<property name='x' expression='${length(string(payload)) + 1}'/>",
     ),
@@ -226,6 +230,68 @@ fn bodies() -> Vec<(&'static str, &'static str, Vec<u8>, bool)> {
             false,
         ),
         (
+            "an array with a long name",
+            json,
+            repeated(&[
+                ("{\"", 1),
+                ("a", 100_000),
+                ("\":[0", 1),
+                (",0", 50_000),
+                ("]}", 1),
+            ]),
+            false,
+        ),
+        (
+            "attributes between members",
+            json,
+            counted(
+                "{",
+                20_000,
+                |i| format!("\"@a{i}\":1,\"c{i}\":{{\"@b\":1}},"),
+                "\"z\":1}",
+            ),
+            false,
+        ),
+        (
+            "attributes between members of BadgerFish",
+            "application/json/badgerfish",
+            counted(
+                "{\"r\":{",
+                20_000,
+                |i| format!("\"@a{i}\":1,\"c{i}\":{{\"@b\":1}},"),
+                "\"z\":1}}",
+            ),
+            false,
+        ),
+        (
+            "many items beside a long number",
+            json,
+            repeated(&[
+                ("{\"l\":[{\"a\":1}", 1),
+                (",{\"a\":1}", 40_000),
+                ("],\"n\":7", 1),
+                ("7", 1_000_000),
+                ("}", 1),
+            ]),
+            false,
+        ),
+        (
+            "many items beside many members",
+            json,
+            counted(
+                "{\"l\":[{\"a\":1}",
+                20_000,
+                |_| ",{\"a\":1}".to_owned(),
+                &format!(
+                    "],{}\"n\":0}}",
+                    (0..20_000)
+                        .map(|i| format!("\"m{i}\":0,"))
+                        .collect::<String>()
+                ),
+            ),
+            false,
+        ),
+        (
             "half a surrogate pair",
             json,
             br#"{"a":"\ud800"}"#.to_vec(),
@@ -289,7 +355,7 @@ fn bodies() -> Vec<(&'static str, &'static str, Vec<u8>, bool)> {
 fn passes(service: &str) -> bool {
     matches!(
         service,
-        "First" | "ToJson" | "ToXml" | "Json" | "Deep" | "Tails"
+        "First" | "ToJson" | "ToXml" | "Json" | "Deep" | "Filter" | "Tails"
     )
 }
 

@@ -3,7 +3,7 @@
 use super::compile::Token;
 use super::{EvalError, JsonPath, evaluate};
 use crate::json::{MAX_DEPTH, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Members that renaming may go through.
 const MAX_RENAME_WORK: usize = 256 << 20;
@@ -51,10 +51,17 @@ impl JsonPath {
         let deepest = places.iter().map(|place| place.0.len()).max().unwrap_or(0);
         check_depth(deepest, new)?;
         copies_fit(new, places.len())?;
+        let repeated = repeated_names(root, &places);
         // A place inside another would be gone, so the outer ones come last.
         for place in places.iter().rev() {
             if let Some(value) = place.get_mut(root) {
                 *value = new.clone();
+            }
+        }
+        // Inner containers first, as what goes shifts the positions behind it.
+        for (parent, names) in repeated.iter().rev() {
+            if let Some(Value::Object(members)) = walk_mut(root, parent) {
+                keep_last(members, names);
             }
         }
         Ok(places.len())
@@ -154,6 +161,51 @@ impl JsonPath {
                 "the path selects no member to rename".to_owned(),
             )),
             count => Ok(count),
+        }
+    }
+}
+
+/// The names of selected members that stand more than once in their object, by the place of the object. A place within
+/// another one is left out: it will be gone.
+fn repeated_names(root: &Value, places: &[Location]) -> BTreeMap<Vec<usize>, BTreeSet<String>> {
+    let mut known: HashMap<&[usize], bool> = HashMap::new();
+    let mut repeated: BTreeMap<Vec<usize>, BTreeSet<String>> = BTreeMap::new();
+    let all: HashSet<&[usize]> = places.iter().map(|place| place.0.as_slice()).collect();
+    for Location(place) in places {
+        let Some((position, parent)) = place.split_last() else {
+            continue;
+        };
+        let object = || parent.iter().try_fold(root, |value, at| value.child(*at));
+        let repeats = *known.entry(parent).or_insert_with(|| match object() {
+            Some(object @ Value::Object(members)) => object.members().count() != members.len(),
+            _ => false,
+        });
+        let inside = |len: usize| parent.get(..len).is_some_and(|above| all.contains(above));
+        if repeats
+            && !(0..place.len()).any(inside)
+            && let Some(Value::Object(members)) = object()
+            && let Some((name, _)) = members.get(*position)
+        {
+            repeated
+                .entry(parent.to_vec())
+                .or_default()
+                .insert(name.clone());
+        }
+    }
+    repeated
+}
+
+/// Leaves one member of each of these names: at its first place, with its last value.
+fn keep_last(members: &mut Vec<(String, Value)>, names: &BTreeSet<String>) {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    for (name, value) in std::mem::take(members) {
+        let place = match names.contains(&name) {
+            true => *first.entry(name.clone()).or_insert(members.len()),
+            false => members.len(),
+        };
+        match members.get_mut(place) {
+            Some(known) => known.1 = value,
+            None => members.push((name, value)),
         }
     }
 }

@@ -612,6 +612,19 @@ fn changes() {
         changed(3, r#"{"x":0,"y":[{"x":0}]}"#)
     );
     assert_eq!(set("$..zz", "{}", "0"), changed(0, "{}"));
+    // What is set is there once; names that nothing was done to stay as they were.
+    assert_eq!(
+        set("$.a", r#"{"a":1,"b":2,"a":3,"b":4}"#, "0"),
+        changed(1, r#"{"a":0,"b":2,"b":4}"#)
+    );
+    assert_eq!(
+        set(
+            "$..x",
+            r#"{"x":{"x":1,"x":2},"y":{"x":3,"z":{"x":4,"x":5},"x":6}}"#,
+            "0"
+        ),
+        changed(4, r#"{"x":0,"y":{"x":0,"z":{"x":0}}}"#)
+    );
     let missing =
         |path: &str, body: &str| (Err(format!("No results for path: {path}")), body.to_owned());
     assert_eq!(set("$.a.b.c", "{}", "0"), missing("$.a.b.c", "{}"));

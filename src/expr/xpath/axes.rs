@@ -36,12 +36,14 @@ impl<'a> View<'a> {
         Some(Node::new(document, parent))
     }
 
-    pub(super) fn root(self, node: Node<'a>) -> Node<'a> {
-        let mut at = node;
+    /// The root, and how many levels up it is.
+    pub(super) fn root(self, node: Node<'a>) -> (Node<'a>, u64) {
+        let (mut at, mut levels) = (node, 0);
         while let Some(parent) = self.parent(at) {
             at = parent;
+            levels += 1;
         }
-        at
+        (at, levels)
     }
 
     /// The nodes of an axis in axis order: reverse axes go away from the context node.

@@ -67,7 +67,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                 let any = self.any(path, context, &mut |_, _| Ok(true))?;
                 Ok((any == b) == equal)
             }
-            Val::Str(text) => match self.named(path, context) {
+            Val::Str(text) => match self.named(path, context)? {
                 Some(elements) => self.any_named_equal(elements, &text, equal),
                 None => self.any(path, context, &mut |ev, node| {
                     ev.node_equal_text(node, &text, equal)
@@ -80,22 +80,26 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
     }
 
     /// The elements of a path that is nothing but `//name`.
-    fn named(&mut self, path: &'p Path, context: Context<'a>) -> Option<(&'a Document, Named<'a>)> {
+    fn named(
+        &mut self,
+        path: &'p Path,
+        context: Context<'a>,
+    ) -> Result<Option<(&'a Document, Named<'a>)>> {
         let [step] = path.steps.as_slice() else {
-            return None;
+            return Ok(None);
         };
         let NodeTest::Name { name, .. } = &step.test else {
-            return None;
+            return Ok(None);
         };
         if step.axis != Axis::Descendant || !step.predicates.is_empty() || path.overlap {
-            return None;
+            return Ok(None);
         }
-        let top = self.single_start(&path.start, context)??;
-        if top.attribute.is_some() {
-            return None;
-        }
-        let name = top.document.id_of(name)?;
-        Some((top.document, top.document.elements_named(top.node, name)))
+        let top = self.single_start(&path.start, context)?.flatten();
+        let Some(top) = top.filter(|top| top.attribute.is_none()) else {
+            return Ok(None);
+        };
+        let name = top.document.id_of(name);
+        Ok(name.map(|name| (top.document, top.document.elements_named(top.node, name))))
     }
 
     fn any_named_equal(

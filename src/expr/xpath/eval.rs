@@ -366,13 +366,23 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
     fn start(&mut self, start: &'p Start, context: Context<'a>) -> Result<NodeSet<'a>> {
         Ok(match start {
             Start::Context => NodeSet::of(context.node),
-            Start::Root => NodeSet::of(context.node.map(|n| self.view.root(n))),
+            Start::Root => NodeSet::of(self.root(context)?),
             Start::Filter(e, predicates) => match self.eval(e, context)? {
                 Val::Nodes(set) => self.filter(set, predicates)?,
                 // A path below a string or a missing property selects nothing.
                 _ => NodeSet::default(),
             },
         })
+    }
+
+    /// The root of the tree of the context node. Going up a deep tree is work, too.
+    fn root(&mut self, context: Context<'a>) -> Result<Option<Node<'a>>> {
+        let Some(node) = context.node else {
+            return Ok(None);
+        };
+        let (root, levels) = self.view.root(node);
+        self.spend(levels / 8)?;
+        Ok(Some(root))
     }
 
     fn steps(&mut self, start: NodeSet<'a>, steps: &'p [Step]) -> Result<NodeSet<'a>> {
@@ -711,7 +721,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             return Ok(false);
         };
         if steps.is_empty()
-            && let Some(start) = self.single_start(&path.start, context)
+            && let Some(start) = self.single_start(&path.start, context)?
         {
             return match start {
                 Some(node) => self.select(last, node, visit),
@@ -731,15 +741,15 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
     /// Where a path starts when that is at most one node for certain.
     #[allow(clippy::option_option)]
     pub(super) fn single_start(
-        &self,
+        &mut self,
         start: &Start,
         context: Context<'a>,
-    ) -> Option<Option<Node<'a>>> {
-        match start {
+    ) -> Result<Option<Option<Node<'a>>>> {
+        Ok(match start {
             Start::Context => Some(context.node),
-            Start::Root => Some(context.node.map(|n| self.view.root(n))),
+            Start::Root => Some(self.root(context)?),
             Start::Filter(..) => None,
-        }
+        })
     }
 
     /// The first node of a path in document order.

@@ -819,6 +819,10 @@ fn limits() {
             .unwrap(),
         "2000.0"
     );
+    let (open, close) = ("<d>".repeat(480), "</d>".repeat(480));
+    let message = Message::new(&format!("{open}{}{close}", "<i/>".repeat(2000)), false);
+    let error = compile("count(//i[/x])").value(&message, 100_000).err();
+    assert!(error.unwrap().message.contains("too many nodes"));
 }
 
 /// Finding one namespace among many takes as long as there are namespaces.

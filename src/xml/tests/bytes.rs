@@ -239,3 +239,18 @@ fn scans_of_one_thread_have_nothing_to_do_with_each_other() {
         assert_eq!(outcome.is_ok(), fits);
     }
 }
+
+#[test]
+fn texts_are_the_same_when_all_their_bytes_are() {
+    let text: Vec<u8> = (0..40).collect();
+    for len in 0..=text.len() {
+        let text = &text[..len];
+        assert!(words::same(text, text.to_vec().as_slice()));
+        assert!(!words::same(text, &[text, b"x"].concat()));
+        for at in 0..len {
+            let mut other = text.to_vec();
+            other[at] ^= 0x80;
+            assert!(!words::same(text, &other), "{at} of {len}");
+        }
+    }
+}

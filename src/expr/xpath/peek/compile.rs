@@ -23,6 +23,7 @@ pub(super) fn plan(program: &Program, text: &str, wanted: Wanted) -> Option<Plan
         (Wanted::Text, None) => compiler.value(&program.root)?,
     };
     Some(Plan {
+        waits: matches!(root, Expr::Variable(Variable::Probe(_))),
         program: Program {
             root,
             name_slots: program.name_slots,

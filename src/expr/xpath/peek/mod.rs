@@ -99,6 +99,8 @@ pub(super) struct Plan {
     /// The steps of all paths, one bit each.
     steps: Vec<Test>,
     masks: Masks,
+    /// There is nothing but one probe: no answer before it has one.
+    waits: bool,
 }
 
 #[derive(Debug)]

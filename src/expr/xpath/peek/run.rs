@@ -93,8 +93,8 @@ impl<'p> Machine<'p> {
             had_header: false,
             had_body: false,
             settled: false,
-            // Without any probe to wait for the answer is certain at once.
-            news: true,
+            // The answer may be certain without any probe.
+            news: !plan.waits,
             finished: false,
             gave_up: false,
             work: 0,
@@ -404,8 +404,7 @@ impl<'p> Machine<'p> {
             let body = self.start_bits(Anchor::Body);
             self.enter(body, body_marks)?;
             self.no_more_from(Anchor::Header);
-            self.settled = true;
-            self.news = true;
+            self.settle();
         } else {
             self.enter(root, 0)?;
         }
@@ -435,12 +434,17 @@ impl<'p> Machine<'p> {
                 if !self.known.effects.is_empty() && element.is(envelope, "Fault") {
                     return Err(Unreadable);
                 }
-                self.settled = true;
-                self.news = true;
+                self.settle();
             }
             _ => {}
         }
         Ok(0)
+    }
+
+    /// Nothing else has an effect on the message: answers count from now on, also those that are there already.
+    fn settle(&mut self) {
+        self.news |= !self.settled && !self.plan.waits;
+        self.settled = true;
     }
 
     /// Whether the answers should be looked at.
@@ -568,8 +572,7 @@ impl Visit for Machine<'_> {
                 Part::Header => self.no_more_from(Anchor::Header),
                 Part::Body => {
                     self.no_more_from(Anchor::Body);
-                    self.news |= !self.settled;
-                    self.settled = true;
+                    self.settle();
                 }
                 Part::Outside => {}
             }
