@@ -243,7 +243,41 @@ fn enrich(c: &mut Criterion) {
          <enrich><source type=\"inline\">{\"other\":1}</source><target type=\"body\"/></enrich>\
          <enrich><source type=\"property\" property=\"kept\"/><target type=\"body\"/></enrich>",
     );
+    let child = Flow::new(
+        "<enrich><source type=\"inline\"><new xmlns=\"\">1</new></source><target action=\"child\" xpath=\"//elements\"/></enrich>",
+    );
+    let json_child = Flow::new(
+        "<enrich><source type=\"inline\">{\"new\":1}</source><target action=\"child\" xpath=\"json-eval($.elements)\"/></enrich>",
+    );
     for (name, size) in SIZES {
+        let (_, items_xml, items_json) = items(size);
+        let (in_xml, in_json) = ("application/xml", "application/json");
+        for (what, flow, kind, body, contains) in [
+            (
+                "XML of items",
+                &back_and_forth,
+                in_xml,
+                &items_xml,
+                "<id>0</id>",
+            ),
+            (
+                "JSON of items",
+                &json_back_and_forth,
+                in_json,
+                &items_json,
+                "\"id\":0",
+            ),
+            ("child, XML", &child, in_xml, &xml(5, size), "<new>1"),
+            (
+                "child, JSON",
+                &json_child,
+                in_json,
+                &json(5, size),
+                "\"new\":1",
+            ),
+        ] {
+            measure(c, GROUP, what, name, flow, (kind, body), contains);
+        }
         let body = xml(5, size);
         measure(
             c,

@@ -1,6 +1,7 @@
 //! `<publishWSDL>` of a proxy service (spec 01 §6.1).
 
 use crate::diag::{Place, codes};
+use crate::endpoint::variable;
 use crate::mediator::inline_xml;
 use crate::syntax::{Element, Reader};
 use crate::xml::{Document, Limits};
@@ -84,12 +85,12 @@ impl WsdlDef {
             }
         }
         let place = reader.place(element);
-        let source = if let Some(key) = element.attribute("key") {
-            WsdlSource::Key(key.to_owned())
-        } else if let Some(uri) = element.attribute("uri") {
-            from_uri(reader, element, uri)?
-        } else if let Some(name) = element.attribute("endpoint") {
-            WsdlSource::Remote(Remote::Endpoint(name.trim().to_owned()))
+        let source = if let Some(key) = resolved(reader, element, "key") {
+            WsdlSource::Key(key?)
+        } else if let Some(uri) = resolved(reader, element, "uri") {
+            from_uri(reader, element, &uri?)?
+        } else if let Some(name) = resolved(reader, element, "endpoint") {
+            WsdlSource::Remote(Remote::Endpoint(name?.trim().to_owned()))
         } else if let Some(inline) = inline {
             WsdlSource::Document(Arc::new(inline_xml(reader, inline)?))
         } else {
@@ -111,6 +112,13 @@ impl WsdlDef {
             keep_addresses: false,
         })
     }
+}
+
+/// An attribute, which may be a variable of the deployment; `Some(None)` after an error.
+fn resolved(reader: &mut Reader, element: Element<'_, '_>, name: &str) -> Option<Option<String>> {
+    let text = element.attribute(name)?;
+    let place = reader.attribute_place(element, name);
+    Some(variable::resolve(reader, &place, text))
 }
 
 fn from_uri(reader: &mut Reader, element: Element<'_, '_>, uri: &str) -> Option<WsdlSource> {

@@ -2,13 +2,14 @@
 //! them linked, and the plan swapped in.
 
 use super::scan::{REGISTRY, ScanLimits, Snapshot, SourceFile, is_resource, scan, shown};
-use crate::artifact::{Artifact, Faulty, FileContent, parse_file, resource};
+use crate::artifact::{Artifact, ArtifactKind, Faulty, FileContent, parse_file, resource};
 use crate::diag::{Diagnostic, Place, Source, codes};
 use crate::endpoint::Stores;
 use crate::engine::Engine;
 use crate::expr::LocalEntries;
 use crate::plan::{Counts, Plan, link};
 use crate::settings::{Settings, Unsupported, Variables};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,6 +102,8 @@ pub struct Deployer {
     files: BTreeMap<PathBuf, Loaded>,
     problems: Vec<(PathBuf, String)>,
     link_diagnostics: HashSet<String>,
+    /// The file of each artifact that is part of the plan.
+    owners: HashMap<(ArtifactKind, String), PathBuf>,
 }
 
 /// A plan that is ready to be put in place.
@@ -123,6 +126,7 @@ impl Deployer {
             files: BTreeMap::new(),
             problems: Vec::new(),
             link_diagnostics: HashSet::new(),
+            owners: HashMap::new(),
         }
     }
 
@@ -235,7 +239,8 @@ impl Deployer {
         let defined: HashSet<_> = read().map(|a| (a.kind, a.name.as_str())).collect();
         let stays = |a: &&Arc<Artifact>| !defined.contains(&(a.kind, a.name.as_str()));
         let kept = self.files.values().flat_map(|f| &f.kept).filter(stays);
-        let artifacts: Vec<Arc<Artifact>> = read().chain(kept).cloned().collect();
+        let mut artifacts: Vec<Arc<Artifact>> = read().chain(kept).cloned().collect();
+        self.owners_first(&mut artifacts);
         let linked = link(
             &artifacts,
             resources(&self.snapshot),
@@ -284,8 +289,37 @@ impl Deployer {
             }
         }
         self.link_diagnostics = texts.into_iter().collect();
+        self.owners = artifacts
+            .iter()
+            .filter(|a| !linked.duplicates.iter().any(|d| Arc::ptr_eq(a, d)))
+            .map(|a| ((a.kind, a.name.clone()), a.place.source.path().to_owned()))
+            .collect();
         report.counts = linked.plan.counts;
         linked.plan
+    }
+
+    /// Of several artifacts with one name the one that is running comes first, wherever its file stands: a new
+    /// file never takes the place of what runs.
+    fn owners_first(&self, artifacts: &mut [Arc<Artifact>]) {
+        let owns = |a: &Artifact| {
+            let owner = self.owners.get(&(a.kind, a.name.clone()));
+            owner.is_some_and(|path| path == a.place.source.path())
+        };
+        let mut first: HashMap<(ArtifactKind, String), usize> = HashMap::new();
+        for at in 0..artifacts.len() {
+            let here = &artifacts[at];
+            match first.entry((here.kind, here.name.clone())) {
+                Entry::Vacant(place) => {
+                    place.insert(at);
+                }
+                Entry::Occupied(place) => {
+                    let before = *place.get();
+                    if owns(here) && !owns(&artifacts[before]) {
+                        artifacts.swap(before, at);
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `<default/>`: sends to the message's `To` (spec 02 §4.2).
 
 use super::address::find;
-use super::leaf::{Destination, Leaf, LeafDef};
+use super::leaf::{DEFAULT, Destination, Leaf, LeafDef};
 use super::parse::{EndpointDef, parse_leaf};
 use super::{Boxed, Described, Kind, Names, Parent, SendContext, Sent, own_fault};
 use crate::message::fault::codes;
@@ -18,7 +18,7 @@ pub struct DefaultDef {
 impl DefaultDef {
     /// Reads the element.
     pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<DefaultDef> {
-        let leaf = parse_leaf(reader, element, "Default", &[])?;
+        let leaf = parse_leaf(reader, element, DEFAULT, &[])?;
         Some(DefaultDef {
             leaf: Arc::new(leaf),
         })
@@ -43,7 +43,7 @@ impl DefaultEndpoint {
     pub fn implicit(names: &mut dyn Names) -> DefaultEndpoint {
         // Sends without endpoint have no state machine: the destination differs per message.
         DefaultEndpoint {
-            leaf: Leaf::stateless("Default", names, "implicit", 0),
+            leaf: Leaf::stateless(DEFAULT, names, "implicit", 0),
         }
     }
 }

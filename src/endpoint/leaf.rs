@@ -19,7 +19,7 @@ use crate::message::format::Formatter;
 use crate::message::outgoing::Format;
 use crate::message::request::{RequestPlan, WireRequest};
 use crate::message::stream::{BodyStream, Replay};
-use crate::message::{Body, Fault, Message, SequenceId};
+use crate::message::{Body, Called, Fault, Message, SequenceId};
 use crate::settings::Settings;
 use crate::transport::http::{Patience, SendError, SendErrorKind, Target, beside};
 use http::uri::PathAndQuery;
@@ -27,6 +27,9 @@ use http::{HeaderValue, Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// The word of endpoints that send to the address of the message.
+pub const DEFAULT: &str = "Default";
 
 /// The state word of an endpoint whose health checks fail.
 pub const UNHEALTHY: &str = "UNHEALTHY";
@@ -535,6 +538,14 @@ impl Leaf {
         }
         message.settle_request(&services.rules, &services.limits)?;
         let path = self.path(message, target, format, appended.as_deref())?;
+        // Endpoints without an address of their own leave what was there (spec 01 §1.4).
+        if self.def.word != DEFAULT {
+            message.called = Some(Called {
+                scheme: target.scheme.as_str(),
+                host: target.host_header.clone(),
+                path: target.path_and_query.clone(),
+            });
+        }
         let body = message.take_wire_body()?;
         let plan = RequestPlan {
             host: &target.host_header,

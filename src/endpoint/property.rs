@@ -145,7 +145,7 @@ impl EndpointProperty {
             Scope::Transport => {
                 if let (Ok(name), Ok(value)) = (
                     HeaderName::from_bytes(self.name.as_bytes()),
-                    HeaderValue::from_str(&text),
+                    HeaderValue::from_bytes(text.as_bytes()),
                 ) {
                     message.headers.insert(name, value);
                 }

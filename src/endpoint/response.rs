@@ -53,18 +53,26 @@ pub(super) async fn check(cx: &SendContext<'_>, message: &mut Message) -> Result
 }
 
 /// Waits for a response whose length nobody announced, so that one that is too large can still be
-/// refused as a whole. Beyond what may be buffered it goes on as a stream.
+/// refused as a whole: also when it is more than may be buffered, as nobody could say whether its
+/// end would have to be cut off.
 async fn measure(cx: &SendContext<'_>, message: &mut Message, limit: u64) -> Result<(), Fault> {
     let most = cx.services.limits.max_bytes;
     while let Body::Stream(stream) = &mut message.body {
-        if stream.exact_len().is_some() || stream.seen().len() >= most {
+        if stream.exact_len().is_some() {
             return Ok(());
         }
-        match stream.look(usize::MAX).await {
+        match stream.look(most).await {
             Ok(None) => {}
             Ok(Some(whole)) if whole.is_empty() => message.body = Body::Empty,
             Ok(Some(whole)) => message.body = Body::Bytes(whole),
-            Err(StreamError::TooLarge { .. }) => return Err(too_large(limit)),
+            Err(StreamError::TooLarge { limit: most }) => {
+                let most = u64::try_from(most).unwrap_or(u64::MAX);
+                return Err(if most < limit {
+                    too_large_to_measure(most)
+                } else {
+                    too_large(limit)
+                });
+            }
             Err(error) => {
                 let mut fault = stream_fault(error);
                 fault.origin = Origin::Backend;
@@ -81,6 +89,15 @@ fn too_large(limit: u64) -> Fault {
         format!("Response Entity Too Large: the limit is {limit} bytes"),
     );
     fault.status = Some(502);
+    fault
+}
+
+/// A response without a length that is within the validated size as far as it came.
+fn too_large_to_measure(most: u64) -> Fault {
+    let mut fault = too_large(most);
+    fault.message = format!(
+        "Response Entity Too Large: a response without a length is validated in memory, and [myelin] max_body_bytes is {most} bytes"
+    );
     fault
 }
 

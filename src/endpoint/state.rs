@@ -447,6 +447,8 @@ mod tests {
         last_suspend: i64,
         single: i64,
         nested: i64,
+        /// What the last event did, in words.
+        did: String,
     }
 
     impl Model {
@@ -458,6 +460,7 @@ mod tests {
                 last_suspend: -1,
                 single: 0,
                 nested: 0,
+                did: String::new(),
             }
         }
 
@@ -470,6 +473,8 @@ mod tests {
         }
 
         fn suspend_for(&mut self, duration: i64, now: i64) {
+            let last = self.last_suspend.max(0);
+            self.did = format!("suspended for {duration} after {last}");
             self.state = "SUSPENDED";
             self.next_retry = now + duration;
             self.last_suspend = duration;
@@ -520,7 +525,11 @@ mod tests {
                 };
                 if left <= 0 {
                     self.suspend(config, now);
+                    if config.retries > 0 {
+                        self.did += ", no retries left";
+                    }
                 } else {
+                    self.did = format!("marked, {} left", left - 1);
                     self.state = "TIMEOUT";
                     self.remaining = left - 1;
                     self.next_retry = now + config.retry_delay;
@@ -532,11 +541,34 @@ mod tests {
 
         fn succeed(&mut self, config: &FailureConfig) {
             if self.state == "TIMEOUT" || self.state == "SUSPENDED" {
+                self.did = format!("active after {}", self.state);
                 self.state = "ACTIVE";
                 self.remaining = config.retries;
                 self.last_suspend = -1;
                 self.single = 0;
             }
+        }
+    }
+
+    /// A change in the words of the model.
+    fn words(change: &Change) -> String {
+        match change {
+            Change::None => String::new(),
+            Change::Timeout { remaining } => format!("marked, {remaining} left"),
+            Change::Suspended {
+                duration,
+                last,
+                no_retries_left,
+            } => {
+                let last = last.unwrap_or(0);
+                let retries = if *no_retries_left {
+                    ", no retries left"
+                } else {
+                    ""
+                };
+                format!("suspended for {duration} after {last}{retries}")
+            }
+            Change::Active { from } => format!("active after {}", from.word()),
         }
     }
 
@@ -589,13 +621,16 @@ mod tests {
             let mut now = 1_000_u64;
             for event in events {
                 let at = i64::try_from(now).unwrap();
+                let mut change = Change::None;
+                model.did.clear();
                 match &event {
                     Event::Fail { code, group } => {
-                        state.on_failure(&config, &caps, *group, u32::try_from(*code).unwrap(), now);
+                        let number = u32::try_from(*code).unwrap();
+                        change = state.on_failure(&config, &caps, *group, number, now);
                         model.fail(&config, &caps, *group, *code, at);
                     }
                     Event::Succeed => {
-                        state.on_success();
+                        change = state.on_success();
                         model.succeed(&config);
                     }
                     Event::Wait(ms) => now += ms,
@@ -605,6 +640,8 @@ mod tests {
                     }
                 }
                 let at = i64::try_from(now).unwrap();
+                let did = words(&change);
+                prop_assert_eq!(did.as_str(), model.did.as_str(), "after {:?}", event);
                 prop_assert_eq!(state.phase.word(), model.state, "after {:?}", event);
                 prop_assert_eq!(state.is_ready(now), model.ready(at), "after {:?}", event);
                 if matches!(state.phase, Phase::Timeout | Phase::Suspended) {

@@ -70,7 +70,7 @@ pub(super) fn asked(
             }
             (None, None) => format!("{scheme}://{}:{port}", server.hostname),
         };
-        format!("{base}/{}/{}", server.service_path, proxy.name)
+        format!("{base}/{}/{}", server.service_path, encoded(&proxy.name))
     };
     let addresses = Addresses {
         here: base(exchange.secure),
@@ -78,6 +78,19 @@ pub(super) fn asked(
         https: proxy.https.then(|| base(true)),
     };
     Some(Asked { item, addresses })
+}
+
+/// A name as a path has it.
+fn encoded(name: &str) -> String {
+    name.bytes()
+        .fold(String::with_capacity(name.len()), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=:@".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+            out
+        })
 }
 
 /// The answer, when there is such a description; `fetched` is one that is kept elsewhere.

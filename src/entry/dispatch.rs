@@ -1,6 +1,8 @@
 //! Finding the proxy service of a path (spec 01 §6.4).
 
+use crate::message::form::percent_decode;
 use crate::plan::Proxy;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,7 +19,8 @@ pub struct Found<'a> {
 const MAX_SEGMENTS: usize = 10;
 
 /// The service of a path. `/services/` may stand anywhere, the last one counts; names may contain
-/// `/`, the longest known one wins; `NAME.suffix` is an address of `NAME`.
+/// `/`, the longest known one wins; `NAME.suffix` is an address of `NAME`. What is percent-encoded
+/// is decoded for the comparison.
 pub fn find_service<'a>(
     proxies: &'a HashMap<String, Arc<Proxy>>,
     path: &'a str,
@@ -25,7 +28,7 @@ pub fn find_service<'a>(
 ) -> Option<Found<'a>> {
     let start = last_service(path, service_path)?;
     let rest = path.get(start..)?;
-    if memchr::memchr2(b'/', b'.', rest.as_bytes()).is_none() {
+    if memchr::memchr3(b'/', b'.', b'%', rest.as_bytes()).is_none() {
         let proxy = proxies.get(rest)?;
         return Some(Found { proxy, postfix: "" });
     }
@@ -42,6 +45,7 @@ pub fn find_service<'a>(
     for end in ends.iter().take(count).rev() {
         let name = rest.get(..*end)?;
         let postfix = rest.get(*end..)?;
+        let name = &*decoded(name)?;
         if let Some(proxy) = proxies.get(name) {
             return Some(Found { proxy, postfix });
         }
@@ -52,6 +56,15 @@ pub fn find_service<'a>(
         }
     }
     None
+}
+
+/// A part of a path without percent-encoding; a `+` is a plus. `None` for what is no text.
+fn decoded(part: &str) -> Option<Cow<'_, str>> {
+    if memchr::memchr(b'%', part.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(part));
+    }
+    let bytes = percent_decode(part.replace('+', "%2B").as_bytes());
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 /// Where the service name starts: behind the last `/services/`.
@@ -105,7 +118,7 @@ mod tests {
 
     #[test]
     fn services_are_found_by_path() {
-        let proxies = proxies(&["A", "a/b", "a"]);
+        let proxies = proxies(&["A", "a/b", "a", "Two Words", "Grüße", "1+1", "50%"]);
         for (path, expected) in [
             ("/services/A", Some(("A", ""))),
             ("/services/A/x/y", Some(("A", "/x/y"))),
@@ -119,6 +132,18 @@ mod tests {
             ("/services/", None),
             ("/services", None),
             ("/xservices/A", None),
+            ("/services/Two%20Words", Some(("Two Words", ""))),
+            ("/services/Two%20Words/x%20y", Some(("Two Words", "/x%20y"))),
+            ("/services/Two%20Words.suffix", Some(("Two Words", ""))),
+            ("/services/Gr%C3%BC%c3%9fe", Some(("Grüße", ""))),
+            ("/services/%41/x", Some(("A", "/x"))),
+            ("/services/a%2Fb/c", Some(("a/b", "/c"))),
+            ("/services/1+1", Some(("1+1", ""))),
+            ("/services/%31+1", Some(("1+1", ""))),
+            ("/services/Two+Words", None),
+            ("/services/50%", Some(("50%", ""))),
+            ("/services/50%25", Some(("50%", ""))),
+            ("/services/%ff", None),
             ("/", None),
             ("*", None),
         ] {

@@ -201,6 +201,10 @@ fn check(
     {
         return Some(plain(StatusCode::PAYLOAD_TOO_LARGE));
     }
+    // Others may go by another one of them (RFC 9112 §3.2).
+    if message.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Some(plain(StatusCode::BAD_REQUEST));
+    }
     if !known_method(&message.method) || has_other_coding(message) {
         return Some(plain(StatusCode::NOT_IMPLEMENTED));
     }
@@ -339,7 +343,10 @@ fn plain(status: StatusCode) -> Response<BodyStream> {
     let mut response = Response::new(BodyStream::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(SERVER, PRODUCT);
-    if status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::NOT_IMPLEMENTED {
+    if matches!(
+        status,
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::NOT_IMPLEMENTED
+    ) {
         response
             .headers_mut()
             .insert(http::header::CONNECTION, HeaderValue::from_static("close"));

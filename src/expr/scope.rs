@@ -6,7 +6,7 @@ use super::{Expr, entries};
 use crate::clock::Clock;
 use crate::json;
 use crate::message::media::Media;
-use crate::message::{self, Body, Envelope, Exchange, Message, Value, header_text};
+use crate::message::{self, Body, ClientFormat, Envelope, Exchange, Message, Value, header_text};
 use crate::settings::Settings;
 use crate::xml::{Document, NodeId};
 use std::any::Any;
@@ -95,6 +95,25 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// What the entry and the endpoints say in the default scope (spec 01 §1.4, §6.2).
+    fn said(&self, name: &str) -> PropertyValue<'static> {
+        let format = || self.message.client_form(self.exchange);
+        match name {
+            "ENDPOINT_PREFIX" => match &self.message.called {
+                Some(called) => text(called.to_string()),
+                None => PropertyValue::Null,
+            },
+            "IsClientDoingREST" => PropertyValue::Boolean(format() == ClientFormat::Rest),
+            "IsClientDoingSOAP11" => PropertyValue::Boolean(format() == ClientFormat::Soap11),
+            "TRANSPORT_IN_NAME" => text(if self.exchange.secure {
+                "https"
+            } else {
+                "http"
+            }),
+            _ => PropertyValue::Null,
+        }
+    }
+
     fn view(&self) -> Option<&'a Envelope> {
         self.message.envelope()
     }
@@ -178,15 +197,9 @@ impl xpath::Scope for Scope<'_> {
     fn property(&self, scope: PropertyScope, name: &str) -> PropertyValue<'_> {
         let message = self.message;
         match scope {
-            PropertyScope::Default => match name {
-                "RESPONSE" | "ERROR_CODE" => message
-                    .properties
-                    .get(name)
-                    .map_or(PropertyValue::Null, show),
-                _ => match message.properties.get(name) {
-                    Some(value) => show(value),
-                    None => PropertyValue::Null,
-                },
+            PropertyScope::Default => match message.properties.get(name) {
+                Some(value) => show(value),
+                None => self.said(name),
             },
             PropertyScope::Axis2 => self.axis2(name),
             PropertyScope::Transport => {

@@ -4,9 +4,15 @@
 
 use super::{MAX_DEPTH, Value};
 use crate::xml::{Document, NodeId, XML_NAMESPACE};
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// Deepest element: each is an object, and may be in an array.
 const DEEPEST: usize = MAX_DEPTH / 2 - 1;
+/// Most attributes and declarations of one element, as many as a document that is read may have.
+const MOST_ATTRIBUTES: usize = 1000;
+/// Most bytes that all names may have in the XML.
+const MOST_WRITTEN: usize = 256 << 20;
 
 /// The JSON of an element.
 ///
@@ -53,7 +59,7 @@ fn object(document: &Document, element: NodeId, depth: usize) -> Result<Value, S
         members.push(("$".to_owned(), Value::String(text.into_owned())));
     }
     // Where an element of a name is among the members, so that many children stay cheap.
-    let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for child in document.child_elements(element) {
         let name = qualified(document, child);
         let value = object(document, child, depth + 1)?;
@@ -81,33 +87,80 @@ pub fn to_xml(value: &Value, document: &mut Document, parent: NodeId) -> Result<
         return Err("the JSON text is not an object".to_owned());
     };
     match members.as_slice() {
-        [(name, value @ Value::Object(_))] => append(name, value, document, parent, 1),
+        [(name, value @ Value::Object(_))] => {
+            let mut scope = Scope {
+                outside: parent,
+                bound: HashMap::new(),
+                written: 0,
+            };
+            append(name, value, document, parent, &mut scope, 1)
+        }
         _ => Err("the JSON object does not have exactly one element".to_owned()),
     }
 }
 
-fn append(
-    name: &str,
-    value: &Value,
+/// What prefixes mean at the place at hand; the innermost meaning comes last.
+struct Scope<'v> {
+    /// Where prefixes that are not declared in the JSON text may be declared.
+    outside: NodeId,
+    bound: HashMap<&'v str, Vec<Cow<'v, str>>>,
+    /// About how many bytes the names of all elements have when they are written.
+    written: usize,
+}
+
+impl<'v> Scope<'v> {
+    fn namespace_of(&mut self, prefix: &'v str, document: &Document) -> Result<&str, String> {
+        let bound = self.bound.entry(prefix).or_default();
+        if bound.is_empty() {
+            let found = document.lookup_namespace(self.outside, prefix);
+            bound.push(match found {
+                Some(uri) => Cow::Owned(uri.to_owned()),
+                None if prefix.is_empty() => Cow::Borrowed(""),
+                None if prefix == "xml" => Cow::Borrowed(XML_NAMESPACE),
+                None => return Err(format!("the prefix \"{prefix}\" has no namespace")),
+            });
+        }
+        Ok(bound.last().map_or("", |uri| &**uri))
+    }
+
+    fn enter(&mut self, declared: &[(&'v str, &'v str)]) {
+        for &(prefix, uri) in declared {
+            let bound = self.bound.entry(prefix).or_default();
+            bound.push(Cow::Borrowed(uri));
+        }
+    }
+
+    fn leave(&mut self, declared: &[(&'v str, &'v str)]) {
+        for &(prefix, _) in declared {
+            if let Some(bound) = self.bound.get_mut(prefix) {
+                bound.pop();
+            }
+        }
+    }
+}
+
+fn append<'v>(
+    name: &'v str,
+    value: &'v Value,
     document: &mut Document,
     parent: NodeId,
+    scope: &mut Scope<'v>,
     depth: usize,
 ) -> Result<(), String> {
     if depth > DEEPEST {
         return Err(format!("elements are nested more than {DEEPEST} deep"));
     }
-    let none = Vec::new();
     let members = match value {
-        Value::Object(members) => members,
+        Value::Object(members) => members.as_slice(),
         Value::Array(items) => {
             for item in items {
-                append(name, item, document, parent, depth + 1)?;
+                append(name, item, document, parent, scope, depth + 1)?;
             }
             return Ok(());
         }
-        Value::Null => &none,
+        Value::Null => &[],
         scalar => {
-            let element = create(name, &[], document, parent)?;
+            let element = create(name, &[], document, parent, scope)?;
             document.set_text(element, &text_of(scalar));
             return Ok(());
         }
@@ -125,53 +178,59 @@ fn append(
             Some((prefix, uri.as_str()?))
         })
         .collect();
-    let element = create(name, &declared, document, parent)?;
-    for (name, value) in members {
-        if name == "@xmlns" {
-            continue;
-        }
+    scope.enter(&declared);
+    let element = create(name, &declared, document, parent, scope)?;
+    // Before what is in the element, so that the attributes of one element stay together.
+    let attributes = || {
+        let names = members.iter().filter(|(name, _)| name != "@xmlns");
+        names.filter_map(|(name, value)| Some((name.strip_prefix('@')?, value)))
+    };
+    if declared.len() + attributes().count() > MOST_ATTRIBUTES {
+        return Err(format!(
+            "an element would have more than {MOST_ATTRIBUTES} attributes"
+        ));
+    }
+    for (attribute, value) in attributes() {
+        let (prefix, local) = split(attribute)?;
+        let namespace = match prefix {
+            "" => "",
+            prefix => scope.namespace_of(prefix, document)?,
+        };
+        let namespace = namespace.to_owned();
+        document.set_attribute(element, prefix, &namespace, local, &text_of(value));
+    }
+    for (name, value) in members.iter().filter(|(name, _)| !name.starts_with('@')) {
         if name == "$" {
             let text = document.create_text(&text_of(value));
             document.append_child(element, text);
-        } else if let Some(attribute) = name.strip_prefix('@') {
-            let (prefix, local) = split(attribute)?;
-            let namespace = namespace_of(prefix, document, element)?;
-            let namespace = if prefix.is_empty() { "" } else { &namespace };
-            document.set_attribute(element, prefix, namespace, local, &text_of(value));
         } else {
-            append(name, value, document, element, depth + 1)?;
+            append(name, value, document, element, scope, depth + 1)?;
         }
     }
+    scope.leave(&declared);
     Ok(())
 }
 
-fn create(
-    name: &str,
+fn create<'v>(
+    name: &'v str,
     declared: &[(&str, &str)],
     document: &mut Document,
     parent: NodeId,
+    scope: &mut Scope<'v>,
 ) -> Result<NodeId, String> {
+    // Each item of an array repeats the name of the array.
+    scope.written = scope.written.saturating_add(2 * name.len());
+    if scope.written > MOST_WRITTEN {
+        return Err(format!("the XML would have more than {MOST_WRITTEN} bytes"));
+    }
     let (prefix, local) = split(name)?;
-    let own = declared.iter().find(|(p, _)| *p == prefix);
-    let namespace = match own {
-        Some((_, uri)) => (*uri).to_owned(),
-        None => namespace_of(prefix, document, parent)?,
-    };
-    let element = document.create_element(prefix, &namespace, local);
+    let namespace = scope.namespace_of(prefix, document)?;
+    let element = document.create_element(prefix, namespace, local);
     for (prefix, uri) in declared {
         document.declare_namespace(element, prefix, uri);
     }
     document.append_child(parent, element);
     Ok(element)
-}
-
-fn namespace_of(prefix: &str, document: &Document, at: NodeId) -> Result<String, String> {
-    match document.lookup_namespace(at, prefix) {
-        Some(uri) => Ok(uri.to_owned()),
-        None if prefix.is_empty() => Ok(String::new()),
-        None if prefix == "xml" => Ok(XML_NAMESPACE.to_owned()),
-        None => Err(format!("the prefix \"{prefix}\" has no namespace")),
-    }
 }
 
 /// Prefix and local name, checked.
@@ -265,6 +324,45 @@ mod tests {
         assert_eq!(
             back(r#"{"a":{"b":1,"c":null,"d":[true]}}"#).unwrap(),
             "<a><b>1</b><c/><d>true</d></a>"
+        );
+    }
+
+    #[test]
+    fn small_texts_do_not_become_huge() {
+        let items = vec!["1"; 200_000].join(",");
+        let name = "a".repeat(1000);
+        let large = format!("{{\"r\":{{\"{name}\":[{items}]}}}}");
+        assert!(back(&large).unwrap_err().contains("more than"));
+        let attributes = (0..1001)
+            .map(|i| format!("\"@a{i}\":1"))
+            .collect::<Vec<_>>();
+        let wide = format!("{{\"r\":{{{}}}}}", attributes.join(","));
+        assert!(back(&wide).unwrap_err().contains("attributes"));
+        // Attributes between elements are kept together: nothing is moved for each of them.
+        let between: String = (0..900)
+            .map(|i| format!("\"@a{i}\":1,\"c{i}\":{{\"@b\":1}},"))
+            .collect();
+        let value = json::parse(
+            format!("{{\"r\":{{{between}\"z\":1}}}}").as_bytes(),
+            &json::Limits::default(),
+        );
+        let mut document = Document::new();
+        let top = document.document_node();
+        to_xml(&value.unwrap(), &mut document, top).unwrap();
+        assert!(document.memory() < 1 << 20, "{}", document.memory());
+    }
+
+    #[test]
+    fn prefixes_mean_what_the_nearest_declaration_says() {
+        assert_eq!(
+            back(r#"{"a":{"@xmlns":{"p":"u"},"p:b":{"@xmlns":{"p":"v"},"p:c":1},"p:d":2}}"#)
+                .unwrap(),
+            r#"<a xmlns:p="u"><p:b xmlns:p="v"><p:c>1</p:c></p:b><p:d>2</p:d></a>"#
+        );
+        assert!(back(r#"{"a":{"b":{"@xmlns":{"p":"v"}},"p:d":2}}"#).is_err());
+        assert_eq!(
+            back(r#"{"a":{"@xmlns":{"$":"u"},"b":{"@xmlns":{"$":""}},"c":1}}"#).unwrap(),
+            r#"<a xmlns="u"><b xmlns=""/><c>1</c></a>"#
         );
     }
 

@@ -259,8 +259,9 @@ impl Reader<'_> {
             let trimmed = rest.trim_start_matches([' ', '\t', '\r', '\n', '\u{feff}']);
             self.at += rest.len() - trimmed.len();
             let length = if trimmed.starts_with("/*") {
-                match trimmed.find("*/") {
-                    Some(end) => end + 2,
+                // The star of the beginning is not that of the end.
+                match trimmed.get(2..).and_then(|rest| rest.find("*/")) {
+                    Some(end) => end + 4,
                     None => return Err(JsonErrorKind::UnexpectedEnd),
                 }
             } else if trimmed.starts_with("//") || trimmed.starts_with('#') {
@@ -329,6 +330,8 @@ mod tests {
                 "{\"hello: \"world\"}",
                 "unexpected character 'o' in JSON text at 1:12",
             ),
+            ("/*/ x */ [1]", "[1]"),
+            ("/*/ [1]", "unexpected end of JSON text at 1:1"),
             ("a b", "unexpected text after the JSON value at 1:3"),
         ];
         for (text, expected) in cases {

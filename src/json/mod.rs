@@ -3,14 +3,17 @@
 
 pub mod badgerfish;
 mod classify;
+mod compact;
 mod lenient;
 pub mod number;
 mod parse;
+mod plain;
 mod value;
 mod write;
 pub mod xml;
 
 pub use classify::{Kind, classify};
+pub use compact::compact;
 pub use lenient::parse_lenient;
 pub use parse::{JsonError, JsonErrorKind, Limits, MAX_DEPTH, parse};
 pub use value::{Members, Value};

@@ -1,6 +1,6 @@
 //! The reader: strict RFC 8259, iterative, with limits.
 
-use super::Value;
+use super::{Value, plain};
 
 /// The deepest nesting any reader here accepts, whatever its [`Limits`] say: values of this depth
 /// can be dropped, cloned and walked recursively on a small stack (spec 01 §17.1).
@@ -325,10 +325,7 @@ impl Reader<'_> {
         let mut out = String::new();
         loop {
             let start = self.at;
-            while matches!(self.peek(), Some(byte) if byte >= 0x20 && byte != b'"' && byte != b'\\')
-            {
-                self.at += 1;
-            }
+            self.at += plain::run(self.bytes, start, false);
             // Both ends stand next to an ASCII byte, so they are character boundaries.
             let run = self.text.get(start..self.at).unwrap_or_default();
             match self.peek() {

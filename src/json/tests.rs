@@ -41,6 +41,55 @@ fn text_survives() {
 }
 
 #[test]
+fn compact_text_needs_no_tree() {
+    let limits = Limits::default();
+    for text in [
+        " [ 1 , 2 ] \r\n\t",
+        "{\"a\" : \"b \\\" c\\n\" , \"é\":[ ] ,\t\"d\": { } }",
+        "\"\u{20ac} \u{2027} \u{e2}\"",
+        "-1.5e+3",
+        "[true, false , null,[[ ]]]",
+    ] {
+        let expected = to_text(&read(text).unwrap());
+        let given = compact(text.as_bytes(), &limits);
+        assert_eq!(given.as_deref(), Some(expected.as_bytes()), "{text}");
+    }
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(compact(nested(256).as_bytes(), &limits).is_some());
+    for text in [
+        nested(257).as_str(),
+        "[1,2,]",
+        "{\"a\"}",
+        "[1}",
+        "01",
+        "1.",
+        "tru",
+        "[1] 2",
+        "\"a",
+        "",
+        "{a:1}",
+        // What is written in another way than it was read.
+        r#""\/""#,
+        r#""\u00e9""#,
+        "\"\u{2028}\"",
+        "\u{feff}{}",
+    ] {
+        assert_eq!(compact(text.as_bytes(), &limits), None, "{text}");
+    }
+    let few = Limits {
+        max_nodes: 3,
+        ..limits
+    };
+    assert!(compact(b"[1,2]", &few).is_some());
+    assert_eq!(compact(b"[1,2,3]", &few), None);
+    let short = Limits {
+        max_bytes: 4,
+        ..limits
+    };
+    assert_eq!(compact(b"[1,2]", &short), None);
+}
+
+#[test]
 fn errors_say_where() {
     use JsonErrorKind::*;
     let cases = [
@@ -314,6 +363,27 @@ proptest! {
     fn bytes_never_panic(input in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = parse(&input, &Limits::default());
         classify(&input);
+    }
+
+    /// What is made compact without a tree is what is made with one.
+    #[test]
+    fn compact_is_what_is_written(
+        text in "[\\[\\]{}\",:0-9eE.+\\-ntrufalse \\\\\u{2028}é]{0,24}",
+        value in any_value(),
+    ) {
+        let limits = Limits::default();
+        if let Some(given) = compact(text.as_bytes(), &limits) {
+            let expected = to_text(&read(&text).unwrap());
+            prop_assert_eq!(String::from_utf8(given).unwrap(), expected);
+        }
+        let pretty = serde_json::from_str::<serde_json::Value>(&to_text(&value))
+            .map(|v| serde_json::to_string_pretty(&v).unwrap());
+        if let Ok(pretty) = pretty
+            && let Some(given) = compact(pretty.as_bytes(), &limits)
+        {
+            let expected = to_text(&read(&pretty).unwrap());
+            prop_assert_eq!(String::from_utf8(given).unwrap(), expected);
+        }
     }
 
     /// Text made of JSON's own characters reaches much further than random bytes.

@@ -1,6 +1,6 @@
 //! Compact JSON text.
 
-use super::Value;
+use super::{Value, plain};
 
 /// Appends `value` as compact JSON, the way Gson prints it: `/`, `<` and non-ASCII stay as they
 /// are, control characters and U+2028/U+2029 are escaped, number text is untouched (spec 05 §4.3).
@@ -74,10 +74,12 @@ pub fn to_text(value: &Value) -> String {
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut copied = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
+    let mut at = plain::run(bytes, 0, true);
+    while let Some(&byte) = bytes.get(at) {
         let escaped;
         let (escape, length): (&[u8], usize) = match byte {
             b'"' => (b"\\\"", 1),
@@ -93,11 +95,15 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
             }
             0xe2 if bytes[at..].starts_with(b"\xe2\x80\xa8") => (b"\\u2028", 3),
             0xe2 if bytes[at..].starts_with(b"\xe2\x80\xa9") => (b"\\u2029", 3),
-            _ => continue,
+            _ => {
+                at += 1 + plain::run(bytes, at + 1, true);
+                continue;
+            }
         };
         out.extend_from_slice(&bytes[copied..at]);
         out.extend_from_slice(escape);
         copied = at + length;
+        at = copied + plain::run(bytes, copied, true);
     }
     out.extend_from_slice(&bytes[copied..]);
     out.push(b'"');

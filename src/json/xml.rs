@@ -23,6 +23,11 @@ pub const VALUE: &str = "jsonValue";
 
 /// Target of the processing instruction that announces an array (spec 01 §17.2).
 const MULTIPLE: &str = "xml-multiple";
+/// Most attributes of one element, as many as a document that is read may have.
+const MAX_ATTRIBUTES: usize = 1000;
+/// Most bytes that a JSON text may have when it is written as XML; a large text, this many times its own.
+const MAX_WRITTEN: usize = 256 << 20;
+const MAX_TIMES: usize = 4;
 const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// Why a body could not be converted between JSON and XML (spec 01 §17.2, §17.3).
@@ -37,6 +42,12 @@ pub enum ConversionError {
     /// A member name that leaves no name for an element or attribute.
     #[error("member {0:?} has no name that XML could use")]
     EmptyName(String),
+    /// An object has more members such as `"@id"` than an element may have attributes.
+    #[error("an element would have more than {MAX_ATTRIBUTES} attributes")]
+    TooManyAttributes,
+    /// Each item of an array repeats the name of the array: a small text would become a huge one.
+    #[error("the XML would be much larger than the JSON text")]
+    TooLarge,
     /// Text beside elements, as StAXON words it.
     #[error("Mixed content is not supported: '{0}'")]
     MixedContent(String),

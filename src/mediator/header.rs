@@ -328,7 +328,7 @@ fn set(
             Field::Action => message.set_action(Some(value)),
             Field::RelatesTo => message.relates_to = Some(value),
         },
-        Subject::Transport(name) => match HeaderValue::from_str(&value) {
+        Subject::Transport(name) => match HeaderValue::from_bytes(value.as_bytes()) {
             Ok(text) => set_transport(message, name.clone(), text),
             Err(_) => {
                 return Err(Fault::mediation(format!(

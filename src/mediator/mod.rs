@@ -49,6 +49,7 @@ mod template;
 #[cfg(test)]
 #[path = "tests/bench.rs"]
 mod testing;
+mod threads;
 mod throttle;
 mod throw_error;
 mod validate;

@@ -3,7 +3,7 @@
 use super::header::set_transport;
 use super::pattern::Pattern;
 use super::{Context, Definition, Flow, Linker, Mediate, Run, Spec};
-use crate::diag::codes;
+use crate::diag::{Diagnostic, codes};
 use crate::expr::{Dynamic, Expr, Need, Wanted};
 use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
 use crate::message::value::XmlValue;
@@ -128,6 +128,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
     let name = name?;
     if !remove {
         refuse_unsupported(reader, element, &name, scope);
+        warn_about_inert(reader, element, &name, scope);
     }
     (reader.errors() == before).then(|| {
         Arc::new(PropertyDef(Arc::new(Property {
@@ -153,6 +154,72 @@ fn refuse_unsupported(reader: &mut Reader, element: Element<'_, '_>, name: &Dyna
             Some("without it a 202 is the response"),
         );
     }
+}
+
+/// Well-known names that change nothing here, and why.
+const INERT: &[(Scope, &str, &str)] = &[
+    (
+        Scope::Default,
+        "IsClientDoingREST",
+        "how the client speaks is known from its request; set messageType to answer in another form",
+    ),
+    (
+        Scope::Default,
+        "IsClientDoingSOAP11",
+        "how the client speaks is known from its request; set messageType to answer in another form",
+    ),
+    (Scope::Default, "RETRY_ON_SOAPFAULT", NOBODY_READS),
+    (Scope::Default, "FORCE_COLLECT_PAYLOAD", NOBODY_READS),
+    (Scope::Axis2, "FORCE_COLLECT_PAYLOAD", NOBODY_READS),
+    (
+        Scope::Axis2,
+        "FORCE_POST_PUT_NOBODY",
+        "nobody reads it in the reference either; use NO_ENTITY_BODY",
+    ),
+    (
+        Scope::Axis2,
+        "FORCE_CONNECTION_CLOSE",
+        "nobody reads it in the reference either; use NO_KEEPALIVE",
+    ),
+    (Scope::Axis2, "DISCARD_ON_COMPLETE", NOBODY_READS),
+    (
+        Scope::Axis2,
+        "HTTP_SOCKET_TIMEOUT",
+        "nobody reads it in the reference either; use <timeout> of the endpoint",
+    ),
+    (Scope::Default, "SET_ROLLBACK_ONLY", QUEUES),
+    (Scope::Axis2, "SET_ROLLBACK_ONLY", QUEUES),
+    (Scope::Default, "SET_REQUEUE_ON_ROLLBACK", QUEUES),
+    (Scope::Axis2, "SET_REQUEUE_ON_ROLLBACK", QUEUES),
+    (Scope::Default, "ACKNOWLEDGE", QUEUES),
+    (Scope::Axis2, "ACKNOWLEDGE", QUEUES),
+];
+
+const NOBODY_READS: &str = "nobody reads it in the reference either";
+const QUEUES: &str = "it belongs to messages of JMS and RabbitMQ";
+
+/// Properties that deploy and do nothing: who sets one expects something.
+fn warn_about_inert(reader: &mut Reader, element: Element<'_, '_>, name: &Dynamic, scope: Scope) {
+    let Dynamic::Static(name) = name else {
+        return;
+    };
+    let inert = INERT
+        .iter()
+        .find(|(known, inert, _)| *known == scope && inert == name);
+    let why = match (inert, scope) {
+        (Some((.., why)), _) => why,
+        (None, Scope::Axis2Client) => "options of the reference's own client are not read",
+        (None, _) => return,
+    };
+    let place = reader.attribute_place(element, "name");
+    reader.report(
+        Diagnostic::warning(
+            codes::UNSUPPORTED,
+            place,
+            format!("the property {name} has no effect"),
+        )
+        .help(why),
+    );
 }
 
 fn parse_scope(reader: &mut Reader, element: Element<'_, '_>) -> Scope {
@@ -425,7 +492,7 @@ impl Property {
                 let text = value.map(|v| v.text().into_owned()).unwrap_or_default();
                 let (Ok(header), Ok(text)) = (
                     HeaderName::from_bytes(name.as_bytes()),
-                    HeaderValue::from_str(&text),
+                    HeaderValue::from_bytes(text.as_bytes()),
                 ) else {
                     return Err(Fault::mediation(format!(
                         "\"{name}\" with this value is not a transport header that HTTP allows"

@@ -34,7 +34,7 @@ const ACTION: Tag = Tag::child("action", "A change of the address.").with(&[
     .or("set"),
     Attr::text(
         "value",
-        "The text. One of `value` and `xpath` is needed unless something is removed.",
+        "The text, or the name of a parameter for `remove-query-param`. One of `value` and `xpath` is needed unless `type` is `remove`.",
     ),
     Attr::expression("xpath", "Gives the text."),
     Attr::regex("regex", "For `replace`: what is replaced."),

@@ -1,8 +1,10 @@
 //! `Content-Encoding`: decoded when a body is built, encoded when a built body goes out and the
 //! header still asks for it (spec 01 §2.3 rule 3, §15.7).
 
-use super::Fault;
+use super::{Fault, header_text};
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use std::io::{Read, Write};
 
 /// Most codings on one body.
@@ -25,14 +27,27 @@ pub struct Codings {
 }
 
 impl Codings {
+    /// Reads all `Content-Encoding` headers.
+    ///
+    /// # Errors
+    /// As [`Codings::parse`].
+    pub fn of(headers: &HeaderMap) -> Result<Codings, Fault> {
+        Codings::read(headers.get_all(CONTENT_ENCODING).iter().map(header_text))
+    }
+
     /// Reads a header value.
     ///
     /// # Errors
     /// The name of a coding that is not known, or a value with too many codings.
     pub fn parse(value: &str) -> Result<Codings, Fault> {
+        Codings::read(std::iter::once(value))
+    }
+
+    fn read<'a>(values: impl Iterator<Item = &'a str>) -> Result<Codings, Fault> {
         let mut codings = Codings::default();
         let mut used = 0;
-        for name in value.split(',').map(str::trim).filter(|n| !n.is_empty()) {
+        let names = values.flat_map(|value| value.split(',')).map(str::trim);
+        for name in names.filter(|n| !n.is_empty()) {
             let coding = match name.to_ascii_lowercase().as_str() {
                 "identity" => continue,
                 "gzip" | "x-gzip" => Coding::Gzip,
@@ -207,6 +222,15 @@ mod tests {
                 .unwrap_err();
             assert_eq!(fault.code, 0, "{value}");
         }
+        let mut headers = HeaderMap::new();
+        assert!(Codings::of(&headers).unwrap().is_identity());
+        for value in ["gzip", "br"] {
+            headers.append(CONTENT_ENCODING, http::HeaderValue::from_static(value));
+        }
+        assert_eq!(
+            Codings::of(&headers).unwrap(),
+            Codings::parse("gzip, br").unwrap()
+        );
         assert!(Codings::parse("zstd").is_err());
         assert!(Codings::parse("gzip,gzip,gzip,gzip").is_err());
     }

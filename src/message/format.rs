@@ -314,9 +314,7 @@ impl Message {
                 }
             }
         };
-        if let Ok(value) = http::HeaderValue::from_str(&text) {
-            self.content_type = Some(value);
-        }
+        self.content_type = Some(content_type_header(&text)?);
         Ok(())
     }
 
@@ -350,10 +348,16 @@ impl Message {
     }
 }
 
+/// A content type that was made for the body: without it nobody could read what is sent.
+pub(super) fn content_type_header(text: &str) -> Result<http::HeaderValue, Fault> {
+    http::HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| Fault::mediation(format!("{text:?} cannot be sent as Content-Type")))
+}
+
 /// A content type with another character set; other parameters stay.
 fn with_charset(text: &str, charset: &str) -> String {
     let mut out = media::media_type(text).to_owned();
-    for parameter in text.split(';').skip(1) {
+    for parameter in media::parameters(text) {
         let key = parameter.split('=').next().unwrap_or_default().trim();
         if !key.eq_ignore_ascii_case("charset") {
             out.push_str("; ");
@@ -414,8 +418,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
                 );
             }
             if let Some((document, payload)) = payload(built)? {
-                writable(document, payload)?;
-                document.write(payload, &mut out);
+                write_xml(document, payload, &mut out)?;
             }
         }
         Formatter::Json => {
@@ -507,9 +510,23 @@ fn write_soap(built: &mut Built, writing: &Writing, out: &mut Vec<u8>) -> Result
         let name = &writing.charset_name;
         out.extend_from_slice(format!("<?xml version='1.0' encoding='{name}'?>").as_bytes());
     }
-    writable(&envelope.document, envelope.root)?;
-    envelope.document.write(envelope.root, out);
-    Ok(())
+    write_xml(&envelope.document, envelope.root, out)
+}
+
+/// Most bytes of XML that a small document may become; a larger one, this many times its own.
+const MOST_XML: usize = 256 << 20;
+const MOST_TIMES: usize = 4;
+
+fn write_xml(document: &Document, n: NodeId, out: &mut Vec<u8>) -> Result<(), Fault> {
+    writable(document, n)?;
+    let source = document.source().map_or(0, Bytes::len);
+    let most = MOST_XML.max(source.saturating_mul(MOST_TIMES));
+    match document.write_up_to(n, out, most) {
+        true => Ok(()),
+        false => Err(Fault::mediation(format!(
+            "The body would have more than {most} bytes as XML"
+        ))),
+    }
 }
 
 /// Names and characters that came from JSON or properties may be none that XML has: then there is

@@ -118,23 +118,20 @@ impl Present {
     }
 }
 
-/// Headers that the first `Connection` names, apart from those without which nothing works.
+/// Headers that `Connection` names, apart from those without which nothing works.
 pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    match headers.get(CONNECTION) {
-        Some(named)
-            if !named.as_bytes().eq_ignore_ascii_case(b"keep-alive")
-                && !named.as_bytes().eq_ignore_ascii_case(b"close") =>
-        {
-            headers
-                .get_all(CONNECTION)
-                .iter()
-                .flat_map(|v| header_text(v).split(','))
-                .filter_map(|n| HeaderName::from_bytes(n.trim().as_bytes()).ok())
-                .filter(|n| *n != CONTENT_TYPE && *n != HOST)
-                .collect()
-        }
-        _ => Vec::new(),
-    }
+    let names_none = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+    };
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter(|value| !names_none(value))
+        .flat_map(|v| v.as_bytes().split(|b| *b == b','))
+        .filter_map(|n| HeaderName::from_bytes(n.trim_ascii()).ok())
+        .filter(|n| *n != CONTENT_TYPE && *n != HOST)
+        .collect()
 }
 
 /// Removes connection headers, including those that `Connection` names.
@@ -210,6 +207,26 @@ mod tests {
         ] {
             assert_eq!(Known::of(&HeaderName::from_static(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn every_connection_field_names_headers() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", &b"keep-alive"[..]),
+            ("connection", b"X-One , close"),
+            ("connection", b"x-two,\xff, x-three"),
+            ("x-one", b"1"),
+            ("x-two", b"2"),
+            ("x-three", b"3"),
+            ("x-four", b"4"),
+        ] {
+            let name = HeaderName::from_static(name);
+            headers.append(name, HeaderValue::from_bytes(value).unwrap());
+        }
+        strip_hop(&mut headers);
+        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-four"]);
     }
 
     #[test]

@@ -14,20 +14,42 @@ pub fn media_type(content_type: &str) -> &str {
 
 /// A parameter of a `Content-Type` value, without quotes.
 pub fn parameter<'a>(content_type: &'a str, name: &str) -> Option<&'a str> {
+    parameters(content_type).find_map(|part| {
+        let at = part.bytes().position(|b| b == b'=')?;
+        let (key, value) = (part.get(..at)?, part.get(at + 1..)?);
+        key.trim_ascii()
+            .eq_ignore_ascii_case(name)
+            .then(|| value.trim_ascii().trim_matches('"'))
+    })
+}
+
+/// The parameters of a `Content-Type` value as they are written. A `;` in quotes is text.
+pub(super) fn parameters(content_type: &str) -> impl Iterator<Item = &str> {
     // Asked for several times per message, so without the general searches for characters.
-    let mut rest = content_type;
-    loop {
-        let at = rest.bytes().position(|b| b == b';')?;
-        rest = rest.get(at + 1..)?;
-        let end = rest.bytes().position(|b| b == b';').unwrap_or(rest.len());
-        let part = rest.get(..end)?;
-        if let Some(at) = part.bytes().position(|b| b == b'=')
-            && let (Some(key), Some(value)) = (part.get(..at), part.get(at + 1..))
-            && key.trim_ascii().eq_ignore_ascii_case(name)
-        {
-            return Some(value.trim_ascii().trim_matches('"'));
-        }
-    }
+    let at = content_type.bytes().position(|b| b == b';');
+    let mut rest = at.and_then(|at| content_type.get(at + 1..));
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (mut quoted, mut escaped) = (false, false);
+        let end = text.bytes().position(|b| {
+            let ends = b == b';' && !quoted;
+            quoted ^= b == b'"' && !escaped;
+            escaped = b == b'\\' && quoted && !escaped;
+            ends
+        });
+        // A quote that nobody closes is a character like others.
+        let end = match end {
+            None if quoted => text.bytes().position(|b| b == b';'),
+            end => end,
+        };
+        rest = end.and_then(|end| text.get(end + 1..));
+        text.get(..end.unwrap_or(text.len()))
+    })
+}
+
+/// A text as value of a parameter, in quotes.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// How a body of a media type is read and written.
@@ -244,4 +266,28 @@ const OFFICE: &[&str] = &[
 fn starts_with(text: &str, prefix: &str) -> bool {
     text.get(..prefix.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_end_where_their_quotes_do() {
+        let soap = r#"application/soap+xml; action="urn:a;charset=utf-16"; charset=ISO-8859-1"#;
+        for (text, name, value) in [
+            (soap, "action", Some("urn:a;charset=utf-16")),
+            (soap, "charset", Some("ISO-8859-1")),
+            ("a/b;X=1; x=2", "x", Some("1")),
+            ("a/b; boundary=\"a=b\"", "boundary", Some("a=b")),
+            ("a/b; x=\"open; y=1", "y", Some("1")),
+            (r#"a/b; x="a\";y=1"; y=2"#, "y", Some("2")),
+            ("a/b; x", "x", None),
+            ("a/b", "x", None),
+            ("a/b;", "x", None),
+        ] {
+            assert_eq!(parameter(text, name), value, "{text} {name}");
+        }
+        assert_eq!(quoted(r#"a"b\c"#), r#""a\"b\\c""#);
+    }
 }

@@ -74,6 +74,29 @@ pub enum To {
     Client,
 }
 
+/// An endpoint's address, without what a message appends.
+#[derive(Clone, Debug)]
+pub struct Called {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Host and port as the address has them.
+    pub host: HeaderValue,
+    /// Path and query.
+    pub path: http::uri::PathAndQuery,
+}
+
+impl std::fmt::Display for Called {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}://{}{}",
+            self.scheme,
+            header_text(&self.host),
+            self.path
+        )
+    }
+}
+
 /// One message on its way through the mediators.
 #[derive(Debug)]
 pub struct Message {
@@ -136,6 +159,8 @@ pub struct Message {
     pub cache: Option<Arc<dyn Any + Send + Sync>>,
     /// Fault handlers, innermost last.
     pub fault_stack: Vec<Handler>,
+    /// Where its last request to an endpoint with an address went.
+    pub called: Option<Called>,
     /// A leaf endpoint has been tried since the last `send` or `call` began (spec 02 §13.1).
     pub last_endpoint: bool,
     /// Endpoint attempts made for this request.
@@ -195,6 +220,7 @@ impl Message {
             analytics: Props::new(),
             cache: None,
             fault_stack: Vec::new(),
+            called: None,
             last_endpoint: false,
             attempts: 0,
             looked: None,
@@ -320,6 +346,7 @@ impl Message {
             analytics: self.analytics.clone(),
             cache: self.cache.clone(),
             fault_stack: self.fault_stack.clone(),
+            called: self.called.clone(),
             last_endpoint: self.last_endpoint,
             attempts: self.attempts,
             depth: self.depth,
@@ -479,11 +506,8 @@ impl Message {
     /// `true` when it is certain that they are in UTF-8.
     pub fn xml_media(&self) -> Option<(Media, bool)> {
         self.body.seen()?;
-        if let Some(value) = self.headers.get(http::header::CONTENT_ENCODING) {
-            let codings = coding::Codings::parse(header_text(value)).ok()?;
-            if !codings.is_identity() {
-                return None;
-            }
+        if !coding::Codings::of(&self.headers).ok()?.is_identity() {
+            return None;
         }
         let content_type = self.content_type()?;
         let utf8 = match media::parameter(content_type, "charset") {
@@ -552,9 +576,9 @@ impl Message {
             });
         };
         let media = self.media().unwrap_or(Media::Other);
-        let codings = match self.headers.get(http::header::CONTENT_ENCODING) {
-            Some(value) if !came.is_empty() => coding::Codings::parse(header_text(value))?,
-            _ => coding::Codings::default(),
+        let codings = match came.is_empty() {
+            true => coding::Codings::default(),
+            false => coding::Codings::of(&self.headers)?,
         };
         let mut raw = if codings.is_identity() {
             came.clone()

@@ -5,6 +5,7 @@ use super::body::{Body, BodyLimits, Built};
 use super::coding::Codings;
 use super::envelope::{Envelope, FaultParts};
 use super::exchange::ClientFormat;
+use super::format::content_type_header;
 pub use super::headers::strip_hop;
 use super::headers::{self, Known};
 use super::media::{self, Media};
@@ -154,10 +155,7 @@ impl Message {
     /// The bytes of a built body in the codings that the header still names (spec 01 §15.7): those
     /// that came when nobody changed them. A header that names a coding that is not known goes.
     fn encoded(&mut self, bytes: Bytes) -> Result<Bytes, Fault> {
-        let Some(value) = self.headers.get(CONTENT_ENCODING) else {
-            return Ok(bytes);
-        };
-        let Ok(codings) = Codings::parse(header_text(value)) else {
+        let Ok(codings) = Codings::of(&self.headers) else {
             self.headers.remove(CONTENT_ENCODING);
             return Ok(bytes);
         };
@@ -635,7 +633,7 @@ impl Message {
                 self.set_action(action.clone());
                 let mut text = version.media_type().to_owned();
                 if let (SoapVersion::V12, Some(action)) = (version, &action) {
-                    text.push_str(&format!(";action=\"{action}\""));
+                    text.push_str(&format!(";action={}", media::quoted(action)));
                     self.headers.remove(SOAP_ACTION);
                 }
                 match (charset, encoding) {
@@ -643,8 +641,8 @@ impl Message {
                     (None, Some(encoding)) => text.push_str(&format!(";{encoding}")),
                     (None, None) => {}
                 }
-                if !multipart && let Ok(value) = HeaderValue::from_str(&text) {
-                    self.content_type = Some(value);
+                if !multipart {
+                    self.content_type = Some(content_type_header(&text)?);
                 }
                 Ok((Some(Method::POST), None))
             }

@@ -362,6 +362,6 @@ impl Message {
         } else {
             action.into_owned()
         };
-        HeaderValue::from_str(&text).ok()
+        HeaderValue::from_bytes(text.as_bytes()).ok()
     }
 }

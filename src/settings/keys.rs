@@ -38,6 +38,14 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "a timeout fires when it is due, there is no periodic check",
     ),
     (
+        "synapse_properties.synapse.commons.json.output.xmloutAutoArray",
+        ARRAYS_REPEAT,
+    ),
+    (
+        "synapse_properties.synapse.commons.json.output.emptyXmlElemToEmptyStr",
+        EMPTY_ELEMENTS,
+    ),
+    (
         "blocking.",
         "blocking calls read and write bodies as all others do",
     ),
@@ -83,6 +91,10 @@ const ALWAYS_WHOLE: &str = "an XML body that is read is always checked to its en
 const MANAGEMENT_PORT: &str = "the management API answers over HTTPS on its own port only";
 const METRICS_PORT: &str = "metrics answer over HTTP on the internal port, without login";
 const ONE_PROTOCOL: &str = "the probes answer over HTTP on the internal port";
+const ARRAYS_REPEAT: &str = "on the way from JSON to XML an array is always one element for each \
+     item; the reference does not look at the setting either";
+const EMPTY_ELEMENTS: &str = "the setting synapse.commons.enableXmlNullForEmptyElement says what \
+     an empty element becomes; the reference does not look at this one";
 const NO_POOL: &str = "there is no such thread pool; the number of threads is myelin.workers";
 const ALWAYS_ON: &str = "the HTTP sender is always on";
 const TLS_VERSIONS: &str = "TLS 1.2 and 1.3 with their safe ciphers are always used";

@@ -769,16 +769,8 @@ fn json(r: &Reader<'_>, s: &mut Settings) {
         property("commons.json.output.jsonoutMultiplePI"),
     );
     set(
-        &mut json.xml_out_auto_array,
-        property("commons.json.output.xmloutAutoArray"),
-    );
-    set(
         &mut json.xml_out_multiple_pi,
         property("commons.json.output.xmloutMultiplePI"),
-    );
-    set(
-        &mut json.empty_element_to_empty_string,
-        property("commons.json.output.emptyXmlElemToEmptyStr"),
     );
     set(
         &mut json.null_for_empty_element,

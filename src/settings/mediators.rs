@@ -10,15 +10,38 @@ use std::time::Duration;
 /// FreeMarker templates of `payloadFactory`. All of it is ours: TOML section `[myelin]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateSettings {
-    /// Longest time that one template may take for one message; its worker waits for it. Default
-    /// 5 s. TOML `myelin.template_timeout` (number = milliseconds).
+    /// Longest time that one template may take for one message. Default 5 s.
+    /// TOML `myelin.template_timeout` (number = milliseconds).
     pub timeout: Duration,
+    /// Threads for templates that take longer than a moment, so that they hold up no worker; 0 = one per
+    /// core, at least two. Default 0. TOML `myelin.template_threads`.
+    pub threads: usize,
+    /// Most messages that wait for such a thread; more fault. Default 1000.
+    /// TOML `myelin.template_queue`.
+    pub queue: usize,
+}
+
+impl TemplateSettings {
+    /// How many threads there may be.
+    pub fn threads(&self) -> usize {
+        threads(self.threads)
+    }
+}
+
+/// The number of threads that a setting means.
+pub(super) fn threads(setting: usize) -> usize {
+    match setting {
+        0 => std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
+        threads => threads,
+    }
 }
 
 impl Default for TemplateSettings {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(5),
+            threads: 0,
+            queue: 1000,
         }
     }
 }
@@ -28,6 +51,15 @@ pub(super) fn read(r: &Reader<'_>, s: &mut Settings) {
     set(
         &mut s.templates.timeout,
         r.duration(&["myelin.template_timeout"], Milliseconds, AT_LEAST),
+    );
+    let threads = r.integer(&["myelin.template_threads"], 0..=256);
+    set(
+        &mut s.templates.threads,
+        threads.and_then(|n| n.try_into().ok()),
+    );
+    set(
+        &mut s.templates.queue,
+        r.size(&["myelin.template_queue"], 1),
     );
     if let Some(list) = r.list(&["myelin.trusted_proxies"]) {
         match Networks::parse(&list) {

@@ -178,8 +178,8 @@ pub struct HttpSettings {
     pub block_service_list: bool,
     /// Largest body accepted for an XML or JSON message, in bytes, `None` = not checked.
     /// Default `None`; 81920 when `transport.http.enable_message_size_validation` is true and
-    /// `transport.http.max_message_size_bytes` is absent. Independent of
-    /// [`LimitSettings::max_body_bytes`], which bounds memory.
+    /// `transport.http.max_message_size_bytes` is absent. A response without a length is read before
+    /// it is handed on, so that [`LimitSettings::max_body_bytes`], which bounds memory, holds too.
     pub max_message_size: Option<u64>,
     /// Whether the first known type of a request's `Accept` chooses what its body is written as
     /// once it was read, also towards the back-end. Default true. TOML `myelin.content_negotiation`
@@ -567,15 +567,9 @@ pub struct JsonSettings {
     /// Whether `<?xml-multiple?>` starts an array when writing JSON. Default true.
     /// TOML `synapse_properties.'synapse.commons.json.output.jsonoutMultiplePI'`.
     pub multiple_pi: bool,
-    /// Whether repeated members become an array on the way from JSON to XML. Default true.
-    /// TOML `synapse_properties.'synapse.commons.json.output.xmloutAutoArray'`.
-    pub xml_out_auto_array: bool,
     /// Whether `<?xml-multiple?>` is written for arrays on the way from JSON to XML. Default false.
     /// TOML `synapse_properties.'synapse.commons.json.output.xmloutMultiplePI'`.
     pub xml_out_multiple_pi: bool,
-    /// Whether an empty element is an empty string in expressions. Default true.
-    /// TOML `synapse_properties.'synapse.commons.json.output.emptyXmlElemToEmptyStr'`.
-    pub empty_element_to_empty_string: bool,
     /// Whether an empty element becomes `null`. Default true.
     /// TOML `synapse_properties.'synapse.commons.enableXmlNullForEmptyElement'`.
     pub null_for_empty_element: bool,
@@ -598,9 +592,7 @@ impl Default for JsonSettings {
             namespace_separator: "_".into(),
             no_primitive_replacement: String::new(),
             multiple_pi: true,
-            xml_out_auto_array: true,
             xml_out_multiple_pi: false,
-            empty_element_to_empty_string: true,
             null_for_empty_element: true,
             processing_instructions: false,
         }
@@ -721,10 +713,7 @@ pub struct ScriptSettings {
 impl ScriptSettings {
     /// How many threads there may be.
     pub fn threads(&self) -> usize {
-        match self.threads {
-            0 => std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
-            threads => threads,
-        }
+        mediators::threads(self.threads)
     }
 }
 

@@ -395,6 +395,7 @@ fn warnings() {
             "[[internal_apis.users]]\nuser.name = 'u'\nuser.password = 'p'\nuser.role = 'r'",
             "[secrets]\nadmin = '[x]'",
             "[mediation.inbound]\ncore_threads = 5\nmax_threads = 6",
+            "[synapse_properties]\n'synapse.commons.json.output.xmloutAutoArray' = false\n'synapse.commons.json.output.emptyXmlElemToEmptyStr' = false",
             "[transport.http]\nmax_http_connection_per_host_port = 5",
             "  top = 1",
             "[server]\nx.é = 1 \n'é' = 2",
@@ -415,6 +416,8 @@ fn warnings() {
             warning: deployment.toml:4:6: key "internal_apis.users[0].user.role" is not supported and ignored
             warning: deployment.toml:1:2: "secrets" has no effect: the secure vault is not supported; use $env{NAME} and set the variable from your secret store
             warning: deployment.toml:1:12: "mediation.inbound" has no effect: there is no such thread pool; the number of threads is myelin.workers
+            warning: deployment.toml:2:1: "synapse_properties.synapse.commons.json.output.xmloutAutoArray" has no effect: on the way from JSON to XML an array is always one element for each item; the reference does not look at the setting either
+            warning: deployment.toml:3:1: "synapse_properties.synapse.commons.json.output.emptyXmlElemToEmptyStr" has no effect: the setting synapse.commons.enableXmlNullForEmptyElement says what an empty element becomes; the reference does not look at this one
             warning: deployment.toml:2:37: "transport.http.max_http_connection_per_host_port" has no effect: connections to one target are not limited; the setting circuit_breakers.max_connections in [myelin.endpoint] limits those of an endpoint
             warning: deployment.toml:1:3: key "top" is not supported and ignored
             deployment.toml:2:3: invalid unquoted key, expected letters, numbers, `-`, `_`
@@ -524,6 +527,8 @@ script_stack_bytes = 65536
 script_threads = 3
 script_queue = 7
 template_timeout = 20
+template_threads = 4
+template_queue = 8
 trusted_proxies = ["10.0.0.0/8"]
 fetch_timeout = "3s"
 database_timeout = "5s"
@@ -546,6 +551,10 @@ jdbc.pool_options.maxActive = 4
     assert_eq!(settings.script.stack_bytes, 64 << 10);
     assert_eq!((settings.script.threads(), settings.script.queue), (3, 7));
     assert_eq!(settings.templates.timeout, Duration::from_millis(20));
+    assert_eq!(
+        (settings.templates.threads(), settings.templates.queue),
+        (4, 8)
+    );
     assert_eq!(settings.deploy.fetch_timeout, Duration::from_secs(3));
     assert!(settings.trusted_proxies.contains([10, 1, 2, 3].into()));
     assert!(!settings.trusted_proxies.contains([127, 0, 0, 1].into()));

@@ -332,18 +332,20 @@ pub fn client_config(settings: ClientTls) -> Result<Arc<ClientConfig>, TlsError>
         if settings.names == HostNames::Strict {
             builder.with_root_certificates(trusted)
         } else {
-            let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(trusted), provider)
+            let roots = Arc::new(trusted);
+            let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
                 .build()
                 .map_err(config_error)?;
-            let names = settings.names;
+            let trusted = Some((chain, settings.names));
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(ChainOnly { chain, names }))
+                .with_custom_certificate_verifier(Arc::new(Lenient { trusted, provider }))
         }
     } else {
+        let trusted = None;
         builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+            .with_custom_certificate_verifier(Arc::new(Lenient { trusted, provider }))
     };
     let mut config = match settings.identity {
         Some(identity) => builder
@@ -367,14 +369,16 @@ fn roots(bundle: &[u8], what: &str) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
-/// Checks the chain of trust, and lets host names that do not match pass where they may.
+/// Checks less than everything: nothing, or the chain of trust and the host names that have to match.
+/// The handshake itself is always checked.
 #[derive(Debug)]
-struct ChainOnly {
-    chain: Arc<WebPkiServerVerifier>,
-    names: HostNames,
+struct Lenient {
+    /// The chain of trust, and for which targets any name passes; `None` accepts every certificate.
+    trusted: Option<(Arc<WebPkiServerVerifier>, HostNames)>,
+    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for ChainOnly {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -383,14 +387,14 @@ impl ServerCertVerifier for ChainOnly {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some((chain, names)) = &self.trusted else {
+            return Ok(ServerCertVerified::assertion());
+        };
         // The name is what is looked at last: this error says that all else is right.
-        match self
-            .chain
-            .verify_server_cert(certificate, intermediates, name, ocsp, now)
-        {
+        match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.names.allow_mismatch(name) => Ok(ServerCertVerified::assertion()),
+            )) if names.allow_mismatch(name) => Ok(ServerCertVerified::assertion()),
             outcome => outcome,
         }
     }
@@ -401,48 +405,7 @@ impl ServerCertVerifier for ChainOnly {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain
-            .verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain
-            .verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
-}
-
-/// Accepts every certificate; the handshake itself is still checked.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
@@ -452,11 +415,12 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }

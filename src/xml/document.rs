@@ -1,7 +1,7 @@
 //! The tree: nodes, names, text, and reading them.
 
 use super::XML_NAMESPACE;
-use super::names::{EMPTY, Names};
+use super::names::{EMPTY, ExpandedName, Names};
 use super::tools::Tools;
 use super::words::same;
 use bytes::Bytes;
@@ -373,6 +373,21 @@ impl Document {
         }
     }
 
+    /// Whether no sibling before an element has this name, and how many were looked at to know. `name` is a
+    /// [`Document::name_id`].
+    pub fn is_first_named(&self, n: NodeId, name: u32) -> (bool, u64) {
+        let mut at = n;
+        let mut seen = 0;
+        while let Some(before) = self.prev_sibling(at) {
+            seen += 1;
+            if self.element_name_id(before) == name {
+                return (false, seen);
+            }
+            at = before;
+        }
+        (true, seen)
+    }
+
     /// Where the subtree of a node ends in a table in document order.
     fn end_of(&self, n: NodeId) -> usize {
         let mut at = n;
@@ -605,6 +620,12 @@ impl Document {
         self.names.find(namespace, local)
     }
 
+    /// The [`Document::name_id`] of a name.
+    #[inline]
+    pub fn id_of(&self, name: &ExpandedName) -> Option<u32> {
+        self.names.find_name(name)
+    }
+
     /// The [`Document::name_id`] of an element; an id no name has for other nodes.
     #[inline]
     pub fn element_name_id(&self, n: NodeId) -> u32 {
@@ -629,7 +650,7 @@ impl Document {
     }
 
     /// (namespace, local) string ids of a node's name.
-    fn expanded_of(&self, n: NodeId) -> (u32, u32) {
+    pub(super) fn expanded_of(&self, n: NodeId) -> (u32, u32) {
         self.names.expanded(self.names.qualified(self.name_of(n)).1)
     }
 

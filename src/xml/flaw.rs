@@ -2,6 +2,8 @@
 
 use super::chars::{is_name, is_xml_char};
 use super::document::{Document, Node, NodeId, NodeKind};
+use super::error::Limits;
+use std::collections::HashSet;
 
 /// Why a tree has no XML text that anybody could read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,18 +14,55 @@ pub enum Flaw {
     /// Text with a character that XML forbids even as a reference.
     #[error("the character U+{:04X} cannot be written as XML", u32::from(*.0))]
     Character(char),
+    /// A name with a colon in it, as JSON may have, whose prefix is not declared or contradicts a declaration.
+    #[error("names with a colon cannot be written as XML here: {0}")]
+    Colon(String),
+}
+
+/// What has been met while looking for flaws.
+#[derive(Default)]
+struct Seen {
+    /// A name with a colon in it.
+    colons: bool,
+    /// Namespaces of elements, by string id.
+    namespaces: HashSet<u32>,
 }
 
 impl Document {
     /// Why the subtree of `n` cannot be written as well-formed XML. What was read from XML and not changed is not
     /// looked at.
     pub fn flaw(&self, n: NodeId) -> Option<Flaw> {
+        let mut seen = Seen::default();
+        match self.first_flaw(n, &mut seen) {
+            None if seen.colons => self.unreadable(n),
+            flaw => flaw,
+        }
+    }
+
+    /// What a reader has against the text of `n`. An attribute that happens to be called `xmlns:p` declares the prefix
+    /// there, so that only reading tells.
+    fn unreadable(&self, n: NodeId) -> Option<Flaw> {
+        let limits = Limits {
+            max_depth: usize::MAX,
+            max_attributes: usize::MAX,
+            max_name_bytes: usize::MAX,
+            max_namespaces: usize::MAX,
+            max_nodes: usize::MAX,
+            max_bytes: usize::MAX,
+        };
+        let text = self.to_xml(n);
+        let error = Document::parse(text.into(), &limits).err()?;
+        Some(Flaw::Colon(error.message))
+    }
+
+    fn first_flaw(&self, n: NodeId, seen: &mut Seen) -> Option<Flaw> {
         let mut at = n;
         loop {
             let known = self.node(at)?.is(Node::CLEAN);
-            if !known && let Some(flaw) = self.own_flaw(at) {
+            if !known && let Some(flaw) = self.own_flaw(at, seen) {
                 return Some(flaw);
             }
+            seen.colons |= !known && self.has_colons(at);
             if let Some(child) = self.first_child(at).filter(|_| !known) {
                 at = child;
                 continue;
@@ -38,7 +77,11 @@ impl Document {
         }
     }
 
-    fn own_flaw(&self, n: NodeId) -> Option<Flaw> {
+    fn has_colons(&self, n: NodeId) -> bool {
+        self.local_name(n).contains(':') || self.attributes(n).any(|a| a.local.contains(':'))
+    }
+
+    fn own_flaw(&self, n: NodeId, seen: &mut Seen) -> Option<Flaw> {
         match self.kind(n) {
             NodeKind::Document => None,
             NodeKind::Element => {
@@ -53,8 +96,15 @@ impl Document {
                         bad_name(prefix, "a").or_else(|| forbidden(uri).map(Flaw::Character))
                     })
                 };
+                // Many elements may have one namespace, and it may be long.
+                let namespace = self.expanded_of(n).0;
+                let own_namespace = || {
+                    let new = seen.namespaces.insert(namespace);
+                    let character = new.then(|| forbidden(self.namespace(n))).flatten();
+                    character.map(Flaw::Character)
+                };
                 bad_name(self.prefix(n), self.local_name(n))
-                    .or_else(|| forbidden(self.namespace(n)).map(Flaw::Character))
+                    .or_else(own_namespace)
                     .or_else(attributes)
                     .or_else(declarations)
             }
@@ -67,7 +117,7 @@ impl Document {
     }
 }
 
-/// Colons are left to whoever reads the text: without namespaces they are letters.
+/// The name, when its parts between colons are no names. What stands before a colon is looked at elsewhere.
 fn bad_name(prefix: &str, local: &str) -> Option<Flaw> {
     // Nearly every name consists of ASCII letters and digits.
     let plain = |part: &str| {

@@ -45,6 +45,7 @@ pub use decode::decode;
 pub use document::{AttrRef, Declaration, Document, Named, NodeId, NodeKind};
 pub use error::{Limits, Problem, XmlError};
 pub use flaw::Flaw;
+pub use names::ExpandedName;
 pub use peek::{RootName, root_name};
 pub use scan::{Opened, Scan, Scanner, Text, Unreadable, Visit};
 pub use write::{escape_attribute, escape_text};

@@ -235,7 +235,22 @@ impl Table {
 
     /// The expanded name of two texts.
     pub(super) fn find(&self, namespace: &str, local: &str) -> Option<u32> {
-        let local = self.find_string(local)?;
+        self.find_below(namespace, self.find_string(local)?)
+    }
+
+    /// The expanded name of a name.
+    #[inline]
+    pub(super) fn find_name(&self, name: &ExpandedName) -> Option<u32> {
+        let local = match name.local.is_empty() {
+            true => EMPTY,
+            false => self.probe_string(name.hash, &name.local)?,
+        };
+        self.find_below(&name.namespace, local)
+    }
+
+    /// The expanded name of a namespace and the id of a local part.
+    #[inline]
+    fn find_below(&self, namespace: &str, local: u32) -> Option<u32> {
         let first = self.strings.get(local as usize)?.expanded;
         let known = self.expanded.get(first as usize)?;
         if same(
@@ -460,6 +475,37 @@ pub(super) fn forbidden_binding(prefix: &str, uri: &str) -> Option<&'static str>
     }
     (uri == XMLNS_NAMESPACE || (uri == XML_NAMESPACE && prefix != "xml"))
         .then_some("this namespace is reserved for the prefixes `xml` and `xmlns`")
+}
+
+/// An element name to be looked for in many documents: what finding it costs and does not depend on the document is
+/// done once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExpandedName {
+    namespace: Box<str>,
+    local: Box<str>,
+    /// That of the local part.
+    hash: u64,
+}
+
+impl ExpandedName {
+    /// A name; `namespace` is empty for none.
+    pub fn new(namespace: &str, local: &str) -> ExpandedName {
+        ExpandedName {
+            namespace: namespace.into(),
+            local: local.into(),
+            hash: hash_bytes(process_seed(), local.as_bytes()),
+        }
+    }
+
+    /// The namespace, empty when there is none.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The local name.
+    pub fn local(&self) -> &str {
+        &self.local
+    }
 }
 
 const UNBOUND: u32 = u32::MAX;

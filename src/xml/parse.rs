@@ -83,7 +83,7 @@ impl Document {
     /// Appends the nodes of a document. `top` is the node that gets the top-level nodes, or `NONE` to keep only the
     /// root element, detached. Returns the root element.
     fn read(&mut self, input: &[u8], limits: &Limits, top: u32, tools: &mut Tools) -> Step<u32> {
-        let room = tools.room.take().unwrap_or_else(Room::full);
+        let room = tools.room.take().unwrap_or_else(Room::new);
         let mut tokens = Tokenizer::new(input, limits, room)?;
         let text = match std::str::from_utf8(input) {
             Ok(text) => text,

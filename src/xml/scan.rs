@@ -13,6 +13,7 @@ use super::skim::Shape;
 use super::token::{ELEMENT_NAMES, RawAttr, RawName, Room, Span, Token, Tokenizer, is_blank};
 use super::words::{is_unusual, same};
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// Bytes that are checked at first; an early answer needs no more of them.
 const FIRST_WINDOW: usize = 512;
@@ -253,26 +254,86 @@ pub struct Scanner {
     begun: bool,
     ended: bool,
     pub(super) nodes: usize,
-    pub(super) open: Vec<Open>,
-    pub(super) bindings: Vec<Binding>,
-    room: Option<Room>,
-    /// What the visitor makes of names, by the tokenizer's numbers for them.
-    pub(super) marks: [Mark; ELEMENT_NAMES],
-    /// Attributes that start tags had, by the same numbers.
-    pub(super) shapes: Box<[Shape]>,
+    pub(super) work: Work,
     /// Identifies the set of bindings in scope.
     pub(super) epoch: u32,
-    last_epoch: u32,
     /// A prefix that is known to be bound.
     known: Span,
     /// The encoding the XML declaration names does not matter.
     any_encoding: bool,
 }
 
+/// What a scan works with. A thread keeps it from one document to the next: messages of one kind have the same names.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) open: Vec<Open>,
+    pub(super) bindings: Vec<Binding>,
+    room: Option<Room>,
+    /// Longest name that was let through.
+    max_name_bytes: usize,
+    /// What the visitor makes of names, by the tokenizer's numbers for them.
+    pub(super) marks: Box<[Mark]>,
+    /// Attributes that start tags had, by the same numbers.
+    pub(super) shapes: Box<[Shape]>,
+    /// The largest epoch up to now. A scan begins with one that none before it had, so that nothing they left means
+    /// anything to it.
+    last_epoch: u32,
+}
+
+/// Beyond this many epochs everything starts anew.
+const MOST_EPOCHS: u32 = 1 << 30;
+/// Room for more open elements than this is not kept.
+const MOST_OPEN: usize = 256;
+
+thread_local! {
+    static WORK: Cell<Option<Work>> = const { Cell::new(None) };
+}
+
+impl Work {
+    /// That of the thread, for a new document.
+    fn take(limits: &Limits) -> Work {
+        let kept = WORK.try_with(Cell::take).ok().flatten();
+        match kept.filter(|work| work.max_name_bytes == limits.max_name_bytes) {
+            Some(mut work) => {
+                work.last_epoch += 1;
+                work
+            }
+            None => Work {
+                open: Vec::with_capacity(16),
+                bindings: Vec::with_capacity(8),
+                room: None,
+                max_name_bytes: limits.max_name_bytes,
+                marks: vec![Mark::default(); ELEMENT_NAMES].into_boxed_slice(),
+                shapes: Box::default(),
+                last_epoch: 0,
+            },
+        }
+    }
+
+    /// Keeps it for the next scan of this thread.
+    fn put_back(mut self) {
+        if self.last_epoch > MOST_EPOCHS {
+            return;
+        }
+        self.open.clear();
+        self.open.shrink_to(MOST_OPEN);
+        self.bindings.clear();
+        // A thread that is ending keeps nothing.
+        let _ = WORK.try_with(|kept| kept.set(Some(self)));
+    }
+}
+
+impl Drop for Scanner {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.work).put_back();
+    }
+}
+
 impl Scanner {
     /// At the start of a document in UTF-8. `encoding_is_known`: the XML declaration is not asked, as something before
     /// it said that the document is in UTF-8; otherwise a declaration of anything else is [`Unreadable`].
     pub fn new(limits: &Limits, encoding_is_known: bool) -> Scanner {
+        let work = Work::take(limits);
         Scanner {
             limits: limits.clone(),
             at: 0,
@@ -283,13 +344,8 @@ impl Scanner {
             begun: false,
             ended: false,
             nodes: 0,
-            open: Vec::with_capacity(16),
-            bindings: Vec::with_capacity(8),
-            room: None,
-            marks: [Mark::default(); ELEMENT_NAMES],
-            shapes: Box::default(),
-            epoch: 0,
-            last_epoch: 0,
+            epoch: work.last_epoch,
+            work,
             known: Span::EMPTY,
             any_encoding: encoding_is_known,
         }
@@ -366,15 +422,15 @@ impl Scanner {
         last: bool,
         visitor: &mut V,
     ) -> Result<Scan, Unreadable> {
-        let room = self.room.take().unwrap_or_else(|| Room::new(bytes.len()));
+        let room = self.work.room.take().unwrap_or_else(Room::new);
         let mut tokens = Tokenizer::resume(bytes, self.at, &self.limits, self.unusual, room)?;
         let outcome = self.follow(&mut tokens, bytes, last, visitor);
-        self.room = Some(tokens.room);
+        self.work.room = Some(tokens.room);
         match outcome {
             Err(Stop::Truncated) => {
                 // The name of the incomplete token may have taken the number of another one, which nobody will notice
                 // when it is read again.
-                self.marks = [Mark::default(); ELEMENT_NAMES];
+                self.work.marks.fill(Mark::default());
                 Ok(Scan::Incomplete)
             }
             Err(Stop::Unreadable) => Err(Unreadable),
@@ -404,7 +460,7 @@ impl Scanner {
             if self.skim(tokens, bytes, visitor)? {
                 return Ok(Scan::Stopped);
             }
-            let open = self.open.last().map_or(Span::EMPTY, |open| open.name);
+            let open = self.work.open.last().map_or(Span::EMPTY, |open| open.name);
             let stop = match tokens.next(open)? {
                 Token::Leaf { name, text } => self.leaf(bytes, name, text, visitor)?,
                 Token::Start { name, empty } => {
@@ -412,7 +468,7 @@ impl Scanner {
                     let element = Opened {
                         bytes,
                         name,
-                        bindings: &self.bindings,
+                        bindings: &self.work.bindings,
                         attrs: &tokens.room.attrs,
                     };
                     let new = mark.is_none();
@@ -429,20 +485,24 @@ impl Scanner {
                     }
                 }
                 Token::End { name } => {
-                    if self.open.is_empty() || (name != open && name.of(bytes) != open.of(bytes)) {
+                    if self.work.open.is_empty()
+                        || (name != open && name.of(bytes) != open.of(bytes))
+                    {
                         return Err(Stop::Unreadable);
                     }
                     self.end();
                     visitor.close()?
                 }
-                Token::Text { span, .. } if self.open.is_empty() && !is_blank(span.of(bytes)) => {
+                Token::Text { span, .. }
+                    if self.work.open.is_empty() && !is_blank(span.of(bytes)) =>
+                {
                     return Err(Stop::Unreadable);
                 }
                 // More of it may come.
                 Token::Text { .. } if tokens.position() == bytes.len() && !last => {
                     return Err(Stop::Truncated);
                 }
-                Token::Text { .. } if self.open.is_empty() => false,
+                Token::Text { .. } if self.work.open.is_empty() => false,
                 Token::Text { span, plain } => {
                     self.count()?;
                     visitor.text(Text {
@@ -452,7 +512,7 @@ impl Scanner {
                         how: Normalise::Text,
                     })?
                 }
-                Token::CData { .. } if self.open.is_empty() => return Err(Stop::Unreadable),
+                Token::CData { .. } if self.work.open.is_empty() => return Err(Stop::Unreadable),
                 Token::CData { span, plain } => {
                     self.count()?;
                     visitor.text(Text {
@@ -486,11 +546,11 @@ impl Scanner {
         visitor: &mut V,
     ) -> Result<bool, Stop> {
         self.nodes += 2;
-        let misplaced = self.ended || self.open.len() >= self.limits.max_depth;
+        let misplaced = self.ended || self.work.open.len() >= self.limits.max_depth;
         if misplaced || self.nodes > self.limits.max_nodes {
             return Err(Stop::Unreadable);
         }
-        self.ended = self.open.is_empty();
+        self.ended = self.work.open.is_empty();
         let known = self.known_mark(name);
         if known.is_none() && name.prefix_len != 0 {
             self.bound(name.prefix(), bytes)?;
@@ -498,7 +558,7 @@ impl Scanner {
         let element = Opened {
             bytes,
             name,
-            bindings: &self.bindings,
+            bindings: &self.work.bindings,
             attrs: &[],
         };
         let mark = known.unwrap_or_else(|| visitor.mark(&element));
@@ -520,7 +580,7 @@ impl Scanner {
     fn known_mark(&self, name: RawName) -> Option<u64> {
         match name.slot() {
             Some((slot, false)) => {
-                let known = self.marks.get(slot)?;
+                let known = self.work.marks.get(slot)?;
                 (known.epoch == self.epoch).then_some(known.mark)
             }
             _ => None,
@@ -529,7 +589,7 @@ impl Scanner {
 
     fn keep_mark(&mut self, name: RawName, mark: u64) {
         if let Some((slot, _)) = name.slot()
-            && let Some(known) = self.marks.get_mut(slot)
+            && let Some(known) = self.work.marks.get_mut(slot)
         {
             *known = Mark {
                 epoch: self.epoch,
@@ -556,17 +616,17 @@ impl Scanner {
         name: RawName,
     ) -> Result<Option<u64>, Stop> {
         self.count()?;
-        if self.ended || self.open.len() >= self.limits.max_depth {
+        if self.ended || self.work.open.len() >= self.limits.max_depth {
             return Err(Stop::Unreadable);
         }
-        let (outside, epoch) = (self.bindings.len(), self.epoch);
+        let (outside, epoch) = (self.work.bindings.len(), self.epoch);
         if !tokens.room.attrs.is_empty() {
             self.attributes(&tokens.room.attrs, bytes)?;
-            if self.bindings.len() == outside {
+            if self.work.bindings.len() == outside {
                 self.keep_shape(tokens, name);
             }
         }
-        self.open.push(Open {
+        self.work.open.push(Open {
             name: name.span,
             outside,
             epoch,
@@ -582,14 +642,14 @@ impl Scanner {
 
     #[inline]
     pub(super) fn end(&mut self) {
-        if let Some(open) = self.open.pop()
-            && open.outside != self.bindings.len()
+        if let Some(open) = self.work.open.pop()
+            && open.outside != self.work.bindings.len()
         {
-            self.bindings.truncate(open.outside);
+            self.work.bindings.truncate(open.outside);
             self.epoch = open.epoch;
             self.known = Span::EMPTY;
         }
-        self.ended = self.open.is_empty();
+        self.ended = self.work.open.is_empty();
     }
 
     /// Refuses a prefix that is not declared.
@@ -598,7 +658,7 @@ impl Scanner {
         if same(prefix.of(bytes), self.known.of(bytes)) {
             return Ok(());
         }
-        match lookup(&self.bindings, bytes, prefix) {
+        match lookup(&self.work.bindings, bytes, prefix) {
             Some(_) => {
                 self.known = prefix;
                 Ok(())
@@ -637,7 +697,7 @@ impl Scanner {
         for (index, attr) in attrs.iter().enumerate().filter(|(_, attr)| prefixed(attr)) {
             self.bound(attr.name.prefix(), bytes)?;
             let of = |attr: &RawAttr| {
-                let namespace = lookup(&self.bindings, bytes, attr.name.prefix());
+                let namespace = lookup(&self.work.bindings, bytes, attr.name.prefix());
                 (attr.name.local().of(bytes), namespace)
             };
             let earlier = attrs.get(..index).unwrap_or_default();
@@ -658,12 +718,12 @@ impl Scanner {
             Cow::Owned(text) => Uri::Owned(text.into()),
         };
         let allowed = forbidden_binding(str_of(prefix, bytes), uri.text(bytes)).is_none();
-        if !allowed || self.bindings.len() >= MOST_BINDINGS {
+        if !allowed || self.work.bindings.len() >= MOST_BINDINGS {
             return Err(Stop::Unreadable);
         }
-        self.bindings.push(Binding { prefix, uri });
-        self.last_epoch += 1;
-        self.epoch = self.last_epoch;
+        self.work.bindings.push(Binding { prefix, uri });
+        self.work.last_epoch += 1;
+        self.epoch = self.work.last_epoch;
         self.known = Span::EMPTY;
         Ok(())
     }

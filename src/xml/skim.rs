@@ -53,10 +53,10 @@ impl Scanner {
                 None => return,
             }
         }
-        if self.shapes.is_empty() {
-            self.shapes = vec![Shape::default(); ELEMENT_NAMES].into_boxed_slice();
+        if self.work.shapes.is_empty() {
+            self.work.shapes = vec![Shape::default(); ELEMENT_NAMES].into_boxed_slice();
         }
-        if let Some(known) = self.shapes.get_mut(slot) {
+        if let Some(known) = self.work.shapes.get_mut(slot) {
             *known = shape;
         }
     }
@@ -69,7 +69,7 @@ impl Scanner {
         bytes: &[u8],
         visitor: &mut V,
     ) -> Result<bool, Stop> {
-        if tokens.unusual || self.open.is_empty() {
+        if tokens.unusual || self.work.open.is_empty() {
             return Ok(false);
         }
         let Some(mut wanted) = visitor.wanted() else {
@@ -84,10 +84,12 @@ impl Scanner {
         {
             match rest {
                 [b'<', b'/', after @ ..] => {
-                    let Some(open) = self.open.last() else { break };
+                    let Some(open) = self.work.open.last() else {
+                        break;
+                    };
                     let len = open.name.len() as usize;
                     // The root element is closed elsewhere.
-                    if self.open.len() < 2
+                    if self.work.open.len() < 2
                         || after.get(len) != Some(&b'>')
                         || !same(after.get(..len).unwrap_or_default(), open.name.of(bytes))
                     {
@@ -101,7 +103,7 @@ impl Scanner {
                     let Some((slot, name, end, seen)) = self.tag(tokens, after) else {
                         break;
                     };
-                    let Some(known) = self.marks.get(slot as usize) else {
+                    let Some(known) = self.work.marks.get(slot as usize) else {
                         break;
                     };
                     if known.epoch != self.epoch {
@@ -134,9 +136,9 @@ impl Scanner {
                         Seen::Empty => left -= 1,
                         Seen::Start => {
                             left -= 1;
-                            self.open.push(Open {
+                            self.work.open.push(Open {
                                 name,
-                                outside: self.bindings.len(),
+                                outside: self.work.bindings.len(),
                                 epoch: self.epoch,
                             });
                             visitor.open_unwanted();
@@ -170,7 +172,7 @@ impl Scanner {
     fn tag(&self, tokens: &Tokenizer<'_>, after: &[u8]) -> Option<(u32, Span, usize, Seen)> {
         let room = &tokens.room;
         let known = room.elements.find(after)?;
-        if self.open.len() >= self.limits.max_depth {
+        if self.work.open.len() >= self.limits.max_depth {
             return None;
         }
         let start = tokens.pos + 1;
@@ -191,7 +193,7 @@ impl Scanner {
                 }
             }
             b' ' => {
-                let shape = self.shapes.get(known.slot as usize)?;
+                let shape = self.work.shapes.get(known.slot as usize)?;
                 if shape.epoch != self.epoch || shape.generation != room.attributes.generation() {
                     return None;
                 }

@@ -206,17 +206,11 @@ pub(super) struct Room {
 
 impl Room {
     /// Room for any document.
-    pub(super) fn full() -> Room {
-        Room::new(usize::MAX)
-    }
-
-    /// Room for a document of so many bytes: a small one has few names.
-    pub(super) fn new(bytes: usize) -> Room {
-        let part = if bytes < 4096 { 4 } else { 1 };
+    pub(super) fn new() -> Room {
         Room {
             attrs: Vec::with_capacity(8),
-            elements: Names::new(ELEMENT_NAMES / part),
-            attributes: Names::new(ATTRIBUTE_NAMES / part),
+            elements: Names::new(ELEMENT_NAMES),
+            attributes: Names::new(ATTRIBUTE_NAMES),
         }
     }
 }

@@ -14,9 +14,17 @@ impl Document {
     /// Appends the subtree as XML text. An element that is not written from the document node carries the
     /// declarations it needs and inherits. No XML declaration is written.
     pub fn write(&self, n: NodeId, out: &mut Vec<u8>) {
+        self.write_up_to(n, out, usize::MAX);
+    }
+
+    /// [`Document::write`], unless that takes more than about so many bytes: a tree with many copies of a long name or
+    /// namespace is small in memory and may be huge as text. `false` when it was given up.
+    pub fn write_up_to(&self, n: NodeId, out: &mut Vec<u8>, most: usize) -> bool {
+        let most = out.len().saturating_add(most);
         let mut writer = Writer {
             document: self,
             out,
+            most,
             scope: Scope::default(),
             open: Vec::new(),
             missing: Vec::new(),
@@ -26,6 +34,7 @@ impl Document {
             NodeKind::Element => writer.top_element(n),
             _ => writer.leaf(n),
         }
+        out.len() <= most
     }
 
     /// [`Document::write`] into a new string.
@@ -129,6 +138,8 @@ struct Open {
 struct Writer<'a> {
     document: &'a Document,
     out: &'a mut Vec<u8>,
+    /// What is longer than this is given up.
+    most: usize,
     scope: Scope,
     open: Vec<Open>,
     /// Declarations to be added to the element being written.
@@ -179,6 +190,9 @@ impl Writer<'_> {
             .last()
             .and_then(|open| document.first_child(open.node));
         loop {
+            if self.out.len() > self.most {
+                return;
+            }
             let Some(n) = next else {
                 let Some(open) = self.open.pop() else { return };
                 self.out.extend_from_slice(b"</");

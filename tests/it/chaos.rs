@@ -20,11 +20,16 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 const NAMES: [&str; 6] = ["A", "B", "C", "D", "E", "F"];
+/// The last child of a failover group, which has no trouble.
+const REFUGE: &str = "G";
 const CLIENTS: u64 = 12;
 /// Longest wait of an endpoint for an answer.
 const TIMEOUT: Duration = Duration::from_millis(800);
 /// How long an endpoint stays suspended.
 const SUSPENSION: Duration = Duration::from_millis(300);
+/// The same in that group: longer than all of its children can hold up one request, so that
+/// none of them is tried twice before the last one is.
+const LONG_SUSPENSION: Duration = Duration::from_secs(8);
 /// From the end of a back-end's trouble until its endpoint is certainly in use again: the last
 /// request that hung there times out, and the suspension ends.
 const RECOVERY: Duration = Duration::from_millis(1700);
@@ -192,17 +197,19 @@ async fn serve(stream: TcpStream, name: &'static str, mood: Arc<AtomicU8>) {
     }
 }
 
-fn child(backend: &Backend) -> String {
+fn child(backend: &Backend, suspension: Duration) -> String {
     let (name, address) = (backend.name, backend.address);
-    let (timeout, suspension) = (TIMEOUT.as_millis(), SUSPENSION.as_millis());
+    let (timeout, suspension) = (TIMEOUT.as_millis(), suspension.as_millis());
     format!(
         "<endpoint name=\"{name}\"><address uri=\"http://{address}/\"><timeout><duration>{timeout}</duration><responseAction>fault</responseAction></timeout><suspendOnFailure><initialDuration>{suspension}</initialDuration><progressionFactor>1.0</progressionFactor></suspendOnFailure></address></endpoint>"
     )
 }
 
-fn deployment(backends: &[Backend]) -> tempfile::TempDir {
+fn deployment(backends: &[Backend], refuge: &Backend) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let children: String = backends.iter().map(child).collect();
+    let children: String = backends.iter().map(|b| child(b, SUSPENSION)).collect();
+    let ordered = backends.iter().chain([refuge]);
+    let ordered: String = ordered.map(|b| child(b, LONG_SUSPENSION)).collect();
     let session = SESSION.as_millis();
     let policy: String = [
         ("lb_policy", "LEAST_REQUEST"),
@@ -222,6 +229,7 @@ fn deployment(backends: &[Backend]) -> tempfile::TempDir {
             format!("<loadbalance>{children}</loadbalance>{policy}"),
         ),
         ("Order", format!("<failover>{children}</failover>")),
+        ("Last", format!("<failover>{ordered}</failover>")),
         (
             "Sticky",
             format!(
@@ -285,8 +293,11 @@ impl World {
 
     /// Whether it stayed good from then until now, and this process never stood still.
     fn held(&self, (number, since): (usize, Instant)) -> bool {
-        let stalled = lock(&self.stalled).is_some_and(|at| at >= since + STALL);
-        !stalled && lock(&self.good_since)[number] == Some(since)
+        !self.stalled_since(since + STALL) && lock(&self.good_since)[number] == Some(since)
+    }
+
+    fn stalled_since(&self, at: Instant) -> bool {
+        lock(&self.stalled).is_some_and(|stalled| stalled >= at)
     }
 
     fn count(&self, which: usize) {
@@ -418,10 +429,11 @@ async fn client(number: u64, address: SocketAddr, world: Arc<World>, mut random:
         count += 1;
         let nonce = format!("{number}-{count}");
         session = session.filter(|s| s.began.elapsed() < SESSION);
-        let (service, body, first) = match random.u8(..6) {
+        let (service, body, first) = match random.u8(..7) {
             0 => ("Order", format!("<n>{nonce}</n>"), false),
             1 => ("Plain", format!("<n>{nonce}</n>"), false),
             2 | 3 => ("Careful", format!("<n>{nonce}</n>"), false),
+            4 => ("Last", format!("<n>{nonce}</n>"), false),
             _ => {
                 let id = session.as_ref().map_or(&nonce, |s| &s.id);
                 ("Sticky", envelope(id, &nonce), session.is_none())
@@ -470,17 +482,22 @@ async fn client(number: u64, address: SocketAddr, world: Arc<World>, mut random:
                 answer.complete
             ));
         }
-        // The failover group takes the first ready child: those that hang can keep it from the last.
-        let must = matches!(service, "Plain" | "Careful") || first;
-        if must
-            && let Some(reliable) = reliable
-            && world.held(reliable)
-        {
+        let healthy = match service {
+            // It takes the first ready child: those that hang can keep it from the others.
+            "Order" => None,
+            "Last" => (!world.stalled_since(began)).then_some(REFUGE),
+            _ => reliable
+                .filter(|r| world.held(*r))
+                .map(|(number, _)| NAMES[number]),
+        };
+        // A message of a session stays with its back-end, whatever happens there.
+        let must = service != "Sticky" || first;
+        if must && let Some(healthy) = healthy {
             world.count(2);
             if !good && !cut {
                 world.complain(format!(
-                    "{what}: {} although {} was good: {}",
-                    answer.status, NAMES[reliable.0], answer.body
+                    "{what}: {} although {healthy} was good: {}",
+                    answer.status, answer.body
                 ));
             }
         }
@@ -514,7 +531,8 @@ async fn no_request_is_lost_among_failing_back_ends() {
     let seed = number("MYELIN_CHAOS_SEED", 7);
     let mut random = fastrand::Rng::with_seed(seed);
     let backends: Arc<Vec<Backend>> = Arc::new(NAMES.map(Backend::new).into_iter().collect());
-    let folder = deployment(&backends);
+    let refuge = Backend::new(REFUGE);
+    let folder = deployment(&backends, &refuge);
     let server = start(folder.path()).await;
     let address = server.http.expect("the HTTP listener");
     // Two listeners with their timers per worker, and what looks after health checks.

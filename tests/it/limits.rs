@@ -210,7 +210,7 @@ async fn upload(address: SocketAddr, path: &str, length: u64, chunked: bool) -> 
         writing.write_all(head.as_bytes()).await.ok()?;
         while sent.load(Ordering::Relaxed) < length {
             let write = writing.write_all(&block);
-            timeout(Duration::from_secs(1), write).await.ok()?.ok()?;
+            timeout(Duration::from_secs(10), write).await.ok()?.ok()?;
             sent.fetch_add(size as u64, Ordering::Relaxed);
         }
         if chunked {
@@ -230,7 +230,7 @@ async fn upload(address: SocketAddr, path: &str, length: u64, chunked: bool) -> 
             done = write => match done {
                 // All is sent, or the server has closed its side after its answer.
                 Some(()) => read.await,
-                None => timeout(Duration::from_secs(1), read).await.ok().flatten(),
+                None => timeout(Duration::from_secs(10), read).await.ok().flatten(),
             },
         }
     };

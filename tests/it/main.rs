@@ -22,6 +22,8 @@ mod limits;
 mod oracle;
 /// The real program: logs, exit codes, signals, the sample.
 mod process;
+/// The well-known properties and the cases that show them.
+mod properties;
 /// The pages about mediators, and that they are true.
 mod reference;
 /// Health checks, metrics and events of endpoints.

@@ -278,3 +278,67 @@ async fn a_change_of_state_is_one_event_with_fields() {
         assert!(events[0].contains(part), "{part}: {}", events[0]);
     }
 }
+
+/// Spec 02 §7.7, §18.1 rows 4, 9 and 10: what the log says of every step to a suspension and back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_counts_down_to_a_suspension() {
+    let mut a = Backend::reserve("A", false).expect("a port");
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let address = a.address;
+    write(
+        folder.path(),
+        "P.xml",
+        &format!(
+            "<proxy name=\"P\" {NAMESPACE}><target><endpoint name=\"E\"><address uri=\"http://{address}/\"><markForSuspension><errorCodes>101503</errorCodes><retriesBeforeSuspension>3</retriesBeforeSuspension><retryDelay>0</retryDelay></markForSuspension><suspendOnFailure><initialDuration>1</initialDuration><progressionFactor>2</progressionFactor></suspendOnFailure></address></endpoint></target></proxy>"
+        ),
+    );
+    let program = Program::run(folder.path(), &[]);
+    let at = program.address("HTTP").await;
+    // The status of the next request that is sent on: a suspension takes a millisecond or two.
+    let ask = async || {
+        for _ in 0..1000 {
+            let reply = post(at, "/services/P", "text/xml", "<x/>").await;
+            let reply = reply.expect("an answer");
+            if !reply.body.contains("State : SUSPENDED") {
+                return reply.status;
+            }
+        }
+        panic!("suspended for good:\n{}", program.output());
+    };
+    for _ in 0..5 {
+        assert_eq!(ask().await, 500);
+    }
+    let pattern = |text: &str| Regex::new(text).expect("a pattern");
+    let said = |text: &str| {
+        let pattern = pattern(text);
+        program
+            .output()
+            .lines()
+            .filter(|l| pattern.is_match(l))
+            .count()
+    };
+    let first = r"Suspending endpoint : E with address \S+ - current suspend duration is : 1ms - Next retry after : ";
+    let second = r"Suspending endpoint : E with address \S+ - last suspend duration was : 1ms and current suspend duration is : 2ms - Next retry after : ";
+    a.start().expect("a back-end");
+    assert_eq!(ask().await, 200);
+    let active = r"Endpoint : E with address \S+ currently SUSPENDED will now be marked active since it processed its last message";
+    assert!(until(|| said(active) == 1).await, "{}", program.output());
+
+    let output = program.output();
+    let about = pattern(r"Endpoint : E with address |Suspending endpoint : E with address ");
+    let lines: Vec<&str> = output.lines().filter(|l| about.is_match(l)).collect();
+    let order = [
+        r"is marked as TIMEOUT and will be retried : 2 more time/s after : .+ until its marked SUSPENDED for failure",
+        r"is marked as TIMEOUT and will be retried : 1 more time/s",
+        r"is marked as TIMEOUT and will be retried : 0 more time/s",
+        r"has been marked for SUSPENSION, but no further retries remain. Thus it will be SUSPENDED\.",
+        first,
+        r"has been marked for SUSPENSION, but no further retries remain. Thus it will be SUSPENDED\.",
+        second,
+        active,
+    ];
+    assert_eq!(lines.len(), order.len(), "{lines:#?}");
+    for (line, wanted) in lines.iter().zip(order) {
+        assert!(pattern(wanted).is_match(line), "{wanted}\n{line}");
+    }
+}

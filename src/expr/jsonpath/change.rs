@@ -5,6 +5,9 @@ use super::{EvalError, JsonPath, evaluate};
 use crate::json::{MAX_DEPTH, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Members that renaming may go through.
+const MAX_RENAME_WORK: usize = 256 << 20;
+
 /// A place in one particular document; worthless once that document changed its shape
 /// (spec 03 §15.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +26,14 @@ fn walk_mut<'v>(root: &'v mut Value, positions: &[usize]) -> Option<&'v mut Valu
         .try_fold(root, |value, position| value.child_mut(*position))
 }
 
+/// Whether a value may be put at so many places (spec 03 §15.1): a small body must not become a huge one.
+///
+/// # Errors
+/// [`EvalError::TooLarge`]
+pub fn copies_fit(new: &Value, places: usize) -> Result<(), EvalError> {
+    evaluate::copies(new, places)
+}
+
 impl JsonPath {
     /// The places the path selects; none is an error for a definite path (spec 03 §15.1).
     pub fn locate(&self, root: &Value) -> Result<Vec<Location>, EvalError> {
@@ -39,6 +50,7 @@ impl JsonPath {
         };
         let deepest = places.iter().map(|place| place.0.len()).max().unwrap_or(0);
         check_depth(deepest, new)?;
+        copies_fit(new, places.len())?;
         // A place inside another would be gone, so the outer ones come last.
         for place in places.iter().rev() {
             if let Some(value) = place.get_mut(root) {
@@ -111,6 +123,7 @@ impl JsonPath {
         places.sort_by(|one, other| other.0.cmp(&one.0));
         places.dedup();
         let mut count = 0;
+        let mut work = 0_usize;
         for Location(place) in &places {
             let Some((position, parent)) = place.split_last() else {
                 continue;
@@ -118,6 +131,11 @@ impl JsonPath {
             let Some(Value::Object(members)) = walk_mut(root, parent) else {
                 continue;
             };
+            // Each of many members of one object goes through all of them.
+            work = work.saturating_add(members.len());
+            if work > MAX_RENAME_WORK {
+                return Err(EvalError::TooManySteps);
+            }
             let Some((old, value)) = members.get(*position).cloned() else {
                 continue;
             };

@@ -10,8 +10,15 @@ use std::cell::Cell;
 const MAX_STEPS: u64 = 32 << 20;
 /// Results one path may have.
 const MAX_HITS: usize = 4 << 20;
+/// Members of an object, or bytes of a text, that are looked at in one step: it takes no longer than a visit.
+pub(super) const CHEAP: usize = 16;
+/// Positions all places of a path may have, and what a place weighs beside them.
+const MAX_POSITIONS: usize = 16 << 20;
+const PLACE_WEIGHT: usize = 4;
 /// How large results may be that contain each other, in bytes: this, and twice the document.
 const FREE_WEIGHT: usize = 16 << 20;
+/// How large all copies of a new value may be together, in bytes.
+const MAX_COPIES: usize = 64 << 20;
 /// What a value weighs beside its text.
 const VALUE_WEIGHT: usize = 32;
 
@@ -47,6 +54,31 @@ pub(super) fn fits<'v>(found: Found<'v>, root: &Value) -> Result<Found<'v>, Eval
         }
     }
     Ok(found)
+}
+
+/// Whether so many copies of a value may be made.
+pub(super) fn copies(value: &Value, count: usize) -> Result<(), EvalError> {
+    // A small value takes no more than what it replaces.
+    let most = (MAX_COPIES / count.max(1)).max(2 * VALUE_WEIGHT);
+    match count < 2 || weight(std::iter::once(value), most).is_some() {
+        true => Ok(()),
+        false => Err(EvalError::TooLarge),
+    }
+}
+
+/// What results weigh with all that is in them.
+pub(super) fn weight_of(found: &Found<'_>) -> usize {
+    match found {
+        Found::One(value) => value_weight(value),
+        Found::Many(values) => {
+            weight(values.iter().map(Cow::as_ref), usize::MAX).unwrap_or(usize::MAX)
+        }
+    }
+}
+
+/// What a value weighs with all that is in it.
+pub(super) fn value_weight(value: &Value) -> usize {
+    weight(std::iter::once(value), usize::MAX).unwrap_or(usize::MAX)
 }
 
 /// What values weigh with all that is in them; `None` when it is more than `most`.
@@ -188,6 +220,14 @@ pub(super) struct Context<'v, 's> {
 }
 
 impl<'v> Context<'v, '_> {
+    /// The position of a member. Looking for one among many is work, too.
+    fn position(self, value: &Value, name: &str) -> Result<Option<usize>, EvalError> {
+        if let Value::Object(members) = value {
+            self.spend(members.len() / CHEAP)?;
+        }
+        Ok(value.position(name))
+    }
+
     /// Applies a path to `start`. `strict` is Jayway's REQUIRE_PROPERTIES, under which every absent
     /// member is an error.
     pub(super) fn evaluate(
@@ -205,7 +245,12 @@ impl<'v> Context<'v, '_> {
     }
 
     pub(super) fn step(self) -> Result<(), EvalError> {
-        match self.steps.get().checked_sub(1) {
+        self.spend(1)
+    }
+
+    /// Work that is not a visit of a value.
+    pub(super) fn spend(self, steps: usize) -> Result<(), EvalError> {
+        match self.steps.get().checked_sub(steps as u64) {
             Some(left) => {
                 self.steps.set(left);
                 Ok(())
@@ -223,6 +268,8 @@ struct Run<'v, 's> {
     at: Vec<usize>,
     hits: Vec<Cow<'v, Value>>,
     places: Vec<Vec<usize>>,
+    /// How much `places` holds.
+    positions: usize,
 }
 
 impl<'v, 's> Run<'v, 's> {
@@ -234,6 +281,7 @@ impl<'v, 's> Run<'v, 's> {
             at: Vec::new(),
             hits: Vec::new(),
             places: Vec::new(),
+            positions: 0,
         }
     }
 
@@ -323,11 +371,19 @@ impl<'v, 's> Run<'v, 's> {
 
     fn hit(&mut self, value: Cow<'v, Value>) -> Result<(), EvalError> {
         if self.tracking {
-            self.places.push(self.at.clone());
-        } else {
-            self.hits.push(value);
+            return self.place(self.at.clone());
         }
-        match self.hits.len().max(self.places.len()) > MAX_HITS {
+        self.hits.push(value);
+        match self.hits.len() > MAX_HITS {
+            true => Err(EvalError::TooManySteps),
+            false => Ok(()),
+        }
+    }
+
+    fn place(&mut self, place: Vec<usize>) -> Result<(), EvalError> {
+        self.positions += place.len() + PLACE_WEIGHT;
+        self.places.push(place);
+        match self.positions > MAX_POSITIONS {
             true => Err(EvalError::TooManySteps),
             false => Ok(()),
         }
@@ -358,7 +414,7 @@ impl<'v, 's> Run<'v, 's> {
         if !matches!(value, Value::Object(_)) {
             return if upstream { Err(missing()) } else { Ok(()) };
         }
-        let place = value.position(name);
+        let place = self.context.position(value, name)?;
         match place.and_then(|at| Some((at, value.child(at)?))) {
             Some((at, child)) => self.descend(at, rest, child, firm, true),
             None if self.strict || (firm && !rest.is_empty()) => Err(missing()),
@@ -373,7 +429,8 @@ impl<'v, 's> Run<'v, 's> {
         }
         let mut members: Vec<(String, Value)> = Vec::new();
         for name in names {
-            let place = value.position(name);
+            self.context.spend(members.len() / CHEAP)?;
+            let place = self.context.position(value, name)?;
             let Some((at, child)) = place.and_then(|at| Some((at, value.child(at)?))) else {
                 if self.strict {
                     return Err(missing());
@@ -381,7 +438,7 @@ impl<'v, 's> Run<'v, 's> {
                 continue;
             };
             if self.tracking {
-                self.places.push([&self.at[..], &[at]].concat());
+                self.place([&self.at[..], &[at]].concat())?;
             } else if !members.iter().any(|(known, _)| known == name) {
                 members.push((name.clone(), shown(child, true).into_owned()));
             }
@@ -437,16 +494,25 @@ impl<'v, 's> Run<'v, 's> {
             return Ok(());
         }
         let object = matches!(value, Value::Object(_));
+        let context = self.context;
+        let has = |name: &str| -> Result<bool, EvalError> {
+            Ok(context.position(value, name)?.is_some())
+        };
         let fits = match rest.first() {
-            Some(Token::Name(name)) => object && (self.strict || value.position(name).is_some()),
+            Some(Token::Name(name)) => object && (self.strict || has(name)?),
             Some(Token::Names(names)) => {
-                let all = || names.iter().all(|name| value.position(name).is_some());
-                object && (self.strict || rest.len() > 1 || all())
+                let mut all = object;
+                if !(self.strict || rest.len() > 1) {
+                    for name in names {
+                        all = all && has(name)?;
+                    }
+                }
+                all
             }
             Some(Token::Index(_) | Token::Indices(_) | Token::Slice(..)) => !object,
             Some(Token::Wildcard) => true,
             Some(Token::Slot(number, _)) => match self.context.slots.get(*number) {
-                Some(Slot::Name(name)) => object && value.position(name).is_some(),
+                Some(Slot::Name(name)) => object && has(name)?,
                 _ => !object,
             },
             Some(Token::Filter(filter)) => filter.accepts(value, self.context)?,

@@ -1,9 +1,9 @@
 //! Functions at the end of a path.
 
 use super::compile::{Compiled, Token, compile};
-use super::evaluate::{Context, fits};
+use super::evaluate::{CHEAP, Context, fits, value_weight, weight_of};
 use super::scanner::Scanner;
-use super::{EvalError, Found, PathError};
+use super::{EvalError, PathError};
 use crate::json::{Limits, Value, number, parse};
 
 /// A function call (spec 05 §4.2).
@@ -93,9 +93,20 @@ impl Function {
                 Parameter::Path(path) => context
                     .evaluate(path, context.root, false)
                     .and_then(|found| fits(found, context.root))
-                    .map(Found::into_value),
+                    .and_then(|found| {
+                        context.spend(weight_of(&found) / CHEAP)?;
+                        Ok(found.into_value())
+                    }),
             })
             .collect::<Result<Vec<Value>, EvalError>>()?;
+        // Functions go through all items, and some copy them.
+        context.spend(model.as_array().map_or(0, <[Value]>::len))?;
+        for parameter in &parameters {
+            context.spend(parameter.as_array().map_or(0, <[Value]>::len))?;
+        }
+        if self.kind == Kind::Append {
+            context.spend(value_weight(model) / CHEAP)?;
+        }
         match self.kind {
             Kind::Length => Ok(length(model, parameters.first())),
             Kind::Keys => Ok(match model {

@@ -8,7 +8,7 @@ mod function;
 mod prepare;
 mod scanner;
 
-pub use change::Location;
+pub use change::{Location, copies_fit};
 pub use prepare::{Piece, Source, dynamic_pieces, split_source};
 
 use crate::json::{Value, to_text};
@@ -48,7 +48,7 @@ pub enum EvalError {
     /// The path visits more of the document than is reasonable.
     #[error("the path visits too many values")]
     TooManySteps,
-    /// The results of the path are much larger than the document.
+    /// The results of the path, or the copies that it makes, are much larger than the document.
     #[error("the results of the path are much larger than the document")]
     TooLarge,
     /// The change would nest the document too deeply.

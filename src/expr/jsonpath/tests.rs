@@ -474,6 +474,109 @@ fn work_is_bounded() {
     assert_eq!(scan.list(&deep).unwrap().len(), 255);
 }
 
+/// What a filter looks at for every item counts, however it is looked at.
+#[test]
+fn work_of_filters_is_bounded() {
+    let within = |path: &str, body: &Value| {
+        let path = JsonPath::compile(path).unwrap();
+        let found = evaluate::within(&path.compiled, body, 200_000);
+        found.map(|found| found.into_value().as_array().map_or(1, <[Value]>::len))
+    };
+    let many = Err(EvalError::TooManySteps);
+    let items = format!("\"l\":[{}0]", "{\"a\":1},".repeat(2000));
+    let members: String = (0..20_000).map(|i| format!("\"m{i}\":1,")).collect();
+    let wide = json(&format!("{{{members}{items}}}"));
+    assert_eq!(within("$.l[?(@.a == 1)]", &wide), Ok(2000));
+    assert_eq!(within("$.l[?(@.a == $.m19999)]", &wide), many);
+    let names = format!("$['m1'{}]", ",'m2'".repeat(2000));
+    assert_eq!(within(&names, &wide), many);
+    let digits = "7".repeat(100_000);
+    let long = json(&format!("{{{items},\"n\":{digits},\"t\":\"{digits}\"}}"));
+    for filter in [
+        "@.a < $.n",
+        "@.a == $.n",
+        "$.t =~ /7*/",
+        "$.t contains '8'",
+        "$.t == '7'",
+    ] {
+        assert_eq!(
+            within(&format!("$.l[?({filter})]"), &long),
+            many,
+            "{filter}"
+        );
+    }
+    let list = json(&format!("{{{items},\"x\":[{}0]}}", "1,".repeat(20_000)));
+    for filter in [
+        "@.a > $.x.sum()",
+        "$.x =~ /2/",
+        "$.x == $.x",
+        "@.a == $.x.append(1)",
+    ] {
+        assert_eq!(
+            within(&format!("$.l[?({filter})]"), &list),
+            many,
+            "{filter}"
+        );
+    }
+    // Equal objects are found equal in one go.
+    let twins = json(&format!(
+        "[{{\"a\":{{{members}\"z\":1}},\"b\":{{\"z\":1,{members}\"y\":2}},\"c\":{{\"z\":1.0,{}}}}}]",
+        members.trim_end_matches(',')
+    ));
+    assert_eq!(within("$[?(@.a == @.c)]", &twins), Ok(1));
+    assert_eq!(within("$[?(@.a == @.b)]", &twins), Ok(0));
+    // The operand would be two hundred times the document.
+    let inner = format!("\"{}\"", "x".repeat(1 << 20));
+    let nested = format!("{}{inner}{}", "{\"a\":".repeat(200), "}".repeat(200));
+    let nested = json(&format!("[{nested}]"));
+    let all = JsonPath::compile("$[?(1 in $..a)]").unwrap();
+    assert_eq!(all.evaluate(&nested), Err(EvalError::TooLarge));
+}
+
+#[test]
+fn changes_do_not_multiply_a_body() {
+    let set =
+        |path: &str, root: &mut Value, new: &Value| JsonPath::compile(path).unwrap().set(root, new);
+    let large = Value::String("x".repeat(1 << 20));
+    let mut root = json(&format!("[{}0]", "0,".repeat(1000)));
+    assert_eq!(set("$[*]", &mut root, &large), Err(EvalError::TooLarge));
+    assert_eq!(set("$[0:10]", &mut root, &large), Ok(10));
+    assert_eq!(set("$[*]", &mut root, &Value::Null), Ok(1001));
+    // Each place would be as long as it is deep.
+    let deep = format!(
+        "{}{}0{}",
+        "[".repeat(200),
+        "0,".repeat(100_000),
+        "]".repeat(200)
+    );
+    let all = JsonPath::compile("$..*").unwrap();
+    assert_eq!(all.locate(&json(&deep)), Err(EvalError::TooManySteps));
+}
+
+/// The stack of a thread of the server.
+const STACK: usize = 2 << 20;
+
+/// Filters in filters, each going down to the bottom.
+#[test]
+fn the_deepest_filters_fit_the_stack() {
+    let run = || {
+        let depth = crate::json::Limits::default().max_depth - 1;
+        let body = json(&format!("{}1{}", "[".repeat(depth), "]".repeat(depth)));
+        let mut deepest = None;
+        for nesting in 1..=compile::MAX_NESTING {
+            let path = format!("{}{}", "$..[?(".repeat(nesting), ")]".repeat(nesting));
+            let path = path.replacen("()", "(@..[0])", 1);
+            if let Ok(path) = JsonPath::compile(&path) {
+                deepest = Some(nesting);
+                let _ = evaluate::within(&path.compiled, &body, 3_000_000);
+            }
+        }
+        assert!(deepest.is_some());
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK);
+    thread.spawn(run).unwrap().join().unwrap();
+}
+
 #[test]
 fn changes() {
     let set = |path: &str, body: &str, new: &str| {

@@ -1,6 +1,7 @@
 //! The evaluator (spec 05 §5.5, §5.7).
 
 use super::program::{Call, Logic, Node, Root, VariableName};
+use super::strings::bounded;
 use super::value::{Val, property_text};
 use super::{Exception, Failure, Outcome, Parameter, Surroundings, operators};
 use crate::expr::xpath::{Namespaces, PropertyScope};
@@ -100,8 +101,9 @@ impl<'a> Evaluator<'a> {
     /// Integers and doubles stay numbers, everything else becomes text.
     fn array(self, items: &'a [Node]) -> Outcome<Val<'a>> {
         let mut out = Vec::with_capacity(items.len());
+        let mut size = 0_usize;
         for item in items {
-            out.push(match self.eval(item)? {
+            let item = match self.eval(item)? {
                 Val::Null => {
                     return Err(Failure::thrown(
                         Exception::NullPointer,
@@ -110,7 +112,10 @@ impl<'a> Evaluator<'a> {
                 }
                 number @ (Val::Int(_) | Val::Double(_)) => Json::number(number.to_text()?),
                 other => Json::String(other.into_text()?),
-            });
+            };
+            size = size.saturating_add(item.as_str().map_or(0, str::len));
+            bounded(size)?;
+            out.push(item);
         }
         Ok(Val::json(Json::Array(out)))
     }

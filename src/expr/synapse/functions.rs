@@ -8,7 +8,7 @@ use super::path::loose_json;
 use super::program::{Call, Node, Prepared};
 use super::value::{Val, java_parse_double};
 use super::{Exception, Failure, Outcome, strings, xml};
-use crate::expr::xpath::{Namespaces, java_double};
+use crate::expr::xpath::{Namespaces, java_double, round_half_up};
 use crate::json::Value as Json;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -201,7 +201,7 @@ fn round<'a>(ev: Evaluator<'a>, call: &'a Call) -> Outcome<Val<'a>> {
         None if value.is_double() => {
             // Java: `(int) Math.round(d)`, which saturates to 64 bits and then cuts to 32.
             #[allow(clippy::cast_possible_truncation)]
-            let rounded = (value.to_double() + 0.5).floor() as i64 as i32;
+            let rounded = round_half_up(value.to_double()) as i64 as i32;
             Ok(Val::Int(rounded))
         }
         None => value.as_int().map(Val::Int).ok_or_else(|| invalid(call)),

@@ -15,6 +15,9 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use regex::{Regex, RegexBuilder};
 use std::borrow::Cow;
 
+/// Most texts that `split` gives; each takes many times the memory of a short text.
+const MAX_PARTS: usize = 1 << 20;
+
 /// A fault when a result would be larger than anything useful.
 pub(super) fn bounded(len: usize) -> Outcome<()> {
     match len <= MAX_RESULT {
@@ -266,6 +269,12 @@ pub(super) fn split<'a>(ev: Evaluator<'a>, call: &'a Call) -> Outcome<Val<'a>> {
             continue;
         }
         matched = true;
+        if parts.len() >= MAX_PARTS {
+            return Err(Failure::thrown(
+                Exception::IllegalArgument,
+                format!("split() gives more than {MAX_PARTS} texts"),
+            ));
+        }
         parts.push(text.get(from..found.start()).unwrap_or_default());
         from = found.end();
     }

@@ -1,5 +1,6 @@
 //! Texts with `${…}` in them (spec 05 §6.2).
 
+use super::strings::bounded;
 use super::{Expression, Failure, Problem, Surroundings};
 use crate::expr::xpath::Namespaces;
 
@@ -91,7 +92,10 @@ impl Template {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Expression(expression) => {
-                    let text = expression.string(scope);
+                    let text = expression.string(scope).and_then(|text| {
+                        bounded(out.len().saturating_add(text.len()))?;
+                        Ok(text)
+                    });
                     out.push_str(&text.map_err(|failure| (expression.text(), failure))?);
                 }
             }

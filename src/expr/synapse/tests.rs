@@ -589,6 +589,41 @@ fn results_cannot_grow_without_limit() {
     assert_eq!(outcome(&message, "payload[1] - payload[2]"), "\"1.0\"");
 }
 
+/// Adding a half first would round these up.
+#[test]
+fn rounding_looks_at_the_number_itself() {
+    let message = Fixture::json("{}");
+    let cases = [
+        ("round(0.49999999999999994)", "0"),
+        ("round(4503599627370497.0)", "1"),
+        ("round(2.5)", "3"),
+        ("round(-2.5)", "-2"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(outcome(&message, text), format!("\"{expected}\""), "{text}");
+    }
+}
+
+#[test]
+fn texts_of_one_body_are_not_repeated_without_limit() {
+    let large = Fixture::json(&format!("\"{}\"", "a,".repeat(1 << 19)));
+    let template = |times: usize| {
+        let template = Template::compile(&"${payload}".repeat(times)).unwrap();
+        template
+            .render(&large)
+            .map(|text| text.len())
+            .map_err(|(_, failure)| failure.to_string())
+    };
+    assert_eq!(template(2), Ok(2 << 20));
+    assert!(template(65).unwrap_err().contains("is larger than"));
+    let list = cause(&large, &format!("[{}]", vec!["payload"; 65].join(",")));
+    assert!(list.contains("is larger than"), "{list}");
+    assert_eq!(outcome(&large, "length(split(payload, ','))"), "\"524288\"");
+    let many = Fixture::json(&format!("\"{}a\"", "a,".repeat((1 << 20) + 1)));
+    let parts = cause(&many, "length(split(payload, ','))");
+    assert!(parts.contains("more than"), "{parts}");
+}
+
 #[test]
 fn warnings_of_templates_have_their_places() {
     let text = "a ${payload.x;} b ${vars['y']}";

@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::program::{Axis, NodeTest};
-use crate::xml::{AttrRef, Document, NodeId, NodeKind, XML_NAMESPACE};
+use crate::xml::{AttrRef, Document, ExpandedName, NodeId, NodeKind, XML_NAMESPACE};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -116,7 +116,11 @@ impl<'a> View<'a> {
 }
 
 /// In-scope namespaces of an element: (prefix, namespace), innermost first, `xml` last.
-fn namespaces(document: &Document, element: NodeId) -> Vec<(&str, &str)> {
+/// Nothing for what is no element.
+pub(super) fn namespaces(document: &Document, element: NodeId) -> Vec<(&str, &str)> {
+    if document.kind(element) != NodeKind::Element {
+        return Vec::new();
+    }
     let mut list: Vec<(&str, &str)> = Vec::new();
     let mut seen: HashSet<&str> = HashSet::from(["xml"]);
     let mut at = Some(element);
@@ -143,6 +147,23 @@ pub(super) fn as_namespace(node: Node<'_>) -> Option<(&str, &str)> {
     namespaces(node.document, node.node)
         .get(index as usize)
         .copied()
+}
+
+/// The namespace node with this place among those of an element.
+pub(super) fn namespace_node(element: Node<'_>, index: usize) -> Node<'_> {
+    Node {
+        attribute: Some(NAMESPACE_NODE | index as u32),
+        ..element
+    }
+}
+
+/// How much work it is to find an attribute or namespace by its number, a visit to a node being 1.
+pub(super) fn place_cost(node: Node<'_>) -> u64 {
+    match node.attribute {
+        None => 0,
+        Some(_) if is_namespace(node) => namespaces(node.document, node.node).len() as u64,
+        Some(index) => u64::from(index) / 16,
+    }
 }
 
 pub(super) fn as_attribute(node: Node<'_>) -> Option<AttrRef<'_>> {
@@ -331,7 +352,7 @@ impl<'p> Test<'p> {
     pub(super) fn new(
         test: &'p NodeTest,
         axis: Axis,
-        id: impl FnOnce(usize, &'p str, &'p str) -> Option<u32>,
+        id: impl FnOnce(usize, &'p ExpandedName) -> Option<u32>,
     ) -> Test<'p> {
         match (test, axis) {
             (NodeTest::Any, _) => Test::Any,
@@ -341,32 +362,19 @@ impl<'p> Test<'p> {
             (NodeTest::Namespace(uri), Axis::Attribute) => Test::AttributeIn(uri),
             (NodeTest::Namespace(_), Axis::Namespace) => Test::Never,
             (NodeTest::Namespace(uri), _) => Test::ElementIn(uri),
-            (
-                NodeTest::Name {
-                    namespace, local, ..
-                },
-                Axis::Attribute,
-            ) => Test::Attribute(namespace, local),
-            (
-                NodeTest::Name {
-                    namespace, local, ..
-                },
-                Axis::Namespace,
-            ) => {
-                if namespace.is_empty() {
-                    Test::NamespaceNode(Some(local))
+            (NodeTest::Name { name, .. }, Axis::Attribute) => {
+                Test::Attribute(name.namespace(), name.local())
+            }
+            (NodeTest::Name { name, .. }, Axis::Namespace) => {
+                if name.namespace().is_empty() {
+                    Test::NamespaceNode(Some(name.local()))
                 } else {
                     Test::Never
                 }
             }
-            (
-                NodeTest::Name {
-                    slot,
-                    namespace,
-                    local,
-                },
-                _,
-            ) => id(*slot, namespace, local).map_or(Test::Never, Test::Element),
+            (NodeTest::Name { slot, name }, _) => {
+                id(*slot, name).map_or(Test::Never, Test::Element)
+            }
             (NodeTest::Text, _) => Test::Text,
             (NodeTest::Comment, _) => Test::Comment,
             (NodeTest::Instruction(target), _) => Test::Instruction(target.as_deref()),
@@ -382,6 +390,14 @@ impl<'p> Test<'p> {
                 attribute.local == local && attribute.namespace == namespace
             }
             Test::AttributeIn(namespace) => attribute.namespace == namespace,
+            _ => false,
+        }
+    }
+
+    pub(super) fn matches_namespace(self, prefix: &str) -> bool {
+        match self {
+            Test::Any | Test::NamespaceNode(None) | Test::Unbound(_, Axis::Namespace) => true,
+            Test::NamespaceNode(Some(wanted)) => prefix == wanted,
             _ => false,
         }
     }

@@ -1,5 +1,6 @@
 //! `=`, `!=`, `<`, `<=`, `>`, `>=` as Jaxen compares (spec 05 §3.7).
 
+use super::direct::some_equal;
 use super::eval::{Context, Evaluator, Result, Val, streamable};
 use super::program::{Axis, Expr, NodeTest, Path, Relation};
 use super::{Node, convert};
@@ -83,10 +84,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         let [step] = path.steps.as_slice() else {
             return None;
         };
-        let NodeTest::Name {
-            namespace, local, ..
-        } = &step.test
-        else {
+        let NodeTest::Name { name, .. } = &step.test else {
             return None;
         };
         if step.axis != Axis::Descendant || !step.predicates.is_empty() || path.overlap {
@@ -96,7 +94,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         if top.attribute.is_some() {
             return None;
         }
-        let name = top.document.name_id(namespace, local)?;
+        let name = top.document.id_of(name)?;
         Some((top.document, top.document.elements_named(top.node, name)))
     }
 
@@ -106,14 +104,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         text: &str,
         equal: bool,
     ) -> Result<bool> {
-        for (element, looked_at) in elements {
-            let (is, work) = document.has_string_value(element, text);
-            self.spend(looked_at + work)?;
-            if is == equal {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        some_equal(document, elements, text, equal, &mut self.budget)
     }
 
     fn node_equal_text(&mut self, node: Node<'a>, text: &str, equal: bool) -> Result<bool> {

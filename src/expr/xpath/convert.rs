@@ -54,7 +54,7 @@ pub(super) fn as_position(value: &Val<'_, '_>) -> Option<i64> {
 
 /// `round()`: half goes up. Java rounds to a `long`, so that there is no negative zero and large
 /// numbers end at its limits.
-pub(super) fn round(number: f64) -> f64 {
+pub(in crate::expr) fn round(number: f64) -> f64 {
     if number.is_nan() || number.is_infinite() {
         return number;
     }
@@ -260,13 +260,15 @@ pub(super) fn string_value_of(
             append(node, true, scope, &mut out);
             // Elements that contain each other are many times as large as the document.
             if out.len() > MAX_RESULT {
-                return Err(EvalError::new(format!(
-                    "the result is larger than {MAX_RESULT} bytes"
-                )));
+                return Err(too_large());
             }
         }
     }
     Ok(Some(out))
+}
+
+pub(super) fn too_large() -> EvalError {
+    EvalError::new(format!("the result is larger than {MAX_RESULT} bytes"))
 }
 
 fn append_only(node: Node<'_>, expression: &str, scope: &dyn Scope, out: &mut String) {

@@ -7,7 +7,7 @@ use super::axes::{self, Test, View};
 use super::peek::Found;
 use super::program::{Axis, Expr, Operator, Path, Predicate, Program, Start, Step, Variable};
 use super::{EvalError, Node, PropertyValue, Scope, convert};
-use crate::xml::Document;
+use crate::xml::{Document, ExpandedName};
 use std::borrow::Cow;
 
 pub(super) type Result<T> = std::result::Result<T, EvalError>;
@@ -110,7 +110,7 @@ pub(super) struct Evaluator<'p, 'a> {
     /// Per name slot: the document it was looked up in last, and the id there.
     names: [LookedUp<'a>; FEW_NAMES],
     more_names: Vec<LookedUp<'a>>,
-    budget: u64,
+    pub(super) budget: u64,
     /// What a look into the body found.
     found: &'p [Found],
 }
@@ -266,7 +266,8 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             Some(node) if node.attribute.is_none() => {
                 node.document.string_value_and_cost(node.node)
             }
-            Some(node) => (axes::string_value(node), 0),
+            // Attributes are found by counting.
+            Some(node) => (axes::string_value(node), axes::place_cost(node)),
         };
         self.spend(cost + text.len() as u64 / 32)?;
         Ok(text)
@@ -376,13 +377,51 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
 
     fn steps(&mut self, start: NodeSet<'a>, steps: &'p [Step]) -> Result<NodeSet<'a>> {
         let mut set = start;
-        for step in steps {
+        let mut rest = steps;
+        while let Some((step, after)) = rest.split_first() {
             if set.nodes.is_empty() {
                 break;
             }
+            if let ([below, child, after @ ..], [only]) = (rest, set.nodes.as_slice())
+                && let Some(found) = self.first_below(*only, below, child)?
+            {
+                set = found;
+                rest = after;
+                continue;
+            }
             set = self.step(&set, step)?;
+            rest = after;
         }
         Ok(set)
+    }
+
+    /// What `//name[1]` selects from one node, in one pass over the names below it instead of over the children of
+    /// everything; `None` for other steps.
+    fn first_below(
+        &mut self,
+        from: Node<'a>,
+        below: &'p Step,
+        child: &'p Step,
+    ) -> Result<Option<NodeSet<'a>>> {
+        let Some((slot, namespace, local, predicates)) = child.first_of_name_after(below) else {
+            return Ok(None);
+        };
+        if from.attribute.is_some() {
+            return Ok(None);
+        }
+        let document = from.document;
+        let mut nodes = Vec::new();
+        if let Some(id) = self.name_id(slot, namespace, local, document) {
+            for (n, looked_at) in document.elements_named(from.node, id) {
+                let (first, siblings) = document.is_first_named(n, id);
+                self.spend(looked_at + siblings)?;
+                let node = Node::new(document, n);
+                if first && self.passes(node, predicates)? {
+                    nodes.push(node);
+                }
+            }
+        }
+        Ok(Some(NodeSet { nodes, flat: false }))
     }
 
     fn step(&mut self, set: &NodeSet<'a>, step: &'p Step) -> Result<NodeSet<'a>> {
@@ -464,8 +503,8 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
 
     /// Calls `visit` for what a step selects from one node, in axis order, until it says stop.
     fn select(&mut self, step: &'p Step, from: Node<'a>, visit: Visit<'_, 'p, 'a>) -> Result<bool> {
-        let test = Test::new(&step.test, step.axis, |slot, namespace, local| {
-            self.name_id(slot, namespace, local, from.document)
+        let test = Test::new(&step.test, step.axis, |slot, name| {
+            self.name_id(slot, name, from.document)
         });
         match step.predicates.as_slice() {
             [] => self.candidates(step.axis, test, from, visit),
@@ -574,6 +613,18 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                     }
                 }
             }
+            // All of them are gathered once; looking each up again would gather them as often.
+            Axis::Namespace if plain => {
+                let all = axes::namespaces(document, from.node);
+                self.spend(all.len() as u64)?;
+                for (index, (prefix, _)) in all.iter().enumerate() {
+                    if test.matches_namespace(prefix)
+                        && visit(self, axes::namespace_node(from, index))?
+                    {
+                        return Ok(true);
+                    }
+                }
+            }
             _ => {
                 for node in self.view.walk(axis, from) {
                     self.tick()?;
@@ -651,7 +702,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         context: Context<'a>,
         visit: Visit<'_, 'p, 'a>,
     ) -> Result<bool> {
-        let Some((last, steps)) = path.steps.split_last().filter(|_| !path.overlap) else {
+        let Some((last, steps)) = path.last_apart() else {
             for node in self.all(path, context)?.nodes {
                 if visit(self, node)? {
                     return Ok(true);
@@ -697,7 +748,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         path: &'p Path,
         context: Context<'a>,
     ) -> Result<Option<Node<'a>>> {
-        let Some((last, steps)) = path.steps.split_last().filter(|_| !path.overlap) else {
+        let Some((last, steps)) = path.last_apart() else {
             return Ok(self.all(path, context)?.nodes.first().copied());
         };
         let start = self.start(&path.start, context)?;
@@ -732,8 +783,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
     pub(super) fn name_id(
         &mut self,
         slot: usize,
-        namespace: &str,
-        local: &str,
+        name: &ExpandedName,
         document: &'a Document,
     ) -> Option<u32> {
         let known = match self.names.get_mut(slot) {
@@ -748,7 +798,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         match known {
             Some((d, id)) if std::ptr::eq(*d, document) => *id,
             _ => {
-                let id = document.name_id(namespace, local);
+                let id = document.id_of(name);
                 *known = Some((document, id));
                 id
             }
@@ -801,6 +851,7 @@ pub(super) fn streamable(expr: &Expr) -> Option<&Path> {
     }
 }
 
-fn exhausted() -> EvalError {
+#[cold]
+pub(super) fn exhausted() -> EvalError {
     EvalError::new("the expression takes too long: it visits too many nodes")
 }

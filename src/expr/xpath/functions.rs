@@ -5,7 +5,7 @@ use super::axes;
 use super::convert;
 use super::eval::{Context, Evaluator, Result, Val};
 use super::program::Expr;
-use super::{EvalError, Node};
+use super::{EvalError, MAX_RESULT, Node};
 use crate::xml::{NodeKind, XML_NAMESPACE};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -330,6 +330,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         let Some(node) = node else {
             return Ok(Val::text(""));
         };
+        self.spend(axes::place_cost(node))?;
         match function {
             Function::LocalName => Ok(Val::text(local_name(node))),
             Function::NamespaceUri => Ok(Val::text(namespace_uri(node))),
@@ -376,15 +377,24 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                 for index in 1..args.len() {
                     let next = self.text_argument(args, index, context)?;
                     self.spend(next.len() as u64 / 32)?;
+                    if all.len() + next.len() > MAX_RESULT {
+                        return Err(convert::too_large());
+                    }
                     all.push_str(&next);
                 }
                 return Ok(Val::text(all));
             }
             Function::NormalizeSpace => {
-                let words = first
-                    .split([' ', '\t', '\r', '\n'])
-                    .filter(|w| !w.is_empty());
-                return Ok(Val::text(words.collect::<Vec<_>>().join(" ")));
+                let mut normal = String::with_capacity(first.len());
+                for word in first.split([' ', '\t', '\r', '\n']) {
+                    if !word.is_empty() {
+                        if !normal.is_empty() {
+                            normal.push(' ');
+                        }
+                        normal.push_str(word);
+                    }
+                }
+                return Ok(Val::text(normal));
             }
             // A second argument names a language, which changes nothing here.
             Function::LowerCase => {

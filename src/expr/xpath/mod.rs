@@ -20,6 +20,7 @@ mod axes;
 mod compare;
 mod convert;
 pub(in crate::expr) mod date;
+mod direct;
 mod encode;
 mod eval;
 mod functions;
@@ -33,6 +34,7 @@ mod synapse;
 mod tests;
 
 use crate::xml::{Document, NodeId, NodeKind};
+use direct::Direct;
 use eval::{Evaluator, Val};
 use peek::Plans;
 use program::Program;
@@ -40,8 +42,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(in crate::expr) use convert::parse_number;
 pub use convert::{java_double, java_float};
+pub(in crate::expr) use convert::{parse_number, round as round_half_up};
 pub(in crate::expr) use encode::Charset;
 pub use peek::{Form, Kind, Known, Look, Need, Progress, Wanted};
 
@@ -281,6 +283,7 @@ pub struct XPath {
     program: Program,
     warnings: Vec<XPathError>,
     needs_body: bool,
+    direct: Option<Direct>,
     plans: Option<Box<Plans>>,
     id: u64,
 }
@@ -323,6 +326,7 @@ impl XPath {
         let plans = needs_body.then(|| Box::new(Plans::new(&program, text)));
         Ok(XPath {
             text: text.into(),
+            direct: Direct::of(&program),
             program,
             warnings,
             needs_body,
@@ -375,7 +379,11 @@ impl XPath {
 
     /// The boolean `filter xpath=` sees (spec 05 §3.7).
     pub fn boolean(&self, scope: &dyn Scope) -> Result<bool, EvalError> {
-        Evaluator::new(&self.program, scope, STEP_BUDGET).run_boolean()
+        let direct = self.direct.as_ref().and_then(|asked| asked.answer(scope));
+        match direct {
+            Some(answer) => answer,
+            None => Evaluator::new(&self.program, scope, STEP_BUDGET).run_boolean(),
+        }
     }
 
     /// The selected nodes in document order; empty when the result is not a node-set.

@@ -61,8 +61,8 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
             let mut found = Vec::new();
             for from in list {
                 let mut here = Vec::new();
-                let test = Test::new(&step.test, step.axis, |slot, namespace, local| {
-                    self.name_id(slot, namespace, local, from.document)
+                let test = Test::new(&step.test, step.axis, |slot, name| {
+                    self.name_id(slot, name, from.document)
                 });
                 self.candidates(step.axis, test, from, &mut |_, node| {
                     here.push(node);

@@ -7,6 +7,7 @@ use super::program::{
     Axis, Expr, NodeTest, Operator, Path, Predicate, Program, Relation, Start, Step, Variable,
 };
 use super::{MAX_NESTING, MAX_TEXT, Namespaces, PropertyScope, XPathError};
+use crate::xml::ExpandedName;
 
 type Result<T> = std::result::Result<T, XPathError>;
 
@@ -429,8 +430,7 @@ impl<'t> Parser<'t> {
         self.name_slots += 1;
         NodeTest::Name {
             slot,
-            namespace: namespace.into(),
-            local: local.into(),
+            name: ExpandedName::new(namespace, local),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::PropertyScope;
 use super::functions::Function;
+use crate::xml::ExpandedName;
 
 #[derive(Clone, Debug)]
 pub(super) struct Program {
@@ -145,8 +146,7 @@ pub(super) enum NodeTest {
     Namespace(Box<str>),
     Name {
         slot: usize,
-        namespace: Box<str>,
-        local: Box<str>,
+        name: ExpandedName,
     },
     Text,
     Comment,
@@ -308,9 +308,43 @@ impl Path {
         }
         self.steps = steps;
     }
+
+    /// The last step and those before it, when it is one that can be taken from node to node.
+    pub(super) fn last_apart(&self) -> Option<(&Step, &[Step])> {
+        let (last, before) = self.steps.split_last()?;
+        let together = before
+            .last()
+            .is_some_and(|below| last.first_of_name_after(below).is_some());
+        (!self.overlap && !together).then_some((last, before))
+    }
 }
 
 impl Step {
+    /// Slot, namespace and local name, and further predicates of `name[1]` behind `//`, when `below` is what is left of
+    /// that.
+    pub(super) fn first_of_name_after(
+        &self,
+        below: &Step,
+    ) -> Option<(usize, &str, &str, &[Predicate])> {
+        let [Predicate::Index(1), rest @ ..] = self.predicates.as_slice() else {
+            return None;
+        };
+        let NodeTest::Name {
+            slot,
+            namespace,
+            local,
+        } = &self.test
+        else {
+            return None;
+        };
+        let fits = self.axis == Axis::Child
+            && rest.iter().all(Predicate::is_filter)
+            && below.axis == Axis::DescendantOrSelf
+            && matches!(below.test, NodeTest::Container)
+            && below.predicates.is_empty();
+        fits.then_some((*slot, namespace, local, rest))
+    }
+
     /// The middle of `a//b`.
     fn is_any_below(&self) -> bool {
         self.axis == Axis::DescendantOrSelf

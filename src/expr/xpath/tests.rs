@@ -821,6 +821,48 @@ fn limits() {
     );
 }
 
+/// Finding one namespace among many takes as long as there are namespaces.
+#[test]
+fn work_with_namespaces_is_bounded() {
+    let declared: String = (0..200).map(|i| format!(" xmlns:p{i}='u{i}'")).collect();
+    let nested: String = (0..20)
+        .map(|level| format!("<a{}>", declared.replace(":p", &format!(":l{level}p"))))
+        .collect();
+    let message = Message::new(&format!("{nested}{}", "</a>".repeat(20)), false);
+    let within = |expression: &str| {
+        let xpath = compile(expression);
+        xpath
+            .value(&message, 500_000)
+            .map(|_| ())
+            .map_err(|e| e.message)
+    };
+    assert_eq!(within("count(//namespace::l0p7)"), Ok(()));
+    assert_eq!(within("count(//namespace::*)"), Ok(()));
+    for expression in [
+        "count(//namespace::*[. = 'x'])",
+        "count(//namespace::*[local-name() = 'x'])",
+        "//namespace::* = 'x'",
+    ] {
+        assert!(
+            within(expression).unwrap_err().contains("too many"),
+            "{expression}"
+        );
+    }
+    let count = compile("count($body/a//a[19]/namespace::*)").string_value_of(&message);
+    assert_eq!(count.unwrap().as_deref(), Some("0.0"));
+}
+
+#[test]
+fn texts_are_not_joined_without_limit() {
+    let message = Message::new(&format!("<a>{}</a>", "x".repeat(1 << 20)), false);
+    let joined = |times: usize| {
+        let parts = vec!["$body"; times].join(",");
+        compile(&format!("string-length(concat({parts}))")).string_value_of(&message)
+    };
+    assert_eq!(joined(2).unwrap().as_deref(), Some("2097152.0"));
+    assert!(joined(65).unwrap_err().message.contains("is larger than"));
+}
+
 /// Elements that contain each other are many times as large as the document.
 #[test]
 fn text_of_nested_elements_is_bounded() {
@@ -855,6 +897,55 @@ fn early_exit_costs_little() {
         Evaluator::new(&indexed.program, &message, 50).run_boolean(),
         Ok(true)
     );
+}
+
+#[test]
+fn direct_answers_are_those_of_the_evaluator() {
+    let body = format!("{LINES}<a><a>x</a>y</a><b/><c>Pen<!---->s</c>");
+    for has_document in [false, true] {
+        let mut message = Message::new(&body, has_document);
+        for edited in [false, true] {
+            if edited {
+                let root = message.tree.root_element().unwrap();
+                let first = message.tree.first_child(root).unwrap();
+                message.tree.append_child(root, first);
+            }
+            for expression in [
+                "//o:line = 'Pen'",
+                "'Ink' = //o:line",
+                "//o:line = 'pen'",
+                "//o:line != 'Pen'",
+                "//a = 'xy'",
+                "//a = 'y'",
+                "//b = ''",
+                "//b != ''",
+                "//c = 'Pens'",
+                "//nothing = ''",
+                "//nothing != ''",
+                "descendant::o:sum = '12.50'",
+                "//s11:Envelope = ''",
+                "//s11:Envelope != ''",
+                "descendant::s11:Envelope != ''",
+            ] {
+                let xpath = compile(expression);
+                assert!(xpath.direct.is_some(), "{expression}");
+                let expected = Evaluator::new(&xpath.program, &message, STEP_BUDGET).run_boolean();
+                assert_eq!(xpath.boolean(&message), expected, "{expression}");
+            }
+        }
+    }
+    for expression in [
+        "//a[1] = 'y'",
+        "//a/a = 'x'",
+        "//@n = '1'",
+        "//a = 1",
+        "//a = //b",
+        "$body//a = 'x'",
+        "//a = 'x' or //b = ''",
+        "//* = 'x'",
+    ] {
+        assert!(compile(expression).direct.is_none(), "{expression}");
+    }
 }
 
 /// A document may be as deep as its limit allows; no axis and no value recurses.
@@ -904,6 +995,40 @@ fn programs_are_shared_between_threads() {
             });
         }
     });
+}
+
+/// `[position() = 1]` is evaluated for every parent by itself.
+#[test]
+fn the_first_of_each_parent_in_one_pass() {
+    let body = "<a><b>1</b><a n='1'>2</a><b>3<a/></b></a><!--c--><b/>x<a n='2'><c/><a><b>4</b><b/></a></a><a/>";
+    for soap in [false, true] {
+        let message = Message::new(body, soap);
+        for path in [
+            "//a#",
+            "//a#/b",
+            "//a#/b#",
+            "//a#[@n]",
+            "//a#[b]/@n",
+            "$body//a#",
+            "//a/a//b#",
+            "//b//a#",
+            "//none#",
+            "//@n//a#",
+            "(//a# | //b#)/..",
+        ] {
+            let nodes = |position| compile(&path.replace('#', position)).nodes(&message).unwrap();
+            assert_eq!(nodes("[1]"), nodes("[position() = 1]"), "{path}");
+            let text = |position| compile(&path.replace('#', position)).string_value_of(&message);
+            assert_eq!(text("[1]"), text("[position() = 1]"), "{path}");
+        }
+    }
+    let items = "<i><j>x</j></i>".repeat(2000);
+    let message = Message::new(&format!("<l>{items}</l>"), false);
+    for expression in ["//i[1]/j = 'x'", "string(//i[1]/j) = 'x'", "//l[1] = ''"] {
+        let xpath = compile(expression);
+        let answer = Evaluator::new(&xpath.program, &message, 10_000).run_boolean();
+        assert!(answer.is_ok(), "{expression}");
+    }
 }
 
 /// Against a second, naive implementation of the axes on the same tree.

@@ -28,14 +28,8 @@ pub struct Options {
     pub json_auto_array: bool,
     /// `synapse.commons.json.output.jsonoutMultiplePI`: `<?xml-multiple?>` starts an array.
     pub json_multiple_pi: bool,
-    /// `synapse.commons.json.output.xmloutAutoArray`: kept for completeness; reading JSON never
-    /// looks at it.
-    pub xml_auto_array: bool,
     /// `synapse.commons.json.output.xmloutMultiplePI`: announce arrays by instructions.
     pub xml_multiple_pi: bool,
-    /// `synapse.commons.json.output.emptyXmlElemToEmptyStr`: for expressions that read XML bodies as
-    /// JSON; the conversions here never look at it.
-    pub empty_element_to_empty_string: bool,
     /// `synapse.commons.enableXmlNilReadWrite`: `xsi:nil="true"` stands for null.
     pub xml_nil: bool,
     /// `synapse.commons.enableXmlNullForEmptyElement`: an empty element is null, else `""`.
@@ -75,9 +69,7 @@ impl Default for Options {
             replacement: None,
             json_auto_array: true,
             json_multiple_pi: true,
-            xml_auto_array: true,
             xml_multiple_pi: false,
-            empty_element_to_empty_string: true,
             xml_nil: false,
             null_for_empty_element: true,
             processing_instructions: false,
@@ -134,16 +126,8 @@ impl Options {
             "synapse.commons.json.output.jsonoutMultiplePI",
         );
         flag(
-            &mut options.xml_auto_array,
-            "synapse.commons.json.output.xmloutAutoArray",
-        );
-        flag(
             &mut options.xml_multiple_pi,
             "synapse.commons.json.output.xmloutMultiplePI",
-        );
-        flag(
-            &mut options.empty_element_to_empty_string,
-            "synapse.commons.json.output.emptyXmlElemToEmptyStr",
         );
         flag(
             &mut options.xml_nil,
@@ -194,11 +178,7 @@ impl Options {
             "synapse.commons.json.output.autoPrimitive" => flag(settings.auto_primitive),
             "synapse.commons.json.output.jsonoutAutoArray" => flag(settings.auto_array),
             "synapse.commons.json.output.jsonoutMultiplePI" => flag(settings.multiple_pi),
-            "synapse.commons.json.output.xmloutAutoArray" => flag(settings.xml_out_auto_array),
             "synapse.commons.json.output.xmloutMultiplePI" => flag(settings.xml_out_multiple_pi),
-            "synapse.commons.json.output.emptyXmlElemToEmptyStr" => {
-                flag(settings.empty_element_to_empty_string)
-            }
             "synapse.commons.enableXmlNilReadWrite" => flag(settings.xml_nil),
             "synapse.commons.enableXmlNullForEmptyElement" => flag(settings.null_for_empty_element),
             "synapse.json.to.xml.processing.instruction.enabled" => {

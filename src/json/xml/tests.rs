@@ -68,6 +68,10 @@ fn json_to_xml() {
             r#"<jsonObject id="5"><a>1</a></jsonObject>"#,
         ),
         (
+            r#"{"a":{"b":{"@y":2},"$":"t","@x":1},"@id":"5"}"#,
+            r#"<jsonObject id="5"><a x="1"><b y="2"/>t</a></jsonObject>"#,
+        ),
+        (
             r#"{"a":{"@x":1,"$":"t"}}"#,
             r#"<jsonObject><a x="1">t</a></jsonObject>"#,
         ),
@@ -420,6 +424,33 @@ fn settings_of_xml_to_json() {
         broken.unwrap_err().key,
         "synapse.commons.json.output.disableAutoPrimitive.regex"
     );
+}
+
+/// The name of an array is written for each of its items, and attributes may stand between elements.
+#[test]
+fn small_texts_do_not_become_huge() {
+    let items = vec!["1"; 200_000].join(",");
+    let name = "a".repeat(1000);
+    let large = xml_with(&format!("{{\"{name}\":[{items}]}}"), &Options::default());
+    assert_eq!(large, Err(ConversionError::TooLarge));
+    let attributes: String = (0..1001).map(|i| format!("\"@a{i}\":1,")).collect();
+    let wide = xml_with(&format!("{{{attributes}\"z\":1}}"), &Options::default());
+    assert_eq!(wide, Err(ConversionError::TooManyAttributes));
+    let between: String = (0..900)
+        .map(|i| format!("\"@a{i}\":1,\"c{i}\":{{\"@b\":1}},"))
+        .collect();
+    let mut document = Document::new();
+    let top = document.document_node();
+    let text = format!("{{{between}\"z\":1}}");
+    to_xml(
+        text.as_bytes(),
+        &mut document,
+        top,
+        &Options::default(),
+        &Limits::default(),
+    )
+    .unwrap();
+    assert!(document.memory() < 1 << 20, "{}", document.memory());
 }
 
 #[test]

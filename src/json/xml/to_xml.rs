@@ -1,6 +1,9 @@
 //! JSON to XML.
 
-use super::{ARRAY, ConversionError, ELEMENT, MULTIPLE, OBJECT, Options, VALUE, XSI, names};
+use super::{
+    ARRAY, ConversionError, ELEMENT, MAX_ATTRIBUTES, MAX_TIMES, MAX_WRITTEN, MULTIPLE, OBJECT,
+    Options, VALUE, XSI, names,
+};
 use crate::json::{Limits, Value, parse};
 use crate::xml::{Document, NodeId};
 
@@ -12,7 +15,8 @@ pub fn to_xml(
     options: &Options,
     limits: &Limits,
 ) -> Result<NodeId, ConversionError> {
-    value_to_xml(&parse(json, limits)?, document, parent, options)
+    let most = MAX_WRITTEN.max(json.len().saturating_mul(MAX_TIMES));
+    convert(&parse(json, limits)?, document, parent, options, most)
 }
 
 /// As [`to_xml`], for JSON that is read already (spec 01 §17.2).
@@ -22,15 +26,27 @@ pub fn value_to_xml(
     parent: NodeId,
     options: &Options,
 ) -> Result<NodeId, ConversionError> {
+    convert(value, document, parent, options, MAX_WRITTEN)
+}
+
+fn convert(
+    value: &Value,
+    document: &mut Document,
+    parent: NodeId,
+    options: &Options,
+    most: usize,
+) -> Result<NodeId, ConversionError> {
     let mut writer = Writer {
         document,
         options,
         open: Vec::new(),
+        left: most,
     };
     let root = match value {
         Value::Object(members) => {
             let namespace = declared(members).unwrap_or_default();
             let root = writer.document.create_element("", namespace, OBJECT);
+            writer.attributes(members, root)?;
             writer
                 .open
                 .push(Open::Members(members.iter(), root, namespace));
@@ -64,6 +80,8 @@ struct Writer<'d, 'v> {
     document: &'d mut Document,
     options: &'d Options,
     open: Vec<Open<'v>>,
+    /// About how many bytes the XML may still have.
+    left: usize,
 }
 
 impl<'v> Writer<'_, 'v> {
@@ -107,22 +125,9 @@ impl<'v> Writer<'_, 'v> {
         element: NodeId,
         namespace: &'v str,
     ) -> Result<(), ConversionError> {
-        if let Some(name) = key.strip_prefix('@') {
-            return match (name, value) {
-                // Read ahead by `declared`.
-                ("xmlns", Value::Object(_) | Value::String(_)) => Ok(()),
-                (_, Value::Object(_) | Value::Array(_)) => {
-                    Err(ConversionError::NotSimple(key.to_owned()))
-                }
-                ("", _) => Err(ConversionError::EmptyName(key.to_owned())),
-                (_, simple) => {
-                    self.document
-                        .set_attribute(element, "", "", name, text_of(simple));
-                    Ok(())
-                }
-            };
-        }
         match (key, value) {
+            // Read ahead by `attributes`.
+            _ if key.starts_with('@') => Ok(()),
             ("$", Value::Object(_) | Value::Array(_)) => {
                 Err(ConversionError::NotSimple(key.to_owned()))
             }
@@ -138,6 +143,48 @@ impl<'v> Writer<'_, 'v> {
         }
     }
 
+    /// The attributes of an element, wherever they stand among the members: the reference loses those behind others.
+    fn attributes(
+        &mut self,
+        members: &'v [(String, Value)],
+        element: NodeId,
+    ) -> Result<(), ConversionError> {
+        let mut count = 0;
+        for (key, value) in members {
+            let Some(name) = key.strip_prefix('@') else {
+                continue;
+            };
+            match (name, value) {
+                // Read ahead by `declared`.
+                ("xmlns", Value::Object(_) | Value::String(_)) => {}
+                (_, Value::Object(_) | Value::Array(_)) => {
+                    return Err(ConversionError::NotSimple(key.clone()));
+                }
+                ("", _) => return Err(ConversionError::EmptyName(key.clone())),
+                (_, simple) => {
+                    count += 1;
+                    if count > MAX_ATTRIBUTES {
+                        return Err(ConversionError::TooManyAttributes);
+                    }
+                    let text = text_of(simple);
+                    self.count(name.len() + text.len())?;
+                    self.document.set_attribute(element, "", "", name, text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), ConversionError> {
+        // Brackets, quotes and blanks.
+        let bytes = bytes.saturating_add(4);
+        self.left = self
+            .left
+            .checked_sub(bytes)
+            .ok_or(ConversionError::TooLarge)?;
+        Ok(())
+    }
+
     /// Anything but an array, as one element.
     fn value(
         &mut self,
@@ -149,6 +196,7 @@ impl<'v> Writer<'_, 'v> {
         if let Value::Object(members) = value {
             let namespace = declared(members).unwrap_or(namespace);
             let element = self.element(key, namespace, parent)?;
+            self.attributes(members, element)?;
             self.open
                 .push(Open::Members(members.iter(), element, namespace));
         } else {
@@ -178,6 +226,8 @@ impl<'v> Writer<'_, 'v> {
             return Err(ConversionError::EmptyName(key.to_owned()));
         }
         let name = names::encode(key, self.options.build_valid_nc_names);
+        // It stands in the start tag and in the end tag.
+        self.count(2 * name.len())?;
         let element = self.document.create_element("", namespace, &name);
         self.document.append_child(parent, element);
         Ok(element)

@@ -1,6 +1,7 @@
 //! `<connection>`: where the database is (spec 04 §9.3). JDBC addresses are understood.
 
 use crate::diag::{Place, codes};
+use crate::endpoint::variable;
 use crate::mediator::Linker;
 use crate::mediator::describe::{Attr, Content, Tag};
 use crate::message::charset::Charset;
@@ -195,15 +196,15 @@ impl ConnectionDef {
         for child in reader.children(pool) {
             match reader.name(child) {
                 Some("dsName") => {
-                    let name = text_of(child);
+                    let name = literal(reader, child)?;
                     named = Some((name, reader.place(child)));
                 }
                 // The address says which database it is.
                 Some("driver") => {
                     DRIVER.check(reader, child);
                 }
-                Some("url") => url = Some(text(reader, child)),
-                Some("user") => user = Some(text(reader, child)),
+                Some("url") => url = Some(text(reader, child)?),
+                Some("user") => user = Some(text(reader, child)?),
                 Some("password") => {
                     if text_of(child).starts_with('{') {
                         let place = reader.place(child);
@@ -213,7 +214,7 @@ impl ConnectionDef {
                             Some("use a data source in deployment.toml with password = \"$env{NAME}\", and <dsName>"),
                         );
                     }
-                    password = Some(text(reader, child));
+                    password = Some(text(reader, child)?);
                 }
                 Some("icClass") => {
                     let place = reader.place(child);
@@ -353,12 +354,18 @@ impl Text {
     }
 }
 
-fn text(reader: &mut Reader, element: Element<'_, '_>) -> Text {
+/// A field of the connection; `None` after an error. Its text may be a variable of the deployment.
+fn text(reader: &mut Reader, element: Element<'_, '_>) -> Option<Text> {
     URL.check(reader, element);
-    match element.attribute("key") {
+    Some(match element.attribute("key") {
         Some(key) => Text::Key(key.to_owned(), reader.attribute_place(element, "key")),
-        None => Text::Literal(Secret::new(text_of(element))),
-    }
+        None => Text::Literal(Secret::new(literal(reader, element)?)),
+    })
+}
+
+fn literal(reader: &mut Reader, element: Element<'_, '_>) -> Option<String> {
+    let place = reader.place(element);
+    variable::resolve(reader, &place, &text_of(element))
 }
 
 fn property(reader: &mut Reader, element: Element<'_, '_>, pool: &mut PoolDef) {

@@ -12,7 +12,7 @@ use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::{Diagnostic, codes};
 use crate::expr::Expr;
 use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
-use crate::message::{Fault, Message};
+use crate::message::{Fault, Message, Value};
 use crate::syntax::{Element, Reader, text_of};
 use std::sync::Arc;
 
@@ -98,6 +98,7 @@ const REPORT_ROOT: Tag = Tag::mediator("dbreport", "Writes to a database.")
 const REMARKS: &[&str] = &[
     "PostgreSQL, MySQL, MariaDB and SQLite. Connections are pooled; equal settings share a pool.",
     "A `[[datasource]]` of `deployment.toml` keeps credentials out of artifacts: write its `id` into `<dsName>`.",
+    "`<url>`, `<user>`, `<password>` and `<dsName>` may be variables of the deployment: `$SYSTEM:NAME`, `$FILE:NAME` or `${configs.NAME}`.",
     "A database that does not answer is a fault after `[myelin] database_timeout`.",
 ];
 
@@ -112,8 +113,26 @@ const REPORT_DOC: Doc = Doc {
     group: Area::Data,
     body: Needs::Whole,
     forms: &[&REPORT_ROOT],
-    remarks: REMARKS,
+    remarks: &[
+        REMARKS[0],
+        REMARKS[1],
+        REMARKS[2],
+        REMARKS[3],
+        "The number of rows that the last statement changed is in the property `DBREPORT_MODIFIED_RAW_COUNT`.",
+    ],
 };
+
+/// The property that `<dbreport>` says the number of changed rows of its last statement in; its name is written like
+/// this.
+const CHANGED_ROWS: &str = "DBREPORT_MODIFIED_RAW_COUNT";
+
+/// What a statement did.
+enum Done {
+    /// The wanted columns of the first row, if there was one.
+    Row(Option<Vec<Option<String>>>),
+    /// So many rows were changed.
+    Changed(u64),
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
@@ -401,12 +420,8 @@ impl Db {
                 None => pool_.begin(together, wait, most_connections).await?,
             };
             let outcome = match columns {
-                Some(columns) => held.first_row(&sql, params, &columns, most).await?,
-                None => {
-                    let rows = held.execute(&sql, params).await?;
-                    tracing::debug!(target: "DBReportMediator", "{rows} rows were changed");
-                    None
-                }
+                Some(columns) => Done::Row(held.first_row(&sql, params, &columns, most).await?),
+                None => Done::Changed(held.execute(&sql, params).await?),
             };
             if together {
                 return Ok((Some(held), outcome));
@@ -414,13 +429,19 @@ impl Db {
             held.commit().await?;
             Ok((None, outcome))
         };
-        let (held, row) = pool.run(settings.timeout, work).await?;
+        let (held, done) = pool.run(settings.timeout, work).await?;
         *session = held;
-        let Some(row) = row else {
-            if self.work == Work::Lookup {
+        let row = match done {
+            Done::Row(Some(row)) => row,
+            Done::Row(None) => {
                 tracing::debug!(target: "DBLookupMediator", "Statement : {} returned 0 rows", statement.sql);
+                return Ok(());
             }
-            return Ok(());
+            Done::Changed(rows) => {
+                let rows = i32::try_from(rows).unwrap_or(i32::MAX);
+                message.properties.set(CHANGED_ROWS, Value::Integer(rows));
+                return Ok(());
+            }
         };
         for ((property, _), value) in statement.results.iter().zip(row) {
             if let Some(value) = value {

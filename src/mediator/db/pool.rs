@@ -372,7 +372,7 @@ fn place(column: &Column, names: &[&str]) -> Result<usize, String> {
     }
 }
 
-/// `?` outside of quotes and comments becomes `$1`, `$2` …
+/// `?` outside of quotes and comments becomes `$1`, `$2` …; `??` is the operator `?`, as in JDBC.
 pub(super) fn number_placeholders(sql: &str) -> String {
     let mut out = String::with_capacity(sql.len() + 8);
     let mut count = 0;
@@ -388,6 +388,11 @@ pub(super) fn number_placeholders(sql: &str) -> String {
                 .get(2..)
                 .and_then(|r| r.find("*/"))
                 .map_or(rest.len(), |at| at + 4),
+            '?' if rest.starts_with("??") => {
+                out.push('?');
+                rest = rest.get(2..).unwrap_or_default();
+                continue;
+            }
             '?' => {
                 count += 1;
                 out.push_str(&format!("${count}"));
@@ -421,6 +426,10 @@ mod tests {
             (
                 "select 1 -- why?\n where a = ? /* ? */",
                 "select 1 -- why?\n where a = $1 /* ? */",
+            ),
+            (
+                "select a ?? 'k' from b where c = ?",
+                "select a ? 'k' from b where c = $1",
             ),
             ("select 'open ?", "select 'open ?"),
             ("/*/ ? */ ?", "/*/ ? */ $1"),

@@ -1,10 +1,12 @@
 //! Enriching JSON (spec 03 §15.1).
 
-use super::{Action, Enrich, JsonSource, Source, Target, entry, inline_text};
-use crate::expr::{Expr, jsonpath};
+use super::{Action, Enrich, JsonSource, Part, Source, Target, entry, inline_text};
+use crate::expr::Expr;
+use crate::expr::jsonpath::{self, copies_fit};
 use crate::json::{self, MAX_DEPTH, Value as Json};
 use crate::mediator::Context;
 use crate::message::{Body, Built, Fault, Message, Value};
+use std::collections::HashMap;
 
 const LOG: &str = "EnrichMediator";
 
@@ -13,6 +15,52 @@ fn no_source(why: &str) -> Fault {
 }
 
 impl Enrich {
+    /// Moves the whole body to a property, or a text to the body, without a tree in between; whether that was all
+    /// there was to do. What is unusual is left to the trees.
+    pub(super) fn move_text(&self, cx: &Context<'_>, message: &mut Message) -> bool {
+        let limits = &cx.services.limits;
+        if self.action != Action::Replace {
+            return false;
+        }
+        match (&self.source, &self.target) {
+            (Source::Body, Target::Property(name)) => {
+                let Body::Built(built) = &message.body else {
+                    return false;
+                };
+                let text = built
+                    .json()
+                    .and_then(|raw| json::compact(raw, &limits.json));
+                let Some(text) = text.and_then(|text| String::from_utf8(text).ok()) else {
+                    return false;
+                };
+                message.properties.set(name, text);
+            }
+            (source, Target::Body) => {
+                let text = match source {
+                    Source::Property(name) => match message.properties.get(name) {
+                        Some(Value::String(text)) => text,
+                        _ => return false,
+                    },
+                    Source::Text(parts) => match parts.as_slice() {
+                        [Part::Text(text)] => text,
+                        _ => return false,
+                    },
+                    _ => return false,
+                };
+                let container = text.trim_start().starts_with(['{', '[']);
+                let text = container.then(|| json::compact(text.as_bytes(), &limits.json));
+                let Some(text) = text.flatten().filter(|t| t.len() <= limits.max_bytes) else {
+                    return false;
+                };
+                let mut built = Built::from_json(text.into());
+                built.adopt(limits);
+                message.body = Body::Built(Box::new(built));
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// The source of a JSON message; with `clone="false"` it is taken out of the body.
     pub(super) fn json_source(
         &self,
@@ -89,6 +137,7 @@ impl Enrich {
                 Action::Child => change(cx, message, |root| {
                     let places = path
                         .locate(root)
+                        .and_then(|places| copies_fit(&value, places.len()).map(|()| places))
                         .map_err(|e| Fault::mediation(e.to_string()))?;
                     for place in places {
                         if let Some(target) = place.get_mut(root) {
@@ -275,8 +324,12 @@ fn add_child(target: &mut Json, value: &Json) {
     match (target, value) {
         (Json::Array(items), value) => items.push(value.clone()),
         (Json::Object(members), Json::Object(new)) => {
+            let places = members.iter().enumerate();
+            let mut places: HashMap<String, usize> =
+                places.map(|(at, (name, _))| (name.clone(), at)).collect();
             for (name, value) in new {
-                match members.iter_mut().rfind(|(known, _)| known == name) {
+                let place = *places.entry(name.clone()).or_insert(members.len());
+                match members.get_mut(place) {
                     Some(slot) => slot.1 = value.clone(),
                     None => members.push((name.clone(), value.clone())),
                 }

@@ -404,16 +404,21 @@ fn parts(reader: &Reader, element: Element<'_, '_>, text: &str) -> Vec<Part> {
     let namespaces = reader.namespaces(element);
     let pieces = dynamic_pieces(text);
     let mut out = Vec::new();
+    // Parts of text become one: what holds no expression needs nothing of the message.
+    let add = |out: &mut Vec<Part>, text: &str| match out.last_mut() {
+        Some(Part::Text(before)) => before.push_str(text),
+        _ => out.push(Part::Text(text.to_owned())),
+    };
     for (index, piece) in pieces.iter().enumerate() {
         match piece {
-            Piece::Literal(text) => out.push(Part::Text((*text).to_owned())),
+            Piece::Literal(text) => add(&mut out, text),
             Piece::Dynamic(code) => {
                 let before = index.checked_sub(1).and_then(|i| pieces.get(i));
                 let quoted = matches!(before, Some(Piece::Literal(t)) if t.ends_with('"'))
                     && matches!(pieces.get(index + 1), Some(Piece::Literal(t)) if t.starts_with('"'));
                 match Expr::compile(code, &namespaces) {
                     Ok(expr) => out.push(Part::Expression(expr, quoted)),
-                    Err(_) => out.push(Part::Text(format!("{{{code}}}"))),
+                    Err(_) => add(&mut out, &format!("{{{code}}}")),
                 }
             }
         }
@@ -515,7 +520,10 @@ impl Mediate for EnrichDef {
         let enrich = &*self.0;
         let is_json = matches!(&message.body, Body::Built(b) if b.json().is_some());
         let value = if is_json && enrich.allows_json() {
-            enrich.json_source(cx, message)?
+            match enrich.move_text(cx, message) {
+                true => JsonSource::Moved,
+                false => enrich.json_source(cx, message)?,
+            }
         } else {
             JsonSource::Xml
         };
@@ -523,6 +531,7 @@ impl Mediate for EnrichDef {
             JsonSource::Json(value) => enrich.insert_json(cx, message, value)?,
             JsonSource::Removal => enrich.remove_json(cx, message)?,
             JsonSource::Xml => enrich.enrich_xml(cx, message)?,
+            JsonSource::Moved => {}
         }
         if matches!(enrich.target, Target::Body | Target::Envelope) {
             message.axis2.remove("NO_ENTITY_BODY");
@@ -538,6 +547,8 @@ enum JsonSource {
     Removal,
     /// It is XML, so that the XML view is used.
     Xml,
+    /// It is where it belongs.
+    Moved,
 }
 
 impl Enrich {

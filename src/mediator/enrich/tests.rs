@@ -267,6 +267,9 @@ fn inline_expressions() {
     );
     assert_eq!(inline(r#"{"a":"{$ctx:s}"}"#), r#"{"a":"abc"}"#);
     assert_eq!(inline(r#"{"a":{$ctx:missing}}"#), r#"{"a":""}"#);
+    // Row 284 of spec 05: four quotes, which is no JSON.
+    let quoted = inline(r#"{"a":"{$ctx:missing}"}"#);
+    assert!(quoted.starts_with("! "), "{quoted}");
     assert_eq!(inline(r#"{"a":{$ctx:two}}"#), r#"{"a":"a b"}"#);
 }
 
@@ -592,4 +595,83 @@ fn wrong_combinations_are_refused() {
             format!("! deployment: {expected}")
         );
     }
+}
+
+/// Of elements that contain each other the reference copies each with everything in it; when they move, the inner one
+/// leaves the outer one.
+#[test]
+fn elements_that_contain_each_other() {
+    let body = "<r><a>1<a>2</a></a><t/></r>";
+    assert_eq!(
+        enrich(
+            body,
+            "<source xpath='//a'/>",
+            "<target action='child' xpath='//t'/>"
+        ),
+        "<r><a>1<a>2</a></a><t><a>1<a>2</a></a><a>2</a></t></r>"
+    );
+    assert_eq!(
+        enrich(
+            body,
+            "<source xpath='//a' clone='false'/>",
+            "<target action='child' xpath='//t'/>"
+        ),
+        "<r><t><a>1</a><a>2</a></t></r>"
+    );
+    // The copies are bounded while they are made.
+    let deep = format!("<r>{}{}<t/></r>", "<a>".repeat(200), "</a>".repeat(200));
+    for target in [
+        "<target action='child' xpath='//t'/>",
+        "<target type='property' property='p'/>",
+        "<target type='body'/>",
+    ] {
+        let mut bench = Bench::xml(&deep);
+        bench.limits.xml.max_nodes = 5000;
+        assert_eq!(
+            bench.give(&mediator("<source xpath='//a'/>", target)),
+            "! The message would have more than 5000 nodes",
+            "{target}"
+        );
+    }
+}
+
+/// What goes through a property as text says what it would say with trees.
+#[test]
+fn whole_json_bodies_move_as_text() {
+    let there_and_back = [
+        mediator(
+            "<source type='body'/>",
+            "<target type='property' property='p'/>",
+        ),
+        mediator(
+            "<source type='inline'>{ \"x\" : 1 }</source>",
+            "<target type='body'/>",
+        ),
+        mediator(
+            "<source type='property' property='p'/>",
+            "<target type='body'/>",
+        ),
+    ]
+    .concat();
+    for (body, expected) in [
+        ("{ \"a\" : [ 1.50 , null ] }", "{\"a\":[1.50,null]}"),
+        (r#"{"a":"\u00e9\/\n"}"#, r#"{"a":"é/\n"}"#),
+        (r#"{"a":1,"a":2}"#, r#"{"a":1,"a":2}"#),
+        // Only objects and arrays become a body.
+        ("\"text\"", "{\"x\":1}"),
+    ] {
+        assert_eq!(Bench::json(body).give(&there_and_back), expected, "{body}");
+    }
+    let mut bench = Bench::json("{\"a\":");
+    let given = bench.give(&there_and_back);
+    assert!(given.starts_with("! "), "{given}");
+    // What people write is read as leniently as before.
+    let mut bench = Bench::json("{}").property("p", "{a:'b'}");
+    assert_eq!(
+        bench.give(&mediator(
+            "<source type='property' property='p'/>",
+            "<target type='body'/>"
+        )),
+        "{\"a\":\"b\"}"
+    );
 }

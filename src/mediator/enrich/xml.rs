@@ -53,7 +53,7 @@ impl Enrich {
         match &self.target {
             Target::Custom(expr) => self.insert_at(cx, message, expr, items)?,
             Target::Scoped(scope, name) => {
-                let value = self.property(cx, message, *scope, name, items);
+                let value = self.property(cx, message, *scope, name, items)?;
                 match scope {
                     PropertyScope::Default => message.properties.set(name, value),
                     PropertyScope::Axis2 => message.axis2.set(name, value),
@@ -61,7 +61,7 @@ impl Enrich {
                 }
             }
             Target::Property(name) => {
-                let value = self.property(cx, message, PropertyScope::Default, name, items);
+                let value = self.property(cx, message, PropertyScope::Default, name, items)?;
                 message.properties.set(name, value);
             }
             Target::Body => self.insert_in_body(cx, message, items)?,
@@ -70,16 +70,10 @@ impl Enrich {
                 return Err(Fault::mediation("Invalid Target object to be enrich."));
             }
         }
-        let most = cx.services.limits.xml.max_nodes;
-        if message
-            .envelope()
-            .is_some_and(|e| e.document.node_count() > most)
-        {
-            return Err(Fault::mediation(format!(
-                "The message would have more than {most} nodes"
-            )));
+        match message.envelope() {
+            Some(envelope) => within(cx, &envelope.document),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn items(&self, cx: &Context<'_>, message: &Message) -> Result<Vec<Item>, Fault> {
@@ -152,7 +146,7 @@ impl Enrich {
         let envelope = message.envelope_mut()?;
         let document = &mut envelope.document;
         match place {
-            Place::Element(element) => self.insert(document, element, items),
+            Place::Element(element) => self.insert(cx, document, element, items)?,
             Place::Text(node) => {
                 let parent = document.parent(node).ok_or_else(invalid)?;
                 match items.into_iter().next() {
@@ -182,7 +176,13 @@ impl Enrich {
     }
 
     /// Inserts elements before, in or after an element; replacing takes it away.
-    fn insert(&self, document: &mut Document, element: NodeId, items: Vec<Item>) {
+    fn insert(
+        &self,
+        cx: &Context<'_>,
+        document: &mut Document,
+        element: NodeId,
+        items: Vec<Item>,
+    ) -> Result<(), Fault> {
         let mut inserted = false;
         for item in items {
             if let (Item::Text(text), Action::Replace) = (&item, self.action) {
@@ -201,10 +201,13 @@ impl Enrich {
                 Action::Sibling => document.insert_after(element, node),
                 Action::Remove => {}
             }
+            // Elements that contain each other are copied with everything in them.
+            within(cx, document)?;
         }
         if inserted {
             document.detach(element);
         }
+        Ok(())
     }
 
     /// The node of an element in the message's tree: a copy, or the node itself when it moves.
@@ -235,8 +238,7 @@ impl Enrich {
         }
         let envelope = message.envelope_mut()?;
         if let Some(first) = envelope.payload() {
-            self.insert(&mut envelope.document, first, items);
-            return Ok(());
+            return self.insert(cx, &mut envelope.document, first, items);
         }
         let body = envelope.body();
         for item in &items {
@@ -259,7 +261,7 @@ impl Enrich {
         scope: PropertyScope,
         name: &str,
         items: Vec<Item>,
-    ) -> Value {
+    ) -> Result<Value, Fault> {
         if self.action == Action::Child {
             let old = match scope {
                 PropertyScope::Default => message.properties.get(name).cloned(),
@@ -287,43 +289,66 @@ impl Enrich {
                     if let Some(new) = new {
                         document.append_child(element.node, new);
                     }
+                    within(cx, &document)?;
                 }
                 let node = element.node;
-                return match xml {
+                return Ok(match xml {
                     true => Value::Xml(Arc::new(XmlValue { document, node })),
                     // The reference keeps a text a text: that of the element.
                     false => Value::String(document.own_text(node).into_owned()),
-                };
+                });
             }
         }
-        let mut values: Vec<Value> = items
-            .into_iter()
-            .filter_map(|item| match item {
-                Item::Text(text) => Some(Value::String(text)),
-                Item::Other(value) => Some(Value::Xml(value)),
+        let most = cx.services.limits.xml.max_nodes;
+        let mut copied = 0;
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            values.push(match item {
+                Item::Text(text) => Value::String(text),
+                Item::Other(value) => Value::Xml(value),
                 Item::Own(node) => {
-                    let from = &message.envelope()?.document;
-                    Some(detached(from, node))
+                    let Some(envelope) = message.envelope() else {
+                        continue;
+                    };
+                    let value = detached(&envelope.document, node);
+                    copied += value.document.node_count();
+                    if copied > most {
+                        return Err(too_many(most));
+                    }
+                    Value::Xml(Arc::new(value))
                 }
-            })
-            .collect();
-        match (values.len(), values.pop()) {
+            });
+        }
+        Ok(match (values.len(), values.pop()) {
             (1, Some(value)) => value,
             (_, last) => {
                 values.extend(last);
                 Value::List(Arc::new(values))
             }
-        }
+        })
+    }
+}
+
+fn too_many(most: usize) -> Fault {
+    Fault::mediation(format!("The message would have more than {most} nodes"))
+}
+
+/// Fails when a tree has more nodes than a message may have.
+fn within(cx: &Context<'_>, document: &Document) -> Result<(), Fault> {
+    let most = cx.services.limits.xml.max_nodes;
+    match document.node_count() > most {
+        true => Err(too_many(most)),
+        false => Ok(()),
     }
 }
 
 /// A copy of an element as a value of its own.
-fn detached(from: &Document, node: NodeId) -> Value {
+fn detached(from: &Document, node: NodeId) -> XmlValue {
     let mut document = Document::new();
     let node = document.import(from, node);
     let top = document.document_node();
     document.append_child(top, node);
-    Value::Xml(Arc::new(XmlValue { document, node }))
+    XmlValue { document, node }
 }
 
 fn is_own(message: &Message, document: &Document) -> bool {
@@ -338,10 +363,10 @@ fn node_item(message: &Message, node: &xpath::Node<'_>) -> Option<Item> {
     }
     match node.document.kind(node.node) {
         NodeKind::Element if is_own(message, node.document) => Some(Item::Own(node.node)),
-        NodeKind::Element => match detached(node.document, node.node) {
-            Value::Xml(value) => Some(Item::Other(value)),
-            _ => None,
-        },
+        NodeKind::Element => {
+            let value = detached(node.document, node.node);
+            Some(Item::Other(Arc::new(value)))
+        }
         NodeKind::Text | NodeKind::CData => {
             Some(Item::Text(node.document.text(node.node).to_owned()))
         }

@@ -207,17 +207,17 @@ impl Foreach {
         let mut rest = envelope.clone();
         let mut items = Document::new();
         let mut nodes: Vec<NodeId> = Vec::new();
-        let parent = match selected.first() {
-            Some(Selected::Own(node)) => rest.document.parent(*node),
-            _ => None,
-        };
-        // As for `iterate`: a part has nothing that is a part of its own.
-        for item in selected.into_iter().rev() {
+        let mut parent = None;
+        // The last first: an item that stands inside another is taken out of it, as the reference does.
+        for (index, item) in selected.into_iter().enumerate().rev() {
             nodes.push(match item {
                 Selected::Own(node) => {
-                    let part = items.import(&rest.document, node);
+                    if index == 0 {
+                        parent = rest.document.parent(node);
+                    }
+                    let item = items.import(&rest.document, node);
                     rest.document.detach(node);
-                    part
+                    item
                 }
                 Selected::Copy(document, node) => items.import(&document, node),
             });

@@ -22,14 +22,13 @@ pub(super) fn parts(
     let mut items = Document::new();
     let mut rest = envelope.clone();
     let mut nodes = Vec::new();
-    // Backwards: a node that was selected inside of another is a part of its own, and the other does not
-    // have it, as each is detached from the tree. So the parts never hold more than the message.
+    // The last first: an item that stands inside another is taken out of it, as the reference does.
     for selected in select(cx, message, &iterate.expression)?.into_iter().rev() {
         nodes.push(match selected {
             Selected::Own(node) => {
-                let part = items.import(&rest.document, node);
+                let item = items.import(&rest.document, node);
                 rest.document.detach(node);
-                part
+                item
             }
             Selected::Copy(document, node) => items.import(&document, node),
         });

@@ -3,7 +3,7 @@
 
 mod schema;
 
-use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec, content};
+use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec};
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, entries};
 use crate::json::{self, Options};
@@ -44,7 +44,10 @@ const DOC: Doc = Doc {
     group: Area::Transform,
     body: Needs::Whole,
     forms: &[&ROOT],
-    remarks: &["Members that the schema does not name stay as they are."],
+    remarks: &[
+        "Members that the schema does not name stay as they are.",
+        "With a schema and no property, an XML body is made JSON by the rules of the server.",
+    ],
 };
 
 /// The settings that a property may change (spec 03 §18).
@@ -58,7 +61,6 @@ const KNOWN: &[&str] = &[
     "synapse.commons.json.output.jsonoutAutoArray",
     "synapse.commons.json.output.jsonoutMultiplePI",
     "synapse.commons.json.output.namespaceSepChar",
-    "synapse.commons.json.output.xmloutAutoArray",
     "synapse.commons.json.output.xmloutMultiplePI",
     "synapse.commons.json.preserve.namespace",
 ];
@@ -241,21 +243,13 @@ impl Mediate for Transform {
     }
 }
 
+/// The body as JSON: itself, or what the XML converts to by the rules of the server.
 fn source(message: &mut Message) -> Result<json::Value, Fault> {
-    if let Body::Built(built) = &mut message.body
-        && built.json().is_some()
-        && let Some(value) = built.take_json_tree().map_err(Fault::malformed)?
-    {
-        return Ok(value);
-    }
-    let shown = match message.envelope().and_then(|e| Some((e, e.payload()?))) {
-        Some((envelope, payload)) => envelope.document.to_xml(payload),
-        None => String::new(),
+    let value = match &mut message.body {
+        Body::Built(built) => built.take_json_tree().map_err(Fault::malformed)?,
+        _ => None,
     };
-    Err(Fault::mediation(format!(
-        "Expected a JSON as input but found : {}",
-        content::shown(shown.as_bytes())
-    )))
+    value.ok_or_else(|| Fault::mediation("Expected a JSON as input but found : an empty body"))
 }
 
 fn replace(cx: &Context<'_>, message: &mut Message, value: json::Value) -> Result<(), Fault> {
@@ -387,14 +381,27 @@ mod tests {
                 "{schema}"
             );
         }
+        let object = r#"{"type":"object"}"#;
         assert_eq!(
-            with_schema("<a/>", "{}"),
-            "! Expected a JSON as input but found : <a/>"
+            with_schema("[1]", object),
+            "! Expected a JSON as input but found : [1]"
         );
+        assert!(with_schema("", object).starts_with("! Expected a JSON as input"));
         assert_eq!(
             bench.give("<jsontransform/>"),
             "! deployment: jsontransform mediator should contain either a schema or custom properties"
         );
+    }
+
+    /// XML is made JSON by the rules of the server, then gets its types.
+    #[test]
+    fn xml_gets_the_types_of_the_schema() {
+        let schema = r#"{"type":"object","properties":{"r":{"type":"object","properties":{"id":{"type":"string"},"list":{"type":"array","items":{"type":"number"}}}}}}"#;
+        assert_eq!(
+            with_schema("<r><id>1</id><list>2.5</list><z>x</z></r>", schema),
+            r#"{"r":{"id":"1","list":[2.5],"z":"x"}}"#
+        );
+        assert_eq!(with_schema("<a>1</a>", "{}"), r#"{"a":1}"#);
     }
 
     /// Rows 98 to 101.

@@ -407,6 +407,9 @@ fn coerced(value: &Value, kind: Type) -> Result<Value, String> {
         _ => None,
     };
     made.ok_or_else(|| {
+        if kind == Type::Object {
+            return format!("Expected a JSON as input but found : {}", short(value));
+        }
         let name = TYPES
             .iter()
             .find(|(_, k)| *k == kind)

@@ -2,7 +2,7 @@
 //! that checks are put into the parsed template.
 //!
 //! Every round of a loop, every call of a macro or function and every application of a lambda looks
-//! at the time; every range and every padding looks at its length.
+//! at the time; every range and every padding looks at its length, and at the time.
 
 use ::freemarker::core::{
     CallTarget, Element, Environment, Expr, ExprKind, MacroDef, RangeKind, StrPart,
@@ -19,29 +19,44 @@ use tokio::time::Instant;
 /// them at once, and their length may come from a message.
 pub(super) const MAX_LENGTH: f64 = 1_000_000.0;
 
+/// The same while a template has only a moment.
+const MAX_LENGTH_AT_ONCE: f64 = 10_000.0;
+
 /// Names that no template can write.
 const TIME: &str = "\u{1}time";
 const RANGE: &str = "\u{1}range";
 const COUNT: &str = "\u{1}count";
 /// How many rounds go by between two looks at the clock.
-const ROUNDS: u32 = 64;
+const ROUNDS: u32 = 4;
 
 #[derive(Clone, Copy, Default)]
 struct Budget {
     end: Option<Instant>,
     limit: Duration,
+    /// Longest range or padding.
+    length: f64,
     rounds: u32,
     over: bool,
 }
 
 thread_local! {
     static BUDGET: Cell<Budget> = const {
-        Cell::new(Budget { end: None, limit: Duration::ZERO, rounds: 0, over: false })
+        Cell::new(Budget { end: None, limit: Duration::ZERO, length: 0.0, rounds: 0, over: false })
     };
 }
 
-/// Runs `work`, a template of this thread, for at most `limit`.
-pub(super) fn within<R>(limit: Duration, work: impl FnOnce() -> R) -> R {
+/// How long a template may run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// So long; what takes longer fails.
+    All(Duration),
+    /// As long as a worker can do without its other messages. What takes longer, or makes something long, has
+    /// to be run again elsewhere.
+    Moment(Duration),
+}
+
+/// Runs `work`, a template of this thread; whether it was stopped before its end.
+pub(super) fn within<R>(patience: Patience, work: impl FnOnce() -> R) -> (R, bool) {
     struct Clear;
     impl Drop for Clear {
         fn drop(&mut self) {
@@ -49,12 +64,18 @@ pub(super) fn within<R>(limit: Duration, work: impl FnOnce() -> R) -> R {
         }
     }
     let _clear = Clear;
+    let (limit, length) = match patience {
+        Patience::All(limit) => (limit, MAX_LENGTH),
+        Patience::Moment(limit) => (limit, MAX_LENGTH_AT_ONCE),
+    };
     BUDGET.set(Budget {
         end: Instant::now().checked_add(limit),
         limit,
+        length,
         ..Budget::default()
     });
-    work()
+    let result = work();
+    (result, BUDGET.get().over)
 }
 
 /// Fails when the time is over, and from then on always: a template may catch the failure.
@@ -65,26 +86,41 @@ impl TemplateMethodModelEx for Time {
         let mut budget = BUDGET.get();
         budget.rounds = budget.rounds.wrapping_add(1);
         if budget.rounds % ROUNDS == 1 {
-            budget.over |= budget.end.is_some_and(|end| Instant::now() >= end);
+            budget.look();
         }
         BUDGET.set(budget);
-        match budget.over {
+        budget.verdict()
+    }
+}
+
+impl Budget {
+    fn look(&mut self) {
+        self.over |= self.end.is_some_and(|end| Instant::now() >= end);
+    }
+
+    fn verdict(&self) -> Result<TModel, TemplateError> {
+        match self.over {
             true => Err(TemplateError::misc(format!(
                 "the template was stopped after {} ms ([myelin] template_timeout)",
-                budget.limit.as_millis()
+                self.limit.as_millis()
             ))),
             false => Ok(TModel::from_boolean(false)),
         }
     }
 }
 
+/// Fails for something too long; also when the time is over, as making it takes some.
 fn too_long(length: f64) -> Result<TModel, TemplateError> {
     if length > MAX_LENGTH {
         return Err(TemplateError::misc(format!(
             "a range or padding of {length} is longer than {MAX_LENGTH}"
         )));
     }
-    Ok(TModel::from_boolean(false))
+    let mut budget = BUDGET.get();
+    budget.look();
+    budget.over |= length > budget.length;
+    BUDGET.set(budget);
+    budget.verdict()
 }
 
 fn number(model: Option<&TModel>) -> Option<f64> {

@@ -19,7 +19,7 @@ pub(super) struct Format {
 #[derive(Debug)]
 enum Part {
     Text(Box<str>),
-    /// The argument of this index; `quoted` when the format has quotes around it.
+    /// The argument at this place; `quoted` when the format has quotes around it.
     Argument {
         index: usize,
         quoted: bool,
@@ -38,13 +38,13 @@ struct Inline {
 }
 
 impl Format {
-    /// Compiles a format for so many arguments.
+    /// Compiles a format for the arguments at these places.
     ///
     /// # Errors
     /// The first `${…}` that does not compile; offsets are those of the text.
     pub(super) fn compile(
         text: &str,
-        arguments: usize,
+        arguments: &[usize],
         target: Target,
     ) -> Result<Format, ExprError> {
         let mut parts = Parts::default();
@@ -55,7 +55,7 @@ impl Format {
                 Kind::Number => {
                     let digits = text.get(found.inner.clone()).unwrap_or_default();
                     let index = digits.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
-                    let Some(index) = index.filter(|n| *n < arguments) else {
+                    let Some(index) = index.and_then(|n| arguments.get(n).copied()) else {
                         mismatch = true;
                         break;
                     };

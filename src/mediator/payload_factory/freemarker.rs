@@ -3,8 +3,8 @@
 //! Its templates belong to one thread, so that each thread compiles a template once and keeps it in
 //! a bounded cache. Its parser recurses; what it gets is bounded before.
 
-use super::insert::Argument;
-use super::{Target, Unusable, bounds};
+use super::bounds::Patience;
+use super::{Arguments, Unusable, bounds};
 use crate::expr::Scope;
 use crate::expr::xpath::PropertyValue;
 use crate::json::Value as Json;
@@ -17,8 +17,9 @@ use std::collections::HashMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Longest template, in bytes.
 pub(super) const MAX_TEXT: usize = 256 * 1024;
@@ -26,8 +27,13 @@ pub(super) const MAX_TEXT: usize = 256 * 1024;
 pub(super) const MAX_NESTING: usize = 32;
 /// Most operators in one directive or interpolation: each may be a level of recursion.
 pub(super) const MAX_OPERATORS: usize = 250;
-/// The stack that compiling gets, in bytes; filling in happens on a worker, which has more.
-const STACK: usize = 8 << 20;
+/// The stack that compiling and filling in get, in bytes; a worker has more.
+pub(super) const STACK: usize = 8 << 20;
+/// How long a template may take on a worker. One that takes longer does so on a thread for templates, from
+/// the first message on that shows it.
+const MOMENT: Duration = Duration::from_millis(1);
+/// Largest body that a worker makes a data model of, in bytes.
+const AT_ONCE: usize = 256 * 1024;
 /// Most templates that a thread keeps compiled.
 const KEPT: usize = 256;
 
@@ -37,6 +43,8 @@ pub(super) struct Template {
     id: u64,
     text: Box<str>,
     uses: Uses,
+    /// The last time it took longer than a moment.
+    slow: AtomicBool,
 }
 
 /// The parts of the data model that the text mentions.
@@ -66,7 +74,7 @@ thread_local! {
 
 impl Template {
     /// Compiles a template once, to see that it can be.
-    pub(super) fn compile(text: &str, _target: Target) -> Result<Template, Unusable> {
+    pub(super) fn compile(text: &str) -> Result<Template, Unusable> {
         let text = unwrapped(text);
         check(text)?;
         let template = Template {
@@ -80,6 +88,7 @@ impl Template {
                 trp: text.contains("trp"),
                 vars: text.contains("vars"),
             },
+            slow: AtomicBool::new(false),
         };
         match template.try_out() {
             Ok(()) => Ok(template),
@@ -138,6 +147,29 @@ impl Template {
         })
     }
 
+    /// The text for a message, on a worker: `None` when that would hold up other messages.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub(super) fn render_at_once(
+        &self,
+        scope: &Scope<'_>,
+        arguments: &Arguments,
+        limits: &BodyLimits,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        if self.slow.load(Ordering::Relaxed) || (self.uses.payload && is_large(scope.message)) {
+            return Ok(None);
+        }
+        let outcome = self.fill(scope, arguments, limits, Patience::Moment(MOMENT))?;
+        match outcome {
+            (_, true) => {
+                self.slow.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            (text, false) => text.map(Some),
+        }
+    }
+
     /// The text for a message.
     ///
     /// # Errors
@@ -145,10 +177,24 @@ impl Template {
     pub(super) fn render(
         &self,
         scope: &Scope<'_>,
-        arguments: &[Argument],
+        arguments: &Arguments,
         limits: &BodyLimits,
         within: Duration,
     ) -> Result<Vec<u8>, Fault> {
+        let begin = Instant::now();
+        let (text, _) = self.fill(scope, arguments, limits, Patience::All(within))?;
+        self.slow.store(begin.elapsed() > MOMENT, Ordering::Relaxed);
+        text
+    }
+
+    /// The text, and whether the time did not suffice.
+    fn fill(
+        &self,
+        scope: &Scope<'_>,
+        arguments: &Arguments,
+        limits: &BodyLimits,
+        patience: Patience,
+    ) -> Result<(Result<Vec<u8>, Fault>, bool), Fault> {
         let template = self
             .compiled()
             .map_err(|e| Fault::mediation(format!("Error compiling FreeMarking template : {e}")))?;
@@ -158,21 +204,22 @@ impl Template {
             limit: limits.max_bytes,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            bounds::within(within, || template.process(model, &mut output))
+            bounds::within(patience, || template.process(model, &mut output))
         }));
-        match outcome {
-            Ok(Ok(())) => Ok(output.bytes),
-            Ok(Err(e)) => Err(failure(&e)),
+        Ok(match outcome {
+            Ok((Ok(()), over)) => (Ok(output.bytes), over),
+            Ok((Err(e), over)) => (Err(failure(&e)), over),
             Err(_) => {
                 CACHE.with_borrow_mut(|cache| cache.templates.remove(&self.id));
-                Err(Fault::mediation(
+                let fault = Fault::mediation(
                     "Error parsing FreeMarker template, the template cannot be evaluated",
-                ))
+                );
+                (Err(fault), false)
             }
-        }
+        })
     }
 
-    fn model(&self, scope: &Scope<'_>, arguments: &[Argument]) -> Result<TModel, Fault> {
+    fn model(&self, scope: &Scope<'_>, arguments: &Arguments) -> Result<TModel, Fault> {
         let mut root = Vec::new();
         let mut add = |name: &str, value: TModel| root.push((name.to_owned(), value));
         if self.uses.payload {
@@ -180,8 +227,13 @@ impl Template {
         }
         if self.uses.args {
             let mut values = Vec::new();
-            for (index, argument) in arguments.iter().enumerate() {
-                let text = argument.evaluate(scope)?.into_text();
+            let texts = arguments
+                .distinct
+                .iter()
+                .map(|argument| Ok(argument.evaluate(scope)?.into_text()))
+                .collect::<Result<Vec<String>, Fault>>()?;
+            for (index, place) in arguments.places.iter().enumerate() {
+                let text = texts.get(*place).cloned().unwrap_or_default();
                 values.push((format!("arg{}", index + 1), TModel::from_scalar(text)));
             }
             add("args", hash(values));
@@ -257,6 +309,19 @@ fn axis2(scope: &Scope<'_>) -> Vec<(String, TModel)> {
         out.push((name.to_owned(), value));
     }
     out
+}
+
+/// Whether the body is so large that a worker does not make a data model of it.
+fn is_large(message: &Message) -> bool {
+    match &message.body {
+        Body::Built(built) => match built.unchanged() {
+            Some(bytes) => bytes.len() > AT_ONCE,
+            None => built
+                .envelope()
+                .is_ok_and(|e| e.document.node_count() > AT_ONCE / 32),
+        },
+        _ => false,
+    }
 }
 
 fn payload(message: &Message) -> Result<TModel, Fault> {

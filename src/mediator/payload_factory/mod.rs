@@ -4,6 +4,7 @@ mod bounds;
 mod format;
 mod freemarker;
 mod insert;
+mod templated;
 #[cfg(test)]
 mod tests;
 
@@ -11,12 +12,14 @@ use super::{Context, Definition, Flow, Linker, Mediate, Need, Run, Spec, content
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, Expr, ExprError, Namespaces, entries};
 use crate::mediator::describe::{Area, Attr, Content, Doc, Needs, Tag};
-use crate::message::{Fault, Message, Value};
+use crate::message::{BodyLimits, Fault, Message, Value};
 use crate::syntax::{Element, Reader};
 use crate::xml::{Document, NodeId, NodeKind};
 use format::Format;
 use insert::Argument;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use templated::Templated;
 
 /// The table row.
 pub(super) const SPEC: Spec = Spec {
@@ -61,8 +64,11 @@ const DOC: Doc = Doc {
     forms: &[&ROOT],
     remarks: &[
         "In JSON write `\"${payload.name}\"` for a text and `${payload.count}` for a number, an array or an object.",
+        "A `value` of an argument that is no XML is escaped for XML, also in JSON and text; what an `expression` gives is escaped for the form that is made.",
         "Elements of an XML format need `xmlns=\"\"`, or they have Synapse's namespace.",
         "FreeMarker sees `payload`, `args.arg1`, `ctx`, `axis2`, `trp` and `vars`. Numbers are written for people (`1,234`); use `?c` for machines. `<#include>`, `<#import>`, `?eval`, `?interpret` and `?new` are refused.",
+        "A FreeMarker template is a fault after `[myelin] template_timeout`. One that takes longer than a moment holds up no other message.",
+        "Arguments that are written alike are evaluated once.",
     ],
 };
 
@@ -88,14 +94,22 @@ struct Factory {
     language: Language,
     /// The media type is none that the reference compares equal: the body stays as it is.
     inert: bool,
-    arguments: Vec<Argument>,
+    arguments: Arguments,
+}
+
+/// The `<args>`. Those that are written alike are evaluated once for a message.
+#[derive(Debug, Default)]
+struct Arguments {
+    distinct: Vec<Argument>,
+    /// Where among them the argument of each `$n` is.
+    places: Vec<usize>,
 }
 
 /// A format that is ready to be filled.
 #[derive(Debug)]
 enum Template {
     Default(Format),
-    FreeMarker(freemarker::Template),
+    FreeMarker(Arc<freemarker::Template>),
 }
 
 /// Why a format cannot be used, and where in its text.
@@ -174,19 +188,31 @@ fn parse_media_type(reader: &mut Reader, element: Element<'_, '_>) -> (Target, b
     (target, true)
 }
 
-fn parse_arguments(reader: &mut Reader, element: Element<'_, '_>) -> Vec<Argument> {
+fn parse_arguments(reader: &mut Reader, element: Element<'_, '_>) -> Arguments {
+    let mut out = Arguments::default();
     let Some(args) = reader.child(element, "args") else {
-        return Vec::new();
+        return out;
     };
     ARGS.check(reader, args);
-    let mut out = Vec::new();
+    let mut known = HashMap::new();
     for child in reader.children(args) {
         if reader.name(child) != Some("arg") {
             ARGS.refuse(reader, child);
             continue;
         }
         ARG.check(reader, child);
-        out.extend(parse_argument(reader, child));
+        let attributes = ["value", "expression", "evaluator", "literal"];
+        let written = (
+            attributes.map(|name| child.attribute(name)),
+            reader.namespaces(child).0,
+        );
+        if let Some(place) = known.get(&written) {
+            out.places.push(*place);
+        } else if let Some(argument) = parse_argument(reader, child) {
+            known.insert(written, out.distinct.len());
+            out.places.push(out.distinct.len());
+            out.distinct.push(argument);
+        }
     }
     out
 }
@@ -344,16 +370,15 @@ fn drop_blank_text(document: &mut Document, root: NodeId) {
 impl Factory {
     fn compile(&self, text: &str) -> Result<Template, Unusable> {
         match self.language {
-            Language::Default => Format::compile(text, self.arguments.len(), self.target)
+            Language::Default => Format::compile(text, &self.arguments.places, self.target)
                 .map(Template::Default)
                 .map_err(|e| Unusable {
                     offset: e.offset,
                     message: e.message,
                     unsupported: e.unsupported,
                 }),
-            Language::FreeMarker => {
-                freemarker::Template::compile(text, self.target).map(Template::FreeMarker)
-            }
+            Language::FreeMarker => freemarker::Template::compile(text)
+                .map(|template| Template::FreeMarker(Arc::new(template))),
         }
     }
 
@@ -400,12 +425,22 @@ impl Definition for PayloadFactoryDef {
                     }),
                 })
             }
-            Source::Key(Dynamic::Expr(_), _) => Linked::Dynamic(self.source.clone()),
+            Source::Key(Dynamic::Expr(_), _) => Linked::Dynamic {
+                source: self.source.clone(),
+                compiled: Mutex::default(),
+            },
         };
-        Run::Now(Box::new(PayloadFactory {
+        let factory = PayloadFactory {
             factory: self.factory.clone(),
             format,
-        }))
+        };
+        match self.factory.language {
+            Language::Default => Run::Now(Box::new(factory)),
+            Language::FreeMarker => Run::Wait(Box::new(Templated {
+                factory,
+                threads: linker.stores.shared("templates", "", 0),
+            })),
+        }
     }
 }
 
@@ -414,12 +449,18 @@ fn text_of(value: &Value) -> Option<String> {
     Some(value.text().into_owned())
 }
 
+type Compiled = Arc<Result<Template, String>>;
+
 #[derive(Debug)]
 enum Linked {
     Inline(Arc<Source>),
     /// Of a static key, or why there is none.
     Key(Result<Template, String>),
-    Dynamic(Arc<Source>),
+    /// Of the keys of messages: what was compiled of the entries of the plan.
+    Dynamic {
+        source: Arc<Source>,
+        compiled: Mutex<HashMap<String, Compiled>>,
+    },
 }
 
 #[derive(Debug)]
@@ -434,34 +475,81 @@ impl Mediate for PayloadFactory {
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
-        let compiled;
-        let template = match &self.format {
+        let text = self.with_template(cx, message, |template| match template {
+            Template::Default(format) => format.render(
+                &cx.scope(message),
+                &self.factory.arguments.distinct,
+                &cx.services.limits,
+            ),
+            Template::FreeMarker(_) => Err(Fault::mediation("the format is a template")),
+        })?;
+        self.factory.install(message, text, &cx.services.limits)
+    }
+}
+
+impl PayloadFactory {
+    /// Does something with the format for a message.
+    fn with_template<R>(
+        &self,
+        cx: &Context<'_>,
+        message: &Message,
+        work: impl FnOnce(&Template) -> Result<R, Fault>,
+    ) -> Result<R, Fault> {
+        match &self.format {
             Linked::Inline(source) => match &**source {
-                Source::Inline(template) => template,
-                Source::Key(..) => return Err(Fault::mediation("the format is not inline")),
+                Source::Inline(template) => work(template),
+                Source::Key(..) => Err(Fault::mediation("the format is not inline")),
             },
-            Linked::Key(Ok(template)) => template,
-            Linked::Key(Err(why)) => return Err(Fault::mediation(why.clone())),
-            Linked::Dynamic(source) => {
-                compiled = self.factory.find(source, cx, message)?;
-                &compiled
+            Linked::Key(Ok(template)) => work(template),
+            Linked::Key(Err(why)) => Err(Fault::mediation(why.clone())),
+            Linked::Dynamic { source, compiled } => {
+                let found = self.factory.find(source, compiled, cx, message)?;
+                match &*found {
+                    Ok(template) => work(template),
+                    Err(why) => Err(Fault::mediation(why.clone())),
+                }
             }
+        }
+    }
+}
+
+impl Factory {
+    /// The format that a key of this message names. Only entries of the plan are kept compiled, so
+    /// that there are no more than it has.
+    fn find(
+        &self,
+        source: &Source,
+        compiled: &Mutex<HashMap<String, Compiled>>,
+        cx: &Context<'_>,
+        message: &Message,
+    ) -> Result<Compiled, Fault> {
+        let Source::Key(key, _) = source else {
+            return Err(Fault::mediation("the format has no key"));
         };
-        let limits = &cx.services.limits;
-        let factory = &*self.factory;
-        let text = match template {
-            Template::Default(format) => {
-                format.render(&cx.scope(message), &factory.arguments, limits)?
-            }
-            Template::FreeMarker(template) => {
-                let within = cx.services.settings.templates.timeout;
-                template.render(&cx.scope(message), &factory.arguments, limits, within)?
-            }
-        };
-        if factory.inert {
+        let key = key.value(&cx.scope(message))?;
+        let lock = || compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&*key) {
+            return Ok(known.clone());
+        }
+        let text = entries::find(&cx.library.entries, &key)
+            .and_then(text_of)
+            .ok_or_else(|| Fault::mediation(format!("Key {key} not found ")))?;
+        let found = Arc::new(self.compile(&text).map_err(|e| self.complaint(&e)));
+        lock().insert(key.to_string(), found.clone());
+        Ok(found)
+    }
+
+    /// Makes a text the body.
+    fn install(
+        &self,
+        message: &mut Message,
+        text: Vec<u8>,
+        limits: &BodyLimits,
+    ) -> Result<Flow, Fault> {
+        if self.inert {
             return Ok(Flow::Continue);
         }
-        match factory.target {
+        match self.target {
             Target::Json => {
                 content::set_json(message, text, limits)?;
                 content::set_type(message, "application/json");
@@ -476,25 +564,5 @@ impl Mediate for PayloadFactory {
             }
         }
         Ok(Flow::Continue)
-    }
-}
-
-impl Factory {
-    /// The format that a key of this message names.
-    fn find(
-        &self,
-        source: &Source,
-        cx: &Context<'_>,
-        message: &Message,
-    ) -> Result<Template, Fault> {
-        let Source::Key(key, _) = source else {
-            return Err(Fault::mediation("the format has no key"));
-        };
-        let key = key.value(&cx.scope(message))?;
-        let text = entries::find(&cx.library.entries, &key)
-            .and_then(text_of)
-            .ok_or_else(|| Fault::mediation(format!("Key {key} not found ")))?;
-        self.compile(&text)
-            .map_err(|e| Fault::mediation(self.complaint(&e)))
     }
 }

@@ -623,6 +623,27 @@ fn freemarker_nesting_that_is_allowed_fits_the_stack() {
     worker.spawn(run).unwrap().join().unwrap();
 }
 
+/// Arguments are numbered as they are written, also when some are written alike.
+#[test]
+fn equal_arguments_keep_their_numbers() {
+    let args = "<arg expression='//a'/><arg expression='//b'/><arg expression='//a'/>\
+                <arg value='v'/><arg expression='//a' literal='true'/><arg value='v'/><arg expression='//p:a' xmlns:p='urn:1'/>\
+                <arg expression='//p:a' xmlns:p='urn:2'/>";
+    let body = "<r><a>1</a><b>2</b><p:a xmlns:p='urn:1'>3</p:a><p:a xmlns:p='urn:2'>4</p:a></r>";
+    assert_eq!(
+        filled(&mut Bench::xml(body), "text", "$1$2$3$4$5$6$7$8", args),
+        "121v1v34"
+    );
+    let mut bench = Bench::xml(body);
+    let template = "${args.arg1}${args.arg2}${args.arg3}${args.arg4}${args.arg8}";
+    assert_eq!(
+        bench.give(&format!(
+            "<payloadFactory media-type='text' template-type='freemarker'><format>{template}</format><args>{args}</args></payloadFactory>"
+        )),
+        "121v4"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

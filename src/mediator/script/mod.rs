@@ -10,9 +10,10 @@ mod program;
 mod syntax;
 
 use self::host::Host;
-use self::pool::{Job, Pool};
+use self::pool::Job;
 use self::program::{Form, Outcome, Program, Returned};
 use super::list::build;
+use super::threads::Threads;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec};
 use crate::diag::{Diagnostic, Place, codes};
 use crate::expr::{Dynamic, Expr};
@@ -389,7 +390,7 @@ impl Definition for ScriptDef {
             program,
             target: self.target.clone(),
             inputs: self.inputs.clone(),
-            pool: linker.stores.shared("scripts", "", 0),
+            threads: linker.stores.shared("scripts", "", 0),
         }))
     }
 }
@@ -468,7 +469,7 @@ struct Script {
     program: Linked,
     target: Option<Target>,
     inputs: Arc<Vec<Input>>,
-    pool: Arc<Pool>,
+    threads: Arc<Threads<Job>>,
 }
 
 impl MediateAsync for Script {
@@ -570,7 +571,7 @@ impl Script {
             },
             reply,
         };
-        if let Err(job) = self.pool.submit(job, &cx.services.settings.script) {
+        if let Err(job) = pool::submit(&self.threads, job, &cx.services.settings.script) {
             *message = job.host.message;
             return Err(Fault::mediation(
                 "Too many messages wait for a script ([myelin] script_queue); try again later",

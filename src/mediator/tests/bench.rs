@@ -23,6 +23,7 @@ use std::time::Duration;
 pub(super) struct Bench {
     pub message: Message,
     pub entries: LocalEntries,
+    pub limits: BodyLimits,
 }
 
 impl Bench {
@@ -42,6 +43,7 @@ impl Bench {
         Bench {
             message: Message::request(Method::POST, "/services/T".parse().unwrap(), headers, body),
             entries: LocalEntries::new(),
+            limits: BodyLimits::default(),
         }
     }
 
@@ -108,7 +110,7 @@ impl Bench {
                 client: Arc::new(Client::new(ClientSettings::new(tls.clone()))),
                 outside: Arc::new(Outside::new(tls, Duration::from_secs(1))),
                 clock: Clock::default(),
-                limits: BodyLimits::default(),
+                limits: self.limits.clone(),
                 media_types: None,
                 default_content_type: HeaderValue::from_static("application/octet-stream"),
                 rules: HeaderRules::default(),

@@ -110,7 +110,7 @@ impl Related {
             )
         };
         if let (SoapVersion::V12, Some(action)) = (version, action) {
-            out.push_str(&format!("; action=\"{action}\""));
+            out.push_str(&format!("; action={}", media::quoted(action)));
         }
         out
     }

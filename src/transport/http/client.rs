@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::HOST;
-use http::{Request, Response};
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -126,9 +126,10 @@ impl Client {
     /// time. Dropping the future closes the connection in use.
     ///
     /// The request line carries the request's own URI: path and query, or with an authority the
-    /// absolute form (`POST_TO_URI`). `Host` is set from the target unless the request has one. Length or chunked framing follows from the body; hop-by-hop headers are the
-    /// caller's to remove. A request that could not be written to a pooled connection is sent once
-    /// more on a new one; nothing that was written in part is ever repeated.
+    /// absolute form (`POST_TO_URI`). `Host` is set from the target unless the request has one.
+    /// Length or chunked framing follows from the body; hop-by-hop headers are the caller's to
+    /// remove. Nothing is ever sent twice: a pooled connection that dies under a request is a
+    /// failure of that request (spec 01 §15.4).
     pub fn send<'a>(
         &'a self,
         target: &'a Target,
@@ -392,7 +393,14 @@ impl Future for Exchange {
         let outcome = match connection.wire.poll_response(cx) {
             Poll::Pending if connection.poll_due(cx).is_pending() => return Poll::Pending,
             Poll::Pending => Err(expired()),
-            Poll::Ready(Ok(response)) => Ok(response),
+            Poll::Ready(Ok(response)) => match refused(&connection.wire, &response) {
+                None => Ok(response),
+                Some(detail) => Err(SendError {
+                    kind: SendErrorKind::Malformed,
+                    detail: detail.to_owned(),
+                    unsent: None,
+                }),
+            },
             Poll::Ready(Err(trouble)) => {
                 let (kind, detail) = classify(trouble, connection.wire.progress());
                 Err(SendError {
@@ -416,6 +424,25 @@ impl Future for Exchange {
         };
         Poll::Ready(Ok(response.map(|()| body)))
     }
+}
+
+/// Why a response cannot be handed on, although its head is in order.
+fn refused(wire: &Wire<Stream>, response: &Response<()>) -> Option<&'static str> {
+    // `Upgrade` does not travel.
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Some("the protocol was switched, which nobody asked for");
+    }
+    // Only `chunked` is undone: what another coding gives would be taken for the body.
+    let is_other = |value: &HeaderValue| {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',');
+        codings.any(|coding| {
+            let coding = coding.trim_ascii();
+            !coding.eq_ignore_ascii_case(b"chunked") && !coding.eq_ignore_ascii_case(b"identity")
+        })
+    };
+    let codings = || response.headers().get_all(TRANSFER_ENCODING).iter();
+    (wire.exact_len().is_none() && codings().any(is_other))
+        .then_some("the body has a transfer coding that nobody asked for")
 }
 
 /// What an exchange gives, unless nothing moves on its connection for `limit`.

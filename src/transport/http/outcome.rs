@@ -118,7 +118,7 @@ pub struct SendError {
     pub kind: SendErrorKind,
     /// The cause in words, for `ERROR_DETAIL` and logs.
     pub detail: String,
-    /// The request, given back whenever no byte of it was written: it may be sent elsewhere.
+    /// The request, given back when there was no connection for it: it may be sent elsewhere.
     pub unsent: Option<Box<WireRequest>>,
 }
 

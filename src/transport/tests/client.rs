@@ -264,6 +264,27 @@ async fn a_request_for_a_dying_connection_is_sent_elsewhere() {
 }
 
 #[tokio::test]
+async fn protocols_and_codings_that_nobody_asked_for_are_failures() {
+    for answer in [
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nxx\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxx\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: br\r\n\r\nxx",
+    ] {
+        let back_end = BackEnd::answering(answer).await;
+        let client = Client::new(settings());
+        let error = failure(&client, &target(back_end.addr), post("hello")).await;
+        assert_eq!(
+            error.kind,
+            SendErrorKind::Malformed,
+            "{answer}: {}",
+            error.detail
+        );
+        until("closed", || client.open_connections() == 0).await;
+    }
+}
+
+#[tokio::test]
 async fn what_nobody_asked_for_ends_a_connection() {
     let back_end = BackEnd::start(|_, mut socket| async move {
         read_request(&mut socket).await;

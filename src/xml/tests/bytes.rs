@@ -140,3 +140,102 @@ fn peeks_at_the_root() {
         assert_eq!(root_name(text.as_bytes()), expected, "{text}");
     }
 }
+
+/// Writes down what it is told, and checks that the marks of names are its own.
+#[derive(Default)]
+struct Told(String);
+
+impl Told {
+    fn fresh(element: &Opened<'_>) -> u64 {
+        let name = format!("{}|{}", element.namespace(), element.local());
+        name.bytes()
+            .fold(7, |hash, byte| hash * 31 % 1_000_003 + u64::from(byte))
+    }
+}
+
+impl Visit for Told {
+    fn mark(&self, element: &Opened<'_>) -> u64 {
+        Told::fresh(element)
+    }
+    fn open(&mut self, element: &Opened<'_>, mark: u64) -> Result<bool, Unreadable> {
+        assert_eq!(mark, Told::fresh(element));
+        let attribute = element.attribute("u", "c").unwrap_or_default();
+        self.0 += &format!("<{}|{} {attribute}>", element.namespace(), element.local());
+        Ok(false)
+    }
+    fn close(&mut self) -> Result<bool, Unreadable> {
+        self.0 += "/";
+        Ok(false)
+    }
+    fn text(&mut self, text: Text<'_>) -> Result<bool, Unreadable> {
+        self.0 += &text.value();
+        Ok(false)
+    }
+}
+
+/// What one scan learned about names must not be believed of the next one where it is not true.
+#[test]
+fn scans_of_one_thread_have_nothing_to_do_with_each_other() {
+    let scan = |text: &str| {
+        let mut told = Told::default();
+        let mut scanner = Scanner::new(&Limits::default(), true);
+        // The first part ends somewhere, perhaps within a name.
+        let first = text
+            .as_bytes()
+            .get(..text.len() * 2 / 3)
+            .unwrap_or_default();
+        let outcome = match scanner.run(first, false, &mut told) {
+            Ok(Scan::Incomplete) => scanner.run(text.as_bytes(), true, &mut told),
+            other => other,
+        };
+        (outcome.is_ok(), told.0)
+    };
+    let texts = [
+        "<p:a xmlns:p='u'><p:b p:c='1'/>t</p:a>",
+        "<p:a xmlns:p='v'><p:b p:c='1'/>t</p:a>",
+        "<a><b c='1'/>t</a>",
+        "<a xmlns='u'><b c='1'/><b c='2'>t</b></a>",
+        "<p:a><p:b/></p:a>",
+        "<p:new xmlns:p='u'><p:other</p:new>",
+        "<p:other xmlns:p='u' d='1'/>",
+        "<a><p:b xmlns:p='u'><q:b xmlns:q='u' p:c='1' q:d='2'/></p:b><p:b xmlns:p='v'>t</p:b></a>",
+        "<a><b c='1' d='1' c='1'/></a>",
+        "<a:a xmlns:a='u'><a:b xmlns:a='v'/><a:b/></a:a>",
+        "<a><b>t</b><b>t</b><p:b/></a>",
+    ];
+    let crowd = |from: usize| {
+        let inner: String = (from..from + 400)
+            .map(|n| format!("<n{n} m{n}='1'/>"))
+            .collect();
+        format!("<r xmlns='crowd'>{inner}</r>")
+    };
+    let alone = |text: &str| {
+        let text = text.to_owned();
+        std::thread::spawn(move || scan(&text)).join().unwrap()
+    };
+    let expected: Vec<_> = texts.iter().map(|text| alone(text)).collect();
+    for step in [1, 3, 5, 7, 9] {
+        for round in 0..4 * texts.len() {
+            let index = round * step % texts.len();
+            // Another scan of the thread may not have ended.
+            let mut open = Scanner::new(&Limits::default(), true);
+            let _ = open.run(b"<p:a xmlns:p='w'><p:b/><b/>", false, &mut Told::default());
+            assert_eq!(scan(texts[index]), expected[index], "{}", texts[index]);
+            if round % 7 == 0 {
+                assert_eq!(scan(&crowd(round)), alone(&crowd(round)));
+            }
+        }
+    }
+    let strict = Limits {
+        max_name_bytes: 3,
+        ..Limits::default()
+    };
+    for (limits, fits) in [
+        (Limits::default(), true),
+        (strict, false),
+        (Limits::default(), true),
+    ] {
+        let outcome = Scanner::new(&limits, true).run(b"<abcdef/>", true, &mut Told::default());
+        assert_eq!(outcome.is_ok(), fits);
+    }
+}

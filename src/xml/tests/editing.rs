@@ -483,8 +483,68 @@ fn flaws_are_found() {
         tree.detach(n);
         assert_eq!(tree.flaw(top), None);
     }
-    let good = tree.create_element("", "", "p:q");
+    let good = tree.create_element("", "", "q");
     tree.append_child(top, good);
     tree.set_attribute(good, "", "", "\u{540D}", "\t\u{FFFD}");
     assert_eq!(tree.flaw(top), None);
+}
+
+#[test]
+fn writing_gives_up_in_time() {
+    let uri = "u".repeat(1000);
+    let mut tree = document(&format!("<a xmlns:p='{uri}'><p:b/></a>"));
+    let (top, b) = (root(&tree), find(&tree, "b"));
+    for _ in 0..1000 {
+        let copy = tree.duplicate(b);
+        tree.append_child(top, copy);
+    }
+    let mut out = b"before".to_vec();
+    assert!(!tree.write_up_to(top, &mut out, 100_000));
+    assert!(out.len() < 110_000, "{}", out.len());
+    let mut out = Vec::new();
+    assert!(tree.write_up_to(top, &mut out, 2_000_000));
+    assert_eq!(out, tree.to_xml(top).into_bytes());
+}
+
+/// A namespace is looked at once, however many elements have it.
+#[test]
+fn looking_for_flaws_is_linear() {
+    let uri = "u".repeat(1 << 20);
+    let mut tree = document(&format!("<a xmlns='{uri}'>{}</a>", "<b />".repeat(50_000)));
+    let top = root(&tree);
+    tree.set_attribute(top, "", "", "x", "1");
+    let started = std::time::Instant::now();
+    assert_eq!(tree.flaw(top), None);
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
+}
+
+#[test]
+fn names_with_colons_need_a_declaration() {
+    let made = |name: &str, attributes: &[(&str, &str)]| {
+        let mut tree = document("<a xmlns:known='u'/>");
+        let top = root(&tree);
+        let n = tree.create_element("", "", name);
+        for (name, value) in attributes {
+            tree.set_attribute(n, "", "", name, value);
+        }
+        tree.append_child(top, n);
+        let flaw = tree.flaw(top).map(|flaw| flaw.to_string());
+        assert_eq!(flaw.is_none(), parse(&tree.to_xml(top)).is_ok(), "{name}");
+        flaw
+    };
+    let why = |what: &str| {
+        Some(format!(
+            "names with a colon cannot be written as XML here: {what}"
+        ))
+    };
+    let undeclared = why("the namespace prefix `p` is not declared");
+    assert_eq!(made("p:q", &[]), undeclared);
+    assert_eq!(made("q", &[("p:x", "1")]), undeclared);
+    assert_eq!(made("p:q", &[("xmlns:p", "u")]), None);
+    assert_eq!(made("q", &[("p:x", "1"), ("xmlns:p", "u")]), None);
+    assert_eq!(made("known:q", &[]), None);
+    assert_eq!(made("xml:q", &[]), None);
+    assert!(made("p:q:r", &[("xmlns:p", "u")]).is_some());
+    assert!(made("q", &[("xmlns:p", "")]).is_some());
+    assert!(made("q", &[("xmlns:p", "u"), ("p:x", "1"), ("known:x", "2")]).is_some());
 }

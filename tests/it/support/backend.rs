@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -32,6 +32,8 @@ struct State {
     served: usize,
     seen: Vec<Seen>,
     connections: usize,
+    /// Answers that wait are given when this changes.
+    released: watch::Sender<()>,
 }
 
 /// A back-end, up or down.
@@ -131,6 +133,15 @@ impl Backend {
             .map_err(|e| format!("back-end {}: {e}", self.name))
     }
 
+    /// Gives all answers that wait now.
+    pub(crate) fn release(&self) -> Result<(), String> {
+        let state = lock(&self.state);
+        match state.released.send(()) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(format!("no answer of back-end {} waits", self.name)),
+        }
+    }
+
     /// Requests since the last [`Backend::forget_requests`].
     pub(crate) fn seen(&self) -> Vec<Seen> {
         lock(&self.state).seen.clone()
@@ -221,9 +232,12 @@ where
         }
         let (body, complete) = wire.body(head.framing(Framing::Length(0))).await;
         wire.next();
-        let (seen, reply) = record(state, &head, body, complete);
+        let (seen, reply, released) = record(state, &head, body, complete);
         if !complete {
             break;
+        }
+        if let Some(mut released) = released {
+            let _ = released.changed().await;
         }
         if let Some(Time(delay)) = reply.delay {
             tokio::time::sleep(delay).await;
@@ -258,7 +272,13 @@ where
     None
 }
 
-fn record(state: &Mutex<State>, head: &Head, body: Vec<u8>, complete: bool) -> (Seen, Reply) {
+/// Counts a request and takes the next reply, and what releases it when it is to wait.
+fn record(
+    state: &Mutex<State>,
+    head: &Head,
+    body: Vec<u8>,
+    complete: bool,
+) -> (Seen, Reply, Option<watch::Receiver<()>>) {
     let mut words = head.first.split(' ');
     let mut word = || words.next().unwrap_or_default().to_owned();
     let seen = Seen {
@@ -273,7 +293,9 @@ fn record(state: &Mutex<State>, head: &Head, body: Vec<u8>, complete: bool) -> (
     let reply = state.replies.get(state.served.min(last)).cloned();
     state.served += 1;
     state.seen.push(seen.clone());
-    (seen, reply.unwrap_or_default())
+    let reply = reply.unwrap_or_default();
+    let released = (reply.wait && complete).then(|| state.released.subscribe());
+    (seen, reply, released)
 }
 
 /// Writes an answer; false when the connection is to be closed.

@@ -131,6 +131,9 @@ pub(crate) struct Reply {
     /// A body of this many bytes.
     pub(crate) body_fill: Option<usize>,
     pub(crate) delay: Option<Time>,
+    /// Answers only when a step releases it.
+    #[serde(default)]
+    pub(crate) wait: bool,
     #[serde(default)]
     pub(crate) echo: bool,
     /// Send the body in chunks, without a length.
@@ -228,6 +231,8 @@ pub(crate) struct Step {
     pub(crate) stop: Option<String>,
     pub(crate) start: Option<String>,
     pub(crate) behave: Option<toml::Table>,
+    /// The back-end gives the answers that wait.
+    pub(crate) release: Option<String>,
     pub(crate) advance: Option<Time>,
     pub(crate) write: Option<Write>,
     pub(crate) remove: Option<PathBuf>,
@@ -242,6 +247,10 @@ pub(crate) struct Step {
     pub(crate) wait_log: Option<String>,
     #[serde(default)]
     pub(crate) wait_traffic: BTreeMap<String, usize>,
+
+    /// The request is sent again until its answer is as expected.
+    #[serde(default)]
+    pub(crate) eventually: bool,
 
     // Checks.
     pub(crate) expect: Option<Expect>,
@@ -277,6 +286,7 @@ impl Step {
             ("stop", step.stop.is_some()),
             ("start", step.start.is_some()),
             ("behave", step.behave.is_some()),
+            ("release", step.release.is_some()),
             ("advance", step.advance.is_some()),
             ("write", step.write.is_some()),
             ("remove", step.remove.is_some()),
@@ -298,6 +308,10 @@ impl Step {
             return Err(
                 "`expect` and `save` need a request, internal, management or join".to_owned(),
             );
+        }
+        let repeatable = step.background.is_none() && step.join.is_none() && step.expect.is_some();
+        if step.eventually && !repeatable {
+            return Err("`eventually` needs a request and its `expect` in one step".to_owned());
         }
         if step.background.is_some() && step.request.is_none() {
             return Err("`background` needs a request".to_owned());

@@ -294,6 +294,13 @@ impl Run {
         self.wait(&step).await?;
         let mut findings = Vec::new();
         self.check_answers(&step, table, &mut findings)?;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while step.eventually && !findings.is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            findings.clear();
+            self.act(&mut step, table).await?;
+            self.check_answers(&step, table, &mut findings)?;
+        }
         self.check_reports(&step, &mut findings);
         for received in &step.received {
             let seen = self.backend(&received.backend)?.seen();
@@ -380,6 +387,9 @@ impl Run {
         if let Some(table) = &step.behave {
             let spec = BackendSpec::read(table.clone(), "backend")?;
             self.backend(&spec.name)?.behave(&spec, &self.folder)?;
+        }
+        if let Some(name) = &step.release {
+            self.backend(name)?.release()?;
         }
         if let Some(by) = step.advance {
             self.clock.advance(by.0);

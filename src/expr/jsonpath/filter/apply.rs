@@ -1,13 +1,14 @@
 //! Applying a filter to one item.
 
 use super::{Filter, Operand, Operator};
-use crate::expr::jsonpath::evaluate::Context;
+use crate::expr::jsonpath::evaluate::{CHEAP, Context, fits, weight_of};
 use crate::expr::jsonpath::{EvalError, Found, Slot};
 use crate::json::Value;
 use crate::json::number::{self, Decimal};
 use regex::Regex;
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 impl Filter {
     /// Whether `item`, which is `@`, meets the condition (spec 05 §4.2).
@@ -76,7 +77,12 @@ impl<'a> Node<'a> {
                 let start = if path.from_root { context.root } else { item };
                 match context.evaluate(path, start, false) {
                     Ok(Found::One(value)) => Ok(Node::Value(value)),
-                    Ok(many) => Ok(Node::Value(Cow::Owned(many.into_value()))),
+                    Ok(many) => {
+                        // The results are copied, and may contain each other.
+                        let many = fits(many, context.root)?;
+                        context.spend(weight_of(&many) / CHEAP)?;
+                        Ok(Node::Value(Cow::Owned(many.into_value())))
+                    }
                     Err(EvalError::NotFound(_)) => Ok(Node::Undefined),
                     Err(error) => Err(error),
                 }
@@ -98,6 +104,16 @@ fn compare(
     right: &Node<'_>,
     context: Context<'_, '_>,
 ) -> Result<bool, EvalError> {
+    // Reading a text or number takes as long as it is.
+    for node in [left, right] {
+        let len = match node.value() {
+            Some(Value::String(text)) => text.len(),
+            Some(Value::Number(text)) => text.len(),
+            _ => 0,
+        };
+        context.spend(len / CHEAP)?;
+    }
+    let equal_nodes = |left: &Node<'_>, right: &Node<'_>| equal_nodes(left, right, context);
     let ordered = |accept: fn(Ordering) -> bool| {
         let order = left
             .value()
@@ -106,16 +122,18 @@ fn compare(
         Ok(order.is_some_and(accept))
     };
     match operator {
-        Operator::Equal => Ok(equal_nodes(left, right)),
-        Operator::NotEqual => Ok(!equal_nodes(left, right)),
-        Operator::SameType => Ok(same_type(left, right) && equal_nodes(left, right)),
-        Operator::NotSameType => Ok(!(same_type(left, right) && equal_nodes(left, right))),
+        Operator::Equal => equal_nodes(left, right),
+        Operator::NotEqual => Ok(!equal_nodes(left, right)?),
+        Operator::SameType => Ok(same_type(left, right) && equal_nodes(left, right)?),
+        Operator::NotSameType => Ok(!(same_type(left, right) && equal_nodes(left, right)?)),
         Operator::Less => ordered(Ordering::is_lt),
         Operator::LessOrEqual => ordered(Ordering::is_le),
         Operator::Greater => ordered(Ordering::is_gt),
         Operator::GreaterOrEqual => ordered(Ordering::is_ge),
         Operator::Matches => Ok(match (left, right) {
-            (Node::Pattern(regex), other) | (other, Node::Pattern(regex)) => matches(regex, other),
+            (Node::Pattern(regex), other) | (other, Node::Pattern(regex)) => {
+                matches(regex, other, context)?
+            }
             _ => false,
         }),
         Operator::In => contained(left, right, context),
@@ -143,9 +161,10 @@ fn compare(
                 Some(object @ Value::Object(_)) => object.members().count(),
                 _ => return Ok(false),
             };
-            Ok(
-                matches!(right.value(), Some(wanted @ Value::Number(_)) if equal(&Value::number(size), wanted)),
-            )
+            match right.value() {
+                Some(wanted @ Value::Number(_)) => equal(&Value::number(size), wanted, context),
+                _ => Ok(false),
+            }
         }
         Operator::Empty => {
             let Some(Value::Bool(wanted)) = right.value() else {
@@ -176,48 +195,70 @@ fn compare(
     }
 }
 
-fn equal_nodes(left: &Node<'_>, right: &Node<'_>) -> bool {
+fn equal_nodes(
+    left: &Node<'_>,
+    right: &Node<'_>,
+    context: Context<'_, '_>,
+) -> Result<bool, EvalError> {
     match (left, right) {
-        (Node::Value(left), Node::Value(right)) => equal(left, right),
-        _ => false,
+        (Node::Value(left), Node::Value(right)) => equal(left, right, context),
+        _ => Ok(false),
     }
 }
 
 /// `==`. A number equals a text that reads as the same number; a text equals a number with exactly
 /// this text: the left side decides.
-fn equal(left: &Value, right: &Value) -> bool {
+fn equal(left: &Value, right: &Value, context: Context<'_, '_>) -> Result<bool, EvalError> {
     let same_number = |one: &str, other: &str| {
         one == other
             || Decimal::parse(one)
                 .zip(Decimal::parse(other))
                 .is_some_and(|(one, other)| one == other)
     };
-    match (left, right) {
+    Ok(match (left, right) {
         (Value::Number(one), Value::Number(other)) => same_number(one, other),
         (Value::Number(number), Value::String(text)) => same_number(number, text),
         (Value::String(text), Value::Number(number)) => **text == *number::unwrapped(number),
         (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(l, r)| deep_equal(l, r))
+            if one.len() != other.len() {
+                return Ok(false);
+            }
+            for (left, right) in one.iter().zip(other) {
+                if !deep_equal(left, right, context)? {
+                    return Ok(false);
+                }
+            }
+            true
         }
-        (Value::Object(_), Value::Object(_)) => deep_equal(left, right),
+        (Value::Object(_), Value::Object(_)) => deep_equal(left, right, context)?,
         _ => left == right,
-    }
+    })
 }
 
 /// Equality inside containers: as in `==`, but texts and numbers stay apart, and the order of
 /// members does not matter.
-fn deep_equal(left: &Value, right: &Value) -> bool {
+fn deep_equal(left: &Value, right: &Value, context: Context<'_, '_>) -> Result<bool, EvalError> {
+    context.step()?;
     match (left, right) {
-        (Value::Number(_), Value::String(_)) | (Value::String(_), Value::Number(_)) => false,
-        (Value::Object(_), Value::Object(_)) => {
-            left.members().count() == right.members().count()
-                && left.members().all(|(_, name, value)| {
-                    right
-                        .get(name)
-                        .is_some_and(|other| deep_equal(value, other))
-                })
+        (Value::Number(_), Value::String(_)) | (Value::String(_), Value::Number(_)) => Ok(false),
+        (Value::Object(one), Value::Object(other)) => {
+            context.spend((one.len() + other.len()) / CHEAP)?;
+            let others: HashMap<&str, &Value> = right
+                .members()
+                .map(|(_, name, value)| (name, value))
+                .collect();
+            if left.members().count() != others.len() {
+                return Ok(false);
+            }
+            for (_, name, value) in left.members() {
+                match others.get(name) {
+                    Some(other) if deep_equal(value, other, context)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
         }
-        _ => equal(left, right),
+        _ => equal(left, right, context),
     }
 }
 
@@ -245,21 +286,24 @@ fn order(left: &Value, right: &Value) -> Option<Ordering> {
     }
 }
 
-fn matches(regex: &Regex, node: &Node<'_>) -> bool {
+fn matches(regex: &Regex, node: &Node<'_>, context: Context<'_, '_>) -> Result<bool, EvalError> {
     let one = |value: &Value| match value {
         Value::String(text) => regex.is_match(text),
         Value::Number(text) => regex.is_match(&number::unwrapped(text)),
         Value::Bool(flag) => regex.is_match(if *flag { "true" } else { "false" }),
         _ => regex.is_match(""),
     };
-    match node {
+    Ok(match node {
         Node::Value(value) => match &**value {
-            Value::Array(items) => items.iter().any(one),
+            Value::Array(items) => {
+                context.spend(items.len())?;
+                items.iter().any(one)
+            }
             value => one(value),
         },
         Node::Undefined => regex.is_match(""),
         Node::Pattern(_) => false,
-    }
+    })
 }
 
 fn contained(
@@ -298,7 +342,7 @@ fn lists<'n>(left: &'n Node<'_>, right: &'n Node<'_>) -> Result<Lists<'n>, EvalE
 fn has(items: &[Value], wanted: &Value, context: Context<'_, '_>) -> Result<bool, EvalError> {
     for item in items {
         context.step()?;
-        if equal(wanted, item) {
+        if equal(wanted, item, context)? {
             return Ok(true);
         }
     }

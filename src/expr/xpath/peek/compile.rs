@@ -256,14 +256,9 @@ impl Compiler {
                 }
                 StepTest::Text
             }
-            (
-                NodeTest::Name {
-                    namespace, local, ..
-                },
-                Axis::Attribute,
-            ) if last.predicates.is_empty() => {
+            (NodeTest::Name { name, .. }, Axis::Attribute) if last.predicates.is_empty() => {
                 self.masks.attribute |= self.bit()?;
-                StepTest::Attribute(namespace.clone(), local.clone())
+                StepTest::Attribute(name.clone())
             }
             _ => match self.element(last)? {
                 StepTest::Below => return None,
@@ -296,9 +291,7 @@ impl Compiler {
     fn element(&mut self, step: &Step) -> Option<StepTest> {
         let bit = self.bit()?;
         let test = match &step.test {
-            NodeTest::Name {
-                namespace, local, ..
-            } => StepTest::Name(namespace.clone(), local.clone()),
+            NodeTest::Name { name, .. } => StepTest::Name(name.clone()),
             NodeTest::AnyName => StepTest::AnyName,
             NodeTest::Namespace(uri) => StepTest::Namespace(uri.clone()),
             NodeTest::Any | NodeTest::Container => StepTest::Below,

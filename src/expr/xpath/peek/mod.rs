@@ -15,8 +15,9 @@ use super::functions::Function;
 use super::program::{Expr, Program, Relation, Variable};
 use super::{EvalError, STEP_BUDGET, Scope, XPath, convert};
 use crate::message::Answer;
-use crate::xml::{self, Scan, Scanner};
+use crate::xml::{self, ExpandedName, Scan, Scanner};
 use run::Machine;
+use std::borrow::Cow;
 
 /// What an expression is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,11 +148,11 @@ struct Test {
 
 #[derive(Debug)]
 enum StepTest {
-    Name(Box<str>, Box<str>),
+    Name(ExpandedName),
     AnyName,
     Namespace(Box<str>),
     Text,
-    Attribute(Box<str>, Box<str>),
+    Attribute(ExpandedName),
     /// The middle of `a//b[1]` and `a//@b`.
     Below,
 }
@@ -177,7 +178,7 @@ impl Plan {
     /// The steps whose test a name passes; `is` is asked about a namespace, and a local name if one is wanted.
     fn passed(&self, is: impl Fn(&str, Option<&str>) -> bool) -> u64 {
         let passes = |test: &StepTest| match test {
-            StepTest::Name(namespace, local) => is(namespace, Some(local)),
+            StepTest::Name(name) => is(name.namespace(), Some(name.local())),
             StepTest::Namespace(namespace) => is(namespace, None),
             StepTest::AnyName => true,
             StepTest::Text | StepTest::Attribute(..) | StepTest::Below => false,
@@ -301,9 +302,17 @@ impl Look<'_> {
             let Question::Compare(relate, with) = &probe.question else {
                 continue;
             };
-            let mut evaluator = Evaluator::new(&self.plan.program, scope, STEP_BUDGET);
-            let value = evaluator.eval(with, NOWHERE).ok()?;
-            self.machine.compare_with(number, against(*relate, value)?);
+            let against = match (relate, with) {
+                // The usual one, which needs no evaluator.
+                (Relate::Equal(equal), Expr::Literal(text)) => {
+                    Against::Equal(Cow::Borrowed(text), *equal)
+                }
+                _ => {
+                    let mut evaluator = Evaluator::new(&self.plan.program, scope, STEP_BUDGET);
+                    against(*relate, evaluator.eval(with, NOWHERE).ok()?)?
+                }
+            };
+            self.machine.compare_with(number, against);
         }
         Some(())
     }
@@ -330,7 +339,7 @@ impl Look<'_> {
 }
 
 /// What the nodes of a path are compared with.
-enum Against {
+enum Against<'p> {
     /// Whatever the nodes are.
     Fixed(bool),
     /// Whether there is a node is compared.
@@ -338,13 +347,13 @@ enum Against {
         some: bool,
         none: bool,
     },
-    Equal(String, bool),
+    Equal(Cow<'p, str>, bool),
     EqualNumber(f64, bool),
     Empty(bool),
     Order(Relation, Bounds, bool),
 }
 
-fn exists(result: impl Fn(bool) -> bool) -> Against {
+fn exists(result: impl Fn(bool) -> bool) -> Against<'static> {
     Against::Exists {
         some: result(true),
         none: result(false),
@@ -352,12 +361,12 @@ fn exists(result: impl Fn(bool) -> bool) -> Against {
 }
 
 /// `None` for a node-set, which only the tree compares.
-fn against(relate: Relate, value: Val<'_, '_>) -> Option<Against> {
+fn against(relate: Relate, value: Val<'_, '_>) -> Option<Against<'static>> {
     Some(match (relate, value) {
         (_, Val::Nodes(_)) => return None,
         (Relate::Equal(_), Val::Null) => Against::Fixed(false),
         (Relate::Equal(equal), Val::Bool(b)) => exists(|there| (there == b) == equal),
-        (Relate::Equal(equal), Val::Str(s)) => Against::Equal(s.into_owned(), equal),
+        (Relate::Equal(equal), Val::Str(s)) => Against::Equal(Cow::Owned(s.into_owned()), equal),
         (Relate::Equal(equal), Val::Json(_)) => Against::Empty(equal),
         (Relate::Equal(equal), other) => {
             Against::EqualNumber(convert::scalar_number(&other), equal)
@@ -374,7 +383,7 @@ fn against(relate: Relate, value: Val<'_, '_>) -> Option<Against> {
     })
 }
 
-impl Against {
+impl Against<'_> {
     /// Whether a node with this string-value decides for `true`.
     fn holds(&self, text: &str) -> bool {
         let number = || Bounds::of(convert::parse_number(text));
@@ -429,6 +438,11 @@ struct Truth<'e, 'p> {
 impl Truth<'_, '_> {
     fn of(&self, expr: &Expr, scope: &dyn Scope) -> Result<Option<bool>, EvalError> {
         match expr {
+            Expr::Variable(Variable::Probe(number)) => Ok(match self.found.get(*number) {
+                Some(Found::Bool(b)) => Some(*b),
+                Some(Found::Unknown) | None => None,
+                Some(_) => return self.whole(expr, scope),
+            }),
             Expr::Or(list) => self.chain(list, true, scope),
             Expr::And(list) => self.chain(list, false, scope),
             Expr::Call(function @ (Function::Not | Function::Boolean), args) => {

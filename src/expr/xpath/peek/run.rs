@@ -42,8 +42,8 @@ enum Part {
 
 /// The state of one probe.
 #[derive(Default)]
-struct State {
-    against: Option<Against>,
+struct State<'p> {
+    against: Option<Against<'p>>,
     nodes: u64,
     text: String,
     /// Takes no further nodes.
@@ -59,7 +59,7 @@ pub(super) struct Machine<'p> {
     captures: Vec<Capture>,
     text: String,
     own: String,
-    states: Vec<State>,
+    states: Vec<State<'p>>,
     found: Vec<Found>,
     part: Part,
     /// Depth of elements that are there: 1 is the root element of the document.
@@ -117,7 +117,7 @@ impl<'p> Machine<'p> {
         self.gave_up
     }
 
-    pub(super) fn compare_with(&mut self, probe: usize, against: Against) {
+    pub(super) fn compare_with(&mut self, probe: usize, against: Against<'p>) {
         if let Against::Fixed(result) = against {
             self.answer(probe, Found::Bool(result));
         }
@@ -550,10 +550,9 @@ impl Visit for Machine<'_> {
             let bit = attributes & attributes.wrapping_neg();
             attributes ^= bit;
             if let Some(step) = self.plan.steps.get(bit.trailing_zeros() as usize)
-                && let (StepTest::Attribute(namespace, local), Some(probe)) =
-                    (&step.test, step.result_of)
+                && let (StepTest::Attribute(name), Some(probe)) = (&step.test, step.result_of)
                 && self.is_open(probe)
-                && let Some(value) = element.attribute(namespace, local)
+                && let Some(value) = element.attribute(name.namespace(), name.local())
             {
                 self.value(probe, &value)?;
             }

@@ -179,6 +179,10 @@ impl Chunks {
                 (At::SizeLf | At::DataCr | At::DataLf, _) => {
                     return Err(Broken("a chunk does not end where its size says"));
                 }
+                // Others may take it for the end of a line, or of all lines.
+                (At::Trailers, _) if self.trailers.last() == Some(&b'\r') && byte != b'\n' => {
+                    return Err(Broken("the trailers have a carriage return alone"));
+                }
                 (At::Trailers, _) => {
                     self.trailers.push(byte);
                     if self.trailers == b"\r\n" {

@@ -279,7 +279,12 @@ impl Fields {
         match (status.as_u16(), asked) {
             // What follows is no HTTP any more.
             (101, _) | (200..=299, Meaning::Connect) => return Ok((none, false)),
-            (100..=199 | 204 | 304, _) | (_, Meaning::Head) => return Ok((none, true)),
+            // Such a body does not exist, but whoever announces one may send it.
+            (204, _) => {
+                let silent = matches!(self.length, Length::None | Length::Bytes(0));
+                return Ok((none, silent && self.chunked.is_none()));
+            }
+            (100..=199 | 304, _) | (_, Meaning::Head) => return Ok((none, true)),
             _ => {}
         }
         match (self.chunked, &self.length) {

@@ -344,6 +344,14 @@ const SAMPLES: &[(&str, &str)] = &[
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nokk\r\n0\r\n\r\n",
     ),
     (
+        "carriage return in a trailer",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\n\r\nZ\rz: w\r\n\r\n",
+    ),
+    (
+        "line feed in a trailer",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\n\r\n",
+    ),
+    (
         "no last chunk",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
     ),
@@ -358,7 +366,15 @@ const SAMPLES: &[(&str, &str)] = &[
     ("interim only", "HTTP/1.1 100 Continue\r\n\r\n"),
     (
         "no content",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+    ),
+    (
+        "no content of two bytes",
         "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n",
+    ),
+    (
+        "no content in chunks",
+        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
     ),
     (
         "not modified",
