@@ -409,7 +409,13 @@ impl Leaf {
                 }
             };
             let outcome = match response {
-                Ok(response) if !open && let Some(fault) = blocking::refuse(message, &response) => {
+                // What stays 401 with new credentials is an answer, as in the reference.
+                Ok(response)
+                    if !open
+                        && (attempt.renew.is_none()
+                            || response.status() != StatusCode::UNAUTHORIZED)
+                        && let Some(fault) = blocking::refuse(message, &response) =>
+                {
                     Err(fault)
                 }
                 Ok(response) if one_way => {

@@ -103,6 +103,18 @@ fn parse_condition(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<
         );
         return None;
     }
+    if element
+        .attribute("regex")
+        .is_some_and(|text| text.trim().is_empty())
+    {
+        let place = reader.attribute_place(element, "regex");
+        reader.error(
+            codes::INVALID_VALUE,
+            place,
+            "Invalid attribute values for source and/or regex specified",
+        );
+        return None;
+    }
     let source = reader.expression(element, "source");
     let regex = whole_match(reader, element, "regex");
     Some(Arc::new(Condition::Match(source?, regex?)))

@@ -16,6 +16,8 @@ pub(crate) struct Case {
     #[serde(rename = "spec")]
     pub(crate) _spec: Option<String>,
     pub(crate) workers: Option<usize>,
+    /// The feature of the build that it is about.
+    pub(crate) feature: Option<Feature>,
     /// The exchanges that are still running at the end are meant to be cut.
     #[serde(default)]
     pub(crate) cut: bool,
@@ -34,6 +36,23 @@ pub(crate) struct Case {
     /// Kept as values: each is filled with variables when its turn comes.
     #[serde(default)]
     pub(crate) step: Vec<toml::Table>,
+}
+
+/// Features that a build may leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Feature {
+    /// XML Schema.
+    Xsd,
+}
+
+impl Feature {
+    /// Whether this build has it.
+    pub(crate) fn is_there(self) -> bool {
+        match self {
+            Feature::Xsd => cfg!(feature = "xsd"),
+        }
+    }
 }
 
 /// `[settings]`.
