@@ -635,6 +635,27 @@ fn elements_that_contain_each_other() {
     }
 }
 
+/// A child of a property whose value is a text: a target `property` reads it as an element, and keeps only its text; a
+/// path `get-property` replaces it.
+#[test]
+fn children_of_texts_in_properties() {
+    let new = "<source type='inline'><new xmlns=''/></source>";
+    for (target, expected) in [
+        (
+            "<target type='property' action='child' property='p'/>",
+            "old",
+        ),
+        (
+            "<target action='child' xpath=\"get-property('p')\"/>",
+            "<new/>",
+        ),
+    ] {
+        let mut bench = Bench::xml("<r/>").property("p", "<o>old</o>");
+        bench.run(&mediator(new, target)).unwrap();
+        assert_eq!(bench.text("p").as_deref(), Some(expected), "{target}");
+    }
+}
+
 /// What goes through a property as text says what it would say with trees.
 #[test]
 fn whole_json_bodies_move_as_text() {

@@ -270,6 +270,8 @@ impl Enrich {
             };
             let element = match old {
                 Some(Value::Xml(element)) => Some((element, true)),
+                // `get-property(…)` as a target replaces a text.
+                Some(Value::String(_)) if matches!(self.target, Target::Scoped(..)) => None,
                 Some(Value::String(text)) => match Value::xml(&text, &cx.services.limits.xml) {
                     Some(Value::Xml(element)) => Some((element, false)),
                     _ => None,
