@@ -114,6 +114,7 @@ impl Bench {
                 rules: HeaderRules::default(),
                 settings: settings.clone(),
                 lines: None,
+                replies: Arc::default(),
                 sessions: None,
             });
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
