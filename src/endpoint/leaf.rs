@@ -454,11 +454,12 @@ impl Leaf {
                     let overflow = fault.code == codes::OVERFLOW;
                     let counts = !forgotten
                         && !overflow
+                        && !attempt.keep_state
                         && !matches!(
                             fault.code,
                             codes::RESPONSE_TOO_LARGE | codes::AUTHENTICATION
                         );
-                    if counts && !attempt.keep_state {
+                    if counts {
                         self.failed(&cx, &destination, parent, fault.code);
                     }
                     fault.retry = (counts || overflow) && !fault.discard;

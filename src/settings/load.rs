@@ -671,7 +671,7 @@ fn check_redis(redis: &RedisSettings) -> Result<(), String> {
     }
     if redis.is_secure() && url.contains('#') {
         return Err(
-            "nothing goes behind \"#\"; how certificates are checked is said in [transport.http] and [myelin]"
+            "no fragment goes with rediss; how certificates are checked is said in [transport.http] and [myelin]"
                 .to_owned(),
         );
     }

@@ -628,7 +628,7 @@ fn errors_of_shared_sessions_and_endpoint_policies() {
         expect![[r#"
             fine: [myelin.sessions]
             redis_url = "rediss://cache:6379"
-            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: nothing goes behind "#"; how certificates are checked is said in [transport.http] and [myelin]
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: no fragment goes with rediss; how certificates are checked is said in [transport.http] and [myelin]
             deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://[user:password@]host[:port][/database]
             deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://[user:password@]host[:port][/database]
             deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://host:port, or rediss://host:port for TLS
