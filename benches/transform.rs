@@ -73,6 +73,7 @@ impl Flow {
                 media_types: None,
                 default_content_type: HeaderValue::from_static("application/octet-stream"),
                 lines: None,
+                replies: Arc::default(),
                 sessions: None,
             })
         });

@@ -8,7 +8,7 @@ use crate::diag::{Diagnostic, to_json, to_text};
 use crate::endpoint::Stores;
 use crate::expr::LocalEntries;
 use crate::plan::link;
-use crate::settings::{Settings, Variables};
+use crate::settings::{self, Variables};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,6 +19,10 @@ pub struct CheckArgs {
     /// Files and directories with artifacts
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
+    /// Settings file in the format of MI's deployment.toml, as for `run`: variables in artifacts are
+    /// filled in from it and from the file.properties beside it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -72,7 +76,11 @@ pub fn main(args: &CheckArgs) -> ExitCode {
 }
 
 fn check(args: &CheckArgs) -> Result<Vec<Diagnostic>, (Vec<Diagnostic>, String)> {
-    let settings = Settings::default();
+    let (settings, warnings) =
+        settings::load(args.config.as_deref()).map_err(|e| (Vec::new(), e.to_string()))?;
+    for warning in warnings {
+        complain(&format!("myelin: {warning}"));
+    }
     let limits = ScanLimits::from(&settings.deploy);
     let mut files: Vec<Arc<SourceFile>> = Vec::new();
     let mut findings = Vec::new();

@@ -415,12 +415,7 @@ impl<'a> Underway<'a> {
         let (usable, returned) = state.usable(&ready, now);
         let index = if algorithm.is_weighted() {
             drop(state);
-            // As many turns as find one that is not ejected, unless there is none.
-            let turn = || algorithm.pick_index(group);
-            (0..=children.len() * 2)
-                .map_while(|_| turn())
-                .find(|i| usable.get(*i) == Some(&true))
-                .or_else(turn)
+            algorithm.pick_index(group, &usable)
         } else {
             let names: Vec<u64> = match self.key {
                 Some(_) => children.iter().map(|c| c.fingerprint).collect(),

@@ -4,6 +4,7 @@
 use super::{Boxed, SendContext};
 use crate::settings::RedisSettings;
 use crate::transport::redis::{Redis, StoreError};
+use rustls::ClientConfig;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
@@ -60,9 +61,12 @@ impl RedisSessions {
     ///
     /// # Errors
     /// When the address is none.
-    pub fn new(settings: &RedisSettings) -> Result<RedisSessions, StoreError> {
+    pub fn new(
+        settings: &RedisSettings,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<RedisSessions, StoreError> {
         Ok(RedisSessions {
-            redis: Redis::new(settings)?,
+            redis: Redis::new(settings, tls)?,
             prefix: settings.key_prefix.clone(),
         })
     }
@@ -121,10 +125,27 @@ impl SessionStore for RedisSessions {
 #[derive(Debug, Default)]
 pub struct Sessions(Mutex<HashMap<Box<str>, Binding>>);
 
+/// The child of a session, and when that ends, in milliseconds.
 #[derive(Clone, Copy, Debug)]
-struct Binding {
+pub struct Binding {
     child: u64,
     expires: u64,
+}
+
+/// Binds an id. At the limit, expired bindings make room, else the ones that end first.
+fn insert(map: &mut HashMap<Box<str>, Binding>, id: &str, binding: Binding, now: u64, max: usize) {
+    if map.len() >= max && !map.contains_key(id) {
+        map.retain(|_, binding| binding.expires > now);
+        if map.len() >= max {
+            // A tenth makes room at once, so that a full table is not walked per request.
+            let mut ends: Vec<u64> = map.values().map(|b| b.expires).collect();
+            let at = ends.len() / 10;
+            let (_, limit, _) = ends.select_nth_unstable(at);
+            let limit = *limit;
+            map.retain(|_, binding| binding.expires > limit);
+        }
+    }
+    map.insert(id.into(), binding);
 }
 
 impl Sessions {
@@ -149,33 +170,38 @@ impl Sessions {
         })
     }
 
-    /// Binds an id. At the limit, expired bindings make room, else the one that ends first.
-    pub fn bind(&self, id: &str, child: u64, now: u64, timeout: u64, max: usize) {
-        self.with(|map| {
-            if map.len() >= max && !map.contains_key(id) {
-                map.retain(|_, binding| binding.expires > now);
-                if map.len() >= max {
-                    // A tenth makes room at once, so that a full table is not walked per request.
-                    let mut ends: Vec<u64> = map.values().map(|b| b.expires).collect();
-                    let at = ends.len() / 10;
-                    let (_, limit, _) = ends.select_nth_unstable(at);
-                    let limit = *limit;
-                    map.retain(|_, binding| binding.expires > limit);
-                }
+    /// Binds an id unless it is bound to a child that is `known`. Says whose it is now.
+    pub fn claim(
+        &self,
+        id: &str,
+        binding: Binding,
+        now: u64,
+        max: usize,
+        known: impl Fn(u64) -> bool,
+    ) -> u64 {
+        self.with(|map| match map.get(id) {
+            Some(old) if old.expires > now && known(old.child) => old.child,
+            _ => {
+                insert(map, id, binding, now, max);
+                binding.child
             }
-            map.insert(
-                id.into(),
-                Binding {
-                    child,
-                    expires: now.saturating_add(timeout),
-                },
-            );
-        });
+        })
     }
 
-    /// Forgets an id.
-    pub fn forget(&self, id: &str) {
-        self.with(|map| map.remove(id));
+    /// Binds an id, whatever it was bound to.
+    pub fn bind(&self, id: &str, child: u64, now: u64, timeout: u64, max: usize) {
+        let expires = now.saturating_add(timeout);
+        let binding = Binding { child, expires };
+        self.with(|map| insert(map, id, binding, now, max));
+    }
+
+    /// Ends a session if it is still bound to this child.
+    pub fn forget(&self, id: &str, child: u64) {
+        self.with(|map| {
+            if map.get(id).is_some_and(|binding| binding.child == child) {
+                map.remove(id);
+            }
+        });
     }
 
     /// How many sessions live.
@@ -234,10 +260,9 @@ impl Bindings {
             // Bound while the store could not be asked: now the others learn of it.
             Ok(None) => {
                 let (child, left) = local?;
-                Some(
-                    self.claim_for(cx, store, id, child, Duration::from_millis(left))
-                        .await,
-                )
+                let left = Duration::from_millis(left);
+                let owner = self.claim_for(cx, store, id, child, left).await;
+                Some(owner.unwrap_or(child))
             }
             Err(_) => local.map(|(child, _)| child),
         }
@@ -252,14 +277,25 @@ impl Bindings {
         child: u64,
         known: impl Fn(u64) -> bool,
     ) -> u64 {
-        let mut owner = child;
-        if let Some(store) = &cx.services.sessions {
-            owner = self.claim_for(cx, store, id, child, self.life()).await;
-            if !known(owner) {
-                // Bound to a child that is no longer there.
-                let _ = store.bind(&self.group, id, child, self.life()).await;
-                owner = child;
-            }
+        let owner = match &cx.services.sessions {
+            None => None,
+            Some(store) => self.claim_for(cx, store, id, child, self.life()).await,
+        };
+        let Some(mut owner) = owner else {
+            // Nobody else to ask: the first message of this process counts.
+            let now = cx.services.clock.now();
+            let binding = Binding {
+                child,
+                expires: now.saturating_add(self.timeout_ms),
+            };
+            return self.local.claim(id, binding, now, self.max, known);
+        };
+        if let Some(store) = &cx.services.sessions
+            && !known(owner)
+        {
+            // Bound to a child that is no longer there.
+            let _ = store.bind(&self.group, id, child, self.life()).await;
+            owner = child;
         }
         if owner == child {
             self.keep(cx, id, child, self.timeout_ms);
@@ -267,6 +303,7 @@ impl Bindings {
         owner
     }
 
+    /// Asks the shared store whose a session is; `None` when it cannot be asked.
     async fn claim_for(
         &self,
         cx: &SendContext<'_>,
@@ -274,15 +311,17 @@ impl Bindings {
         id: &str,
         child: u64,
         life: Duration,
-    ) -> u64 {
+    ) -> Option<u64> {
         match store.claim(&self.group, id, child, life).await {
-            Ok(true) | Err(_) => child,
+            Err(_) => None,
+            Ok(true) => Some(child),
             Ok(false) => match store.child(&self.group, id).await {
                 Ok(Some((owner, left))) => {
                     self.keep(cx, id, owner, left);
-                    owner
+                    Some(owner)
                 }
-                Ok(None) | Err(_) => child,
+                Ok(None) => Some(child),
+                Err(_) => None,
             },
         }
     }
@@ -298,7 +337,7 @@ impl Bindings {
 
     /// Ends a session whose first message has failed at this child.
     pub async fn forget(&self, cx: &SendContext<'_>, id: &str, child: u64) {
-        self.local.forget(id);
+        self.local.forget(id, child);
         if let Some(store) = &cx.services.sessions {
             let _ = store.forget(&self.group, id, child).await;
         }
@@ -322,6 +361,24 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_two_messages_at_one_time_binds() {
+        let sessions = Sessions::default();
+        let claim = |child: u64, now: u64, known: &dyn Fn(u64) -> bool| {
+            let expires = now + 100;
+            sessions.claim("a", Binding { child, expires }, now, 10, known)
+        };
+        assert_eq!(claim(1, 0, &|_| true), 1);
+        assert_eq!(claim(2, 1, &|_| true), 1);
+        // Not those of the other one.
+        sessions.forget("a", 2);
+        assert_eq!(claim(2, 2, &|_| true), 1);
+        assert_eq!(claim(2, 3, &|child| child != 1), 2, "1 is no longer there");
+        assert_eq!(claim(3, 200, &|_| true), 3, "over");
+        sessions.forget("a", 3);
+        assert!(sessions.is_empty());
+    }
+
+    #[test]
     fn the_table_is_bounded_and_keeps_the_newest() {
         let sessions = Sessions::default();
         for n in 0..1000_u64 {
@@ -335,7 +392,8 @@ mod tests {
     #[test]
     fn keys_are_short_and_show_no_id() {
         let settings = RedisSettings::new("redis://127.0.0.1:1/");
-        let store = RedisSessions::new(&settings).unwrap();
+        let tls = crate::transport::tls::client_config(Default::default()).unwrap();
+        let store = RedisSessions::new(&settings, &tls).unwrap();
         let key = store.key("/proxy:P/E", &"JSESSIONID=secret".repeat(1000));
         assert!(key.starts_with("myelin:session:/proxy:P/E:"), "{key}");
         assert!(key.len() < 100 && !key.contains("secret"), "{key}");

@@ -7,6 +7,7 @@ use super::health::Check;
 use super::parse::{EndpointDef, Head};
 use super::policy::PolicyDef;
 use super::property::{self, EndpointProperty};
+use super::replies::{Awaiting, Refused};
 use super::response::{accept, check, is_checked};
 use super::state::{Caps, FailureConfig};
 use super::store::LeafState;
@@ -30,6 +31,8 @@ use tokio::time::Instant;
 
 /// The word of endpoints that send to the address of the message.
 pub const DEFAULT: &str = "Default";
+/// The property that makes a failure of a SOAP fault.
+pub const FORCE_ERROR: &str = "FORCE_ERROR_ON_SOAP_FAULT";
 
 /// The state word of an endpoint whose health checks fail.
 pub const UNHEALTHY: &str = "UNHEALTHY";
@@ -89,6 +92,8 @@ pub struct LeafDef {
     pub optimize: Option<Optimize>,
     /// `enableAddressing`.
     pub addressing: Option<Version>,
+    /// `separateListener`: the answer comes as a request of its own.
+    pub separate_listener: bool,
     /// Failure settings; an initial duration or factor that the artifact leaves out is the
     /// server's.
     pub failure: FailureConfig,
@@ -259,6 +264,7 @@ impl LeafDef {
             encoding: None,
             optimize: None,
             addressing: None,
+            separate_listener: false,
             failure: FailureConfig::default(),
             own_initial: false,
             own_factor: false,
@@ -329,7 +335,9 @@ impl Leaf {
     /// Whether it converts the message. Addressing headers do not count: each attempt takes those of
     /// the one before away.
     pub fn reshapes(&self) -> bool {
-        self.def.format.is_some() || self.def.optimize.is_some()
+        // A response that counts as a failure leaves its own envelope behind.
+        let forces = || self.properties.iter().any(|p| p.name == FORCE_ERROR);
+        self.def.format.is_some() || self.def.optimize.is_some() || forces()
     }
 
     /// Whether each attempt builds the body, as [`Leaf::prepare`] decides.
@@ -391,23 +399,33 @@ impl Leaf {
                 Ok(()) => self.make_request(&cx, message, target, &attempt),
                 Err(fault) => Err(fault),
             };
-            let (request, one_way) = ready.inspect_err(|fault| message.report(fault))?;
+            let Ready {
+                request,
+                one_way,
+                mut waiting,
+            } = ready.inspect_err(|fault| message.report(fault))?;
             let open = cx.waiting == Waiting::Open;
             if one_way && open {
                 self.send_one_way(&cx, message, target, request)?;
                 return Ok(Sent::OneWay);
             }
             let response = match attempt.renew {
-                None if self.state.breaker().is_none() => {
+                None if self.state.breaker().is_none() && waiting.is_none() => {
                     let wait = self.wait(&cx, message);
                     self.request_now(&cx, message, target, request, wait).await
                 }
                 // Boxed from here on: rare, and every future of a flow would be larger.
-                None => Box::pin(self.request(&cx, message, target, request)).await,
+                None => {
+                    let waiting = waiting.as_deref_mut();
+                    Box::pin(self.request(&cx, message, target, request, waiting)).await
+                }
                 Some(renew) => {
-                    Box::pin(self.request_twice(&cx, message, target, request, renew)).await
+                    let waiting = waiting.as_deref_mut();
+                    Box::pin(self.request_twice(&cx, message, target, request, renew, waiting))
+                        .await
                 }
             };
+            drop(waiting);
             let outcome = match response {
                 // What stays 401 with new credentials is an answer, as in the reference.
                 Ok(response)
@@ -494,6 +512,7 @@ impl Leaf {
         if format.is_some_and(|f| f != Format::Rest)
             || optimize.is_some()
             || (self.def.addressing.is_some() && has_body)
+            || matches!(&self.def.timeout, Timeout::Dynamic(expr) if expr.needs_body())
             || message.wants_parsed_body()
             || message.looked.is_some() && (format.is_some() || !services.rules.content_type)
             || message.is_other_than_seen()
@@ -509,14 +528,14 @@ impl Leaf {
         Ok(())
     }
 
-    /// Addressing headers and the request itself; whether nobody waits for the answer.
+    /// Addressing headers and the request itself.
     fn make_request(
         &self,
         cx: &SendContext<'_>,
         message: &mut Message,
         target: &Target,
         attempt: &Attempt<'_>,
-    ) -> Result<(WireRequest, bool), Fault> {
+    ) -> Result<Ready, Fault> {
         let services = cx.services;
         let format = attempt.format.or(self.def.format);
         let mut forced = self.def.method.clone();
@@ -528,13 +547,20 @@ impl Leaf {
             appended = suffix;
         }
         message.strip_addressing();
+        let one_way = message.properties.str("OUT_ONLY") == Some("true");
+        let mut waiting = None;
         // Addressing headers exist in SOAP only; other forms go out without them.
         if let Some(version) = self.def.addressing
             && message.is_built()
             && matches!(message.formatter(), Formatter::Soap | Formatter::Related)
         {
             let address = format!("{}{}", target.key, target.path_and_query);
-            message.write_addressing(version, &address)?;
+            let separate = self.def.separate_listener && !one_way;
+            let answer_to = separate.then(|| answer_to(cx, target)).transpose()?;
+            let id = message.write_addressing(version, &address, answer_to)?;
+            if separate {
+                waiting = Some(wait_for(cx, &id)?);
+            }
         }
         message.settle_request(&services.rules, &services.limits)?;
         let path = self.path(message, target, format, appended.as_deref())?;
@@ -556,8 +582,11 @@ impl Leaf {
             rules: &services.rules,
         };
         let request = message.to_request(plan, body)?;
-        let one_way = message.properties.str("OUT_ONLY") == Some("true");
-        Ok((request, one_way))
+        Ok(Ready {
+            request,
+            one_way,
+            waiting,
+        })
     }
 
     /// Nobody waits for the answer; it is read so that the connection can be used again.
@@ -619,6 +648,7 @@ impl Leaf {
         target: &Target,
         request: WireRequest,
         renew: &dyn Renew,
+        mut waiting: Option<&mut Awaiting>,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let limit =
             usize::try_from(cx.services.settings.limits.replay_limit_bytes).unwrap_or(usize::MAX);
@@ -628,15 +658,19 @@ impl Leaf {
             head: head.clone(),
             body: replay.attempt().unwrap_or_default(),
         };
-        let mut response = self.request(cx, message, target, first).await?;
+        let response = self
+            .request(cx, message, target, first, waiting.as_deref_mut())
+            .await?;
         if response.status() == StatusCode::UNAUTHORIZED
             && let Some(refused) = head.authorization()
             && let Some(body) = replay.attempt()
         {
+            // Its place among the requests under way is free before the next one asks for one.
+            drain(response).await;
             let value = renew.renew(*cx, &refused).await?;
             head.set_authorization(&value);
             let again = WireRequest { head, body };
-            response = self.request(cx, message, target, again).await?;
+            return self.request(cx, message, target, again, waiting).await;
         }
         Ok(response)
     }
@@ -648,6 +682,7 @@ impl Leaf {
         message: &mut Message,
         target: &Target,
         request: WireRequest,
+        waiting: Option<&mut Awaiting>,
     ) -> Result<http::Response<BodyStream>, Fault> {
         let mut wait = self.wait(cx, message);
         let place = match self.state.breaker() {
@@ -666,7 +701,13 @@ impl Leaf {
                 }
             }
         };
-        let response = self.request_now(cx, message, target, request, wait).await?;
+        let response = match waiting {
+            None => self.request_now(cx, message, target, request, wait).await?,
+            Some(waiting) => {
+                self.request_apart(cx, message, target, request, wait, waiting)
+                    .await?
+            }
+        };
         Ok(match place {
             None => response,
             Some(place) => response.map(|body| body.with_guard(Box::new(place))),
@@ -684,23 +725,70 @@ impl Leaf {
         wait: Duration,
     ) -> impl Future<Output = Result<http::Response<BodyStream>, Fault>> + Send + 'a {
         cx.exchange.mark_sent();
-        // Only a socket timeout that comes first needs a timer of its own.
-        let services = cx.services;
-        let socket = services.settings.http.socket_timeout;
-        let silence = (!socket.is_zero() && socket < wait).then_some(socket);
-        let patience = Patience {
-            total: Some(wait),
-            silence,
-        };
-        let sending = services.client.send_within(target, request, patience);
+        let sending = cx
+            .services
+            .client
+            .send_within(target, request, patience(cx, wait));
         async move {
-            match sending.await {
-                Ok(response) => Ok(response),
-                Err(error) if error.kind == SendErrorKind::Expired => {
-                    Err(self.timed_out(message, wait, target))
-                }
-                Err(error) => Err(send_fault(message, error)),
+            let outcome = sending.await;
+            outcome.map_err(|error| self.failed_send(message, error, wait, target))
+        }
+    }
+
+    /// As [`Leaf::request_now`] when the answer comes as a request of its own: what the back-end says
+    /// on this connection ends the wait unless it is 202.
+    async fn request_apart(
+        &self,
+        cx: &SendContext<'_>,
+        message: &mut Message,
+        target: &Target,
+        request: WireRequest,
+        wait: Duration,
+        waiting: &mut Awaiting,
+    ) -> Result<http::Response<BodyStream>, Fault> {
+        cx.exchange.mark_sent();
+        let started = Instant::now();
+        let (client, to) = (cx.services.client.clone(), target.clone());
+        let patience = patience(cx, wait);
+        let mut sending: Boxed<'static, _> =
+            Box::pin(async move { client.send_within(&to, request, patience).await });
+        let outcome = tokio::select! {
+            biased;
+            reply = waiting.reply() => {
+                // The back-end was quicker with its answer than with its 202.
+                finish(async move {
+                    if let Ok(response) = sending.await {
+                        drain(response).await;
+                    }
+                });
+                return Ok(reply);
             }
+            outcome = &mut sending => outcome,
+        };
+        match outcome {
+            Ok(response) if response.status() == StatusCode::ACCEPTED => {
+                finish(drain(response));
+                let left = wait.saturating_sub(started.elapsed());
+                match tokio::time::timeout(left, waiting.reply()).await {
+                    Ok(reply) => Ok(reply),
+                    Err(_) => Err(self.timed_out(message, wait, target)),
+                }
+            }
+            Ok(response) => Ok(response),
+            Err(error) => Err(self.failed_send(message, error, wait, target)),
+        }
+    }
+
+    fn failed_send(
+        &self,
+        message: &mut Message,
+        error: SendError,
+        wait: Duration,
+        target: &Target,
+    ) -> Fault {
+        match error.kind {
+            SendErrorKind::Expired => self.timed_out(message, wait, target),
+            _ => send_fault(message, error),
         }
     }
 
@@ -769,6 +857,69 @@ impl Leaf {
         }
         PathAndQuery::try_from(path.as_str())
             .map_err(|e| Fault::mediation(format!("Malformed URL in the target EPR: {path}: {e}")))
+    }
+}
+
+/// A request that may go out.
+struct Ready {
+    request: WireRequest,
+    /// Nobody waits for the answer.
+    one_way: bool,
+    /// The answer comes as a request of its own.
+    waiting: Option<Box<Awaiting>>,
+}
+
+/// Where the back-end shall send its answer.
+fn answer_to<'a>(cx: &SendContext<'a>, target: &Target) -> Result<&'a str, Fault> {
+    let secure = target.scheme.as_str() == "https";
+    cx.services.replies.address(secure).ok_or_else(|| {
+        Fault::mediation(
+            "separateListener needs a listener of this server that is switched on, and there is none",
+        )
+    })
+}
+
+/// A place among the requests that wait for an answer of their own.
+fn wait_for(cx: &SendContext<'_>, id: &str) -> Result<Box<Awaiting>, Fault> {
+    match cx.services.replies.wait(id) {
+        Ok(waiting) => Ok(Box::new(waiting)),
+        Err(Refused::Full(most)) => Err(Fault::mediation(format!(
+            "{most} requests wait for their answers at the separate listener, as many as [myelin] max_waiting_replies allows"
+        ))),
+        Err(Refused::Duplicate) => Err(Fault::mediation(format!(
+            "A request with the message id {id} waits for its answer already"
+        ))),
+    }
+}
+
+/// How long one request may take. Only a socket timeout that comes first needs a timer of its own.
+fn patience(cx: &SendContext<'_>, wait: Duration) -> Patience {
+    let socket = cx.services.settings.http.socket_timeout;
+    Patience {
+        total: Some(wait),
+        silence: (!socket.is_zero() && socket < wait).then_some(socket),
+    }
+}
+
+/// Ends an exchange that nobody waits for, so that its connection can be used again. Without room for
+/// it the connection is closed.
+fn finish(rest: impl Future<Output = ()> + Send + 'static) {
+    if let Some(beside) = beside() {
+        beside.spawn(async move {
+            let _ = tokio::time::timeout(LONGEST_END, rest).await;
+        });
+    }
+}
+
+/// Longest wait for the end of an exchange that nobody waits for.
+const LONGEST_END: Duration = Duration::from_secs(2);
+
+/// Reads an answer that nobody wants to its end; what does not end is cut with its connection.
+async fn drain(response: http::Response<BodyStream>) {
+    const MOST: usize = 64 << 10;
+    let body = response.into_body();
+    if !body.is_known_empty() {
+        let _ = tokio::time::timeout(LONGEST_END, body.collect(MOST)).await;
     }
 }
 

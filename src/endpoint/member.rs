@@ -26,8 +26,8 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Its first port.
-    fn address(&self) -> String {
+    /// Its host and first port.
+    pub(super) fn address(&self) -> String {
         match self.http.or(self.https) {
             Some(port) => format!("{}:{port}", self.host),
             None => self.host.clone(),
@@ -35,7 +35,7 @@ impl Member {
     }
 
     /// Where its health is asked for.
-    fn target(&self) -> Option<Target> {
+    pub(super) fn target(&self) -> Option<Target> {
         let scheme = if self.http.is_some() { "http" } else { "https" };
         Target::parse(&format!("{scheme}://{}/", self.address())).ok()
     }
@@ -44,8 +44,8 @@ impl Member {
     fn report(&self, from: &str, to: &str, code: u32) {
         tracing::warn!(
             target: "EndpointContext",
-            endpoint = self.host, address = self.address(), from, to, code, retry_in_ms = 0,
-            "Member {} of a load-balance endpoint goes from {from} to {to}", self.host
+            endpoint = self.address(), address = self.address(), from, to, code, retry_in_ms = 0,
+            "Member {} of a load-balance endpoint goes from {from} to {to}", self.address()
         );
     }
 }
@@ -109,14 +109,15 @@ impl MembersDef {
             .map(|(index, member)| {
                 let path = format!("{path}/{index}");
                 let mut leaf = plain_leaf(def, names, &path);
-                leaf.name = Some(member.host.clone());
+                // Members on one host are told apart by their ports.
+                leaf.name = Some(member.address());
                 // The group has set its properties once for all attempts.
                 leaf.properties = Arc::default();
                 leaf.apply(&def.policy, member.target().as_ref(), names);
                 let mut hasher = DefaultHasher::new();
                 member.hash(&mut hasher);
                 Arc::new(Endpoint {
-                    name: Some(member.host.clone()),
+                    name: Some(member.address()),
                     kind: Box::new(MemberEndpoint {
                         member: member.clone(),
                         leaf,

@@ -19,6 +19,7 @@ pub mod parse;
 pub mod policy;
 pub mod property;
 pub mod recipients;
+pub mod replies;
 mod response;
 pub mod session;
 mod standing;
@@ -73,6 +74,8 @@ pub struct Services {
     pub rules: HeaderRules,
     /// Settings.
     pub settings: Arc<Settings>,
+    /// Requests of all workers whose answers come as requests of their own.
+    pub replies: Arc<replies::Replies>,
     /// Sessions that several runtimes share.
     pub sessions: Option<Arc<dyn bindings::SessionStore>>,
     /// Copies of the lines that `log` mediators wrote, for those who run flows under test.

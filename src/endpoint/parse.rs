@@ -19,7 +19,7 @@ use crate::message::SequenceId;
 use crate::message::addressing::Version;
 use crate::message::outgoing::{Format, addressing_version};
 use crate::settings::PolicyLevel;
-use crate::syntax::{Element, Reader};
+use crate::syntax::{Element, Reader, text_of, whole_text_of};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -559,24 +559,16 @@ fn parse_addressing(reader: &mut Reader, element: Element<'_, '_>, def: &mut Lea
                 .help("allowed values: final, submission"),
         );
     }
-    if element
+    def.separate_listener = element
         .attribute("separateListener")
-        .is_some_and(|v| v.eq_ignore_ascii_case("true"))
-    {
-        let place = reader.attribute_place(element, "separateListener");
-        reader.unsupported(
-            place,
-            "separateListener=\"true\" is not supported yet",
-            Some("leave it out: the response then comes back on the same connection"),
-        );
-    }
+        .is_some_and(|v| v.eq_ignore_ascii_case("true"));
 }
 
 fn parse_timeout(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDef) {
     for part in reader.children(element) {
         match reader.name(part) {
             Some("duration") => {
-                let text = part.text().unwrap_or_default();
+                let text = whole_text_of(part);
                 if text.starts_with('{') && text.ends_with('}') {
                     let inner = &text[1..text.len() - 1];
                     let namespaces = reader.namespaces(part);
@@ -593,7 +585,7 @@ fn parse_timeout(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDe
                 }
             }
             Some("responseAction" | "action") => {
-                let text = part.text().unwrap_or_default().trim();
+                let text = text_of(part);
                 if text.eq_ignore_ascii_case("discard") {
                     def.timeout_action = TimeoutAction::Discard;
                 } else if text.eq_ignore_ascii_case("fault") {
@@ -625,15 +617,13 @@ fn parse_suspend(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDe
                     def.own_initial = true;
                 }
             }
-            Some("progressionFactor") => {
-                match part.text().unwrap_or_default().trim().parse::<f32>() {
-                    Ok(factor) => {
-                        def.failure.factor = factor;
-                        def.own_factor = true;
-                    }
-                    Err(_) => not_a_number(reader, part),
+            Some("progressionFactor") => match text_of(part).parse::<f32>() {
+                Ok(factor) => {
+                    def.failure.factor = factor;
+                    def.own_factor = true;
                 }
-            }
+                Err(_) => not_a_number(reader, part),
+            },
             Some("maximumDuration") => {
                 if let Some(ms) = number(reader, part) {
                     def.failure.maximum = ms;
@@ -656,7 +646,7 @@ fn parse_suspend(reader: &mut Reader, element: Element<'_, '_>, def: &mut LeafDe
 fn not_a_number(reader: &mut Reader, element: Element<'_, '_>) {
     let place = reader.place(element);
     let name = element.tag_name().name();
-    let text = element.text().unwrap_or_default().trim().to_owned();
+    let text = text_of(element);
     let what = if name == "duration" {
         format!("Endpoint timeout duration expected as a number but was not a number: \"{text}\"")
     } else {
@@ -676,7 +666,7 @@ fn small(reader: &mut Reader, element: Element<'_, '_>) -> Option<i64> {
 }
 
 fn parsed<T: std::str::FromStr>(reader: &mut Reader, element: Element<'_, '_>) -> Option<T> {
-    let number = element.text().unwrap_or_default().trim().parse().ok();
+    let number = text_of(element).parse().ok();
     if number.is_none() {
         not_a_number(reader, element);
     }
@@ -684,7 +674,7 @@ fn parsed<T: std::str::FromStr>(reader: &mut Reader, element: Element<'_, '_>) -
 }
 
 fn codes_of(reader: &mut Reader, element: Element<'_, '_>) -> Vec<i64> {
-    let text = element.text().unwrap_or_default();
+    let text = text_of(element);
     let mut out = Vec::new();
     for word in text
         .split([',', ' ', '\n', '\t', '\r'])

@@ -2,6 +2,7 @@
 //! each goes its own way, see [`Deliver`].
 
 use super::address::find;
+use super::breaker::Breaker;
 use super::health::Check;
 use super::leaf::{Destination, Leaf};
 use super::loadbalance::describe_group;
@@ -17,6 +18,7 @@ use crate::diag::codes as diag_codes;
 use crate::expr::Dynamic;
 use crate::message::fault::codes;
 use crate::message::{Fault, Message, SplitMark};
+use crate::settings::EndpointPolicy;
 use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
 use std::future::poll_fn;
@@ -96,13 +98,19 @@ impl RecipientsDef {
                 List::Children(EndpointDef::link_children(children, names, path))
             }
             ListDef::Members(members) => {
-                List::Members(members.list().to_vec(), plain_leaf(def, names, path))
+                let linked = members.list().iter().enumerate().map(|(index, member)| {
+                    let mut leaf = plain_leaf(def, names, &format!("{path}/{index}"));
+                    leaf.apply(&def.policy, member.target().as_ref(), names);
+                    (member.clone(), leaf)
+                });
+                List::Members(linked.collect())
             }
             ListDef::Dynamic { value, cache } => List::Dynamic {
                 value: value.clone(),
-                leaf: Leaf::plain(names, path, def.head.fingerprint),
+                leaf: Box::new(Leaf::plain(names, path, def.head.fingerprint)),
                 states: names.stores().recipients(path, def.head.fingerprint),
                 cache: *cache,
+                policy: Box::new(def.policy.link(names)),
             },
         };
         Box::new(Recipients {
@@ -120,15 +128,23 @@ impl RecipientsDef {
 pub struct AddressStates(Mutex<Vec<(String, Arc<LeafState>)>>);
 
 impl AddressStates {
-    fn get(&self, address: &str, most: usize) -> Arc<LeafState> {
+    /// The state of an address. One with limits stays while requests are under way there, or the
+    /// limits would begin anew.
+    fn get(&self, address: &str, most: usize, policy: &EndpointPolicy) -> Arc<LeafState> {
         let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = match states.iter().position(|(a, _)| a == address) {
             Some(at) => states.remove(at),
             None => (address.to_owned(), Arc::default()),
         };
         let state = entry.1.clone();
+        state.breaker.get_or_init(|| Breaker::of(policy));
         states.insert(0, entry);
-        states.truncate(most);
+        let mut kept = 0;
+        states.retain(|(_, state)| {
+            kept += 1;
+            let under_way = |b: &Breaker| Arc::strong_count(state) > 1 || b.load() != (0, 0);
+            kept <= most || state.breaker().is_some_and(under_way)
+        });
         state
     }
 }
@@ -136,12 +152,14 @@ impl AddressStates {
 #[derive(Debug)]
 enum List {
     Children(Vec<Arc<Endpoint>>),
-    Members(Vec<Member>, Leaf),
+    Members(Vec<(Member, Leaf)>),
     Dynamic {
         value: Arc<Dynamic>,
-        leaf: Leaf,
+        leaf: Box<Leaf>,
         states: Arc<AddressStates>,
         cache: usize,
+        /// The limits of every address.
+        policy: Box<EndpointPolicy>,
     },
 }
 
@@ -161,11 +179,17 @@ enum Recipient<'a> {
     Child(&'a Endpoint),
     Member(&'a Leaf, Target),
     Address(Box<Leaf>, Target),
+    /// Its address cannot be called; the others get their copies.
+    Wrong(Fault),
 }
 
 impl Recipient<'_> {
     async fn send(self, cx: SendContext<'_>, message: &mut Message) -> Result<Sent, Fault> {
         match self {
+            Recipient::Wrong(fault) => {
+                message.report(&fault);
+                Err(fault)
+            }
             Recipient::Child(child) => child.kind.send(cx, message, Parent::Recipients).await,
             Recipient::Member(leaf, target) => {
                 let destination = Destination::Found(target);
@@ -197,19 +221,20 @@ impl Recipients {
                     .collect();
                 Ok((ready, children.len()))
             }
-            List::Members(members, leaf) => {
-                let all = members
-                    .iter()
-                    .map(|m| Ok(Recipient::Member(leaf, member_target(m, cx, message)?)))
-                    .collect::<Result<Vec<_>, Fault>>()?;
-                let count = all.len();
-                Ok((all, count))
+            List::Members(members) => {
+                let recipient = |(member, leaf)| match member_target(member, cx, message) {
+                    Ok(target) => Recipient::Member(leaf, target),
+                    Err(fault) => Recipient::Wrong(fault),
+                };
+                let all = members.iter().map(|(m, l)| recipient((m, l)));
+                Ok((all.collect(), members.len()))
             }
             List::Dynamic {
                 value,
                 leaf,
                 states,
                 cache,
+                policy,
             } => {
                 if value.needs_body() {
                     message.build(&cx.services.limits).await?;
@@ -220,9 +245,15 @@ impl Recipients {
                 let mut count = 0;
                 for address in text.split(',').filter(|a| !a.trim().is_empty()) {
                     count += 1;
-                    let target = find(address)?;
-                    let mut leaf = Box::new(leaf.clone());
-                    leaf.state = states.get(address, *cache);
+                    let target = match find(address) {
+                        Ok(target) => target,
+                        Err(fault) => {
+                            ready.push(Recipient::Wrong(fault));
+                            continue;
+                        }
+                    };
+                    let mut leaf = leaf.clone();
+                    leaf.state = states.get(address, *cache, policy);
                     if leaf.is_ready(now) {
                         ready.push(Recipient::Address(leaf, target));
                     }
@@ -351,18 +382,34 @@ mod tests {
     #[test]
     fn states_of_addresses_are_bounded_and_the_last_used_stay() {
         let states = AddressStates::default();
-        let a = states.get("a", 2);
-        states.get("b", 2);
-        assert!(Arc::ptr_eq(&a, &states.get("a", 2)));
-        states.get("c", 2);
-        assert!(
-            Arc::ptr_eq(&a, &states.get("a", 2)),
-            "b was used longest ago"
-        );
-        states.get("b", 2);
-        states.get("c", 2);
-        assert!(!Arc::ptr_eq(&a, &states.get("a", 2)));
-        states.get("x", 0);
+        let none = EndpointPolicy::default();
+        let get = |address: &str, most: usize| states.get(address, most, &none);
+        let a = get("a", 2);
+        get("b", 2);
+        assert!(Arc::ptr_eq(&a, &get("a", 2)));
+        get("c", 2);
+        assert!(Arc::ptr_eq(&a, &get("a", 2)), "b was used longest ago");
+        get("b", 2);
+        get("c", 2);
+        assert!(!Arc::ptr_eq(&a, &get("a", 2)));
+        get("x", 0);
         assert!(states.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn limits_of_addresses_hold_while_requests_are_under_way() {
+        let states = AddressStates::default();
+        let policy = EndpointPolicy {
+            max_connections: Some(1),
+            ..EndpointPolicy::default()
+        };
+        let get = |address: &str| states.get(address, 0, &policy);
+        let a = get("a");
+        get("b");
+        assert!(Arc::ptr_eq(&a, &get("a")));
+        assert_eq!(a.breaker().map(Breaker::load), Some((0, 0)));
+        drop(a);
+        get("b");
+        assert_eq!(states.0.lock().unwrap().len(), 1, "b, which is asked for");
     }
 }

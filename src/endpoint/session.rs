@@ -288,17 +288,21 @@ impl SessionGroup {
         child: &Endpoint,
     ) -> Result<Sent, Fault> {
         if !child.kind.is_ready(&cx) {
-            return Err(own_fault(
-                message,
-                codes::SESSION_NOT_READY,
-                format!(
-                    "The endpoint {} on the session with id {id} is not ready.",
-                    child.label()
-                ),
-            ));
+            return Err(not_ready(message, id, child));
         }
         child.kind.send(cx, message, Parent::Group).await
     }
+}
+
+fn not_ready(message: &mut Message, id: &str, child: &Endpoint) -> Fault {
+    own_fault(
+        message,
+        codes::SESSION_NOT_READY,
+        format!(
+            "The endpoint {} on the session with id {id} is not ready.",
+            child.label()
+        ),
+    )
 }
 
 fn cookies(message: &Message) -> impl Iterator<Item = &str> {
@@ -453,9 +457,13 @@ impl Kind for SessionGroup {
                 loop {
                     let pick = |way: Option<&_>, refused: &_| self.pick(way, &cx, refused);
                     let mut child = attempts.next(&cx, message, pick).await?;
+                    let picked = child;
                     // A client's session is bound before there is any response.
                     if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
                         child = self.claim(&cx, id, child).await;
+                        if !Arc::ptr_eq(child, picked) && !child.kind.is_ready(&cx) {
+                            return Err(not_ready(message, id, child));
+                        }
                     }
                     let busy = self.algorithm.busy(&self.children, child);
                     let sent = attempts.send(cx, message, child).await;

@@ -278,10 +278,20 @@ impl Algorithm {
         self.weights.is_some()
     }
 
-    /// The index of the child whose turn it is, by weights.
-    pub fn pick_index(&self, state: &GroupState) -> Option<usize> {
+    /// The index of the child whose turn it is, by weights, among those that are usable; of all when
+    /// none is.
+    pub fn pick_index(&self, state: &GroupState, usable: &[bool]) -> Option<usize> {
         let weights = self.weights.as_ref()?;
         let mut turn = state.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..=self.order.len() {
+            let index = self.next(&mut turn, weights)?;
+            if usable.get(index) == Some(&true) || !usable.contains(&true) {
+                return Some(index);
+            }
+            // Its other turns of this round are over as well.
+            turn.used = i64::MAX;
+        }
+        // Those that are usable have no weight at the moment.
         self.next(&mut turn, weights)
     }
 
@@ -415,6 +425,17 @@ mod tests {
         // All requests hang at C: it loses weight, down to its least, and the others gain.
         algorithm.load[2].store(12, Ordering::Relaxed);
         assert_eq!(run(&algorithm, &mut turn, 8), "CBBBBAAA");
+    }
+
+    #[test]
+    fn a_child_that_is_not_usable_loses_its_turns_whatever_its_weight() {
+        let algorithm = Algorithm::new(&AlgorithmDef::Weighted(weights(&[50, 1])), 2);
+        let state = GroupState::default();
+        for _ in 0..5 {
+            assert_eq!(algorithm.pick_index(&state, &[false, true]), Some(1));
+        }
+        assert_eq!(algorithm.pick_index(&state, &[false, false]), Some(0));
+        assert_eq!(algorithm.pick_index(&state, &[true, true]), Some(0));
     }
 
     #[test]

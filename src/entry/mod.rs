@@ -3,6 +3,7 @@
 
 mod describe;
 mod dispatch;
+mod replies;
 
 pub use dispatch::{Found, find_service};
 
@@ -81,6 +82,16 @@ fn begin(
     let found = found.map(|f| (f.proxy.clone(), path.len() - f.postfix.len()));
     let proxy = found.as_ref().map(|f| &*f.0);
     let counts = proxy.map_or(&plan.main_requests, |p| &p.requests).clone();
+    if proxy.is_none() && services.replies.is_path(path) {
+        if let Some(refusal) = check_head(&services, &message) {
+            return (counts, Err(Box::new(refusal)));
+        }
+        let shared = exchange.clone();
+        let flow: Flow = Box::pin(async move {
+            replies::take(&services, &shared, &mut message).await;
+        });
+        return (counts, Ok((exchange, flow)));
+    }
     if let Some(refusal) = check(&services, &plan, &exchange, &message, proxy) {
         return (counts, Err(Box::new(refusal)));
     }
@@ -187,6 +198,21 @@ fn receive(
     (Arc::new(exchange), message)
 }
 
+/// Answers to heads that nobody can take (spec 01 §15.1).
+fn check_head(services: &Services, message: &Message) -> Option<Response<BodyStream>> {
+    if let Some(limit) = services.settings.http.max_message_size
+        && content_length(message).is_some_and(|length| length > limit)
+    {
+        return Some(plain(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    // Others may go by another one of them (RFC 9112 §3.2).
+    if message.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Some(plain(StatusCode::BAD_REQUEST));
+    }
+    (!known_method(&message.method) || has_other_coding(message))
+        .then(|| plain(StatusCode::NOT_IMPLEMENTED))
+}
+
 /// Answers that need no mediation (spec 01 §15.1).
 fn check(
     services: &Services,
@@ -196,17 +222,8 @@ fn check(
     proxy: Option<&Proxy>,
 ) -> Option<Response<BodyStream>> {
     let settings = &services.settings;
-    if let Some(limit) = settings.http.max_message_size
-        && content_length(message).is_some_and(|length| length > limit)
-    {
-        return Some(plain(StatusCode::PAYLOAD_TOO_LARGE));
-    }
-    // Others may go by another one of them (RFC 9112 §3.2).
-    if message.headers.get_all(HOST).iter().nth(1).is_some() {
-        return Some(plain(StatusCode::BAD_REQUEST));
-    }
-    if !known_method(&message.method) || has_other_coding(message) {
-        return Some(plain(StatusCode::NOT_IMPLEMENTED));
+    if let Some(refusal) = check_head(services, message) {
+        return Some(refusal);
     }
     match proxy {
         Some(proxy) => {

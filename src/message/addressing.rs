@@ -119,11 +119,18 @@ impl Message {
         }
     }
 
-    /// Writes the addressing header blocks for a request to `address`.
+    /// Writes the addressing header blocks for a request to `address`; `answer_to` is where the
+    /// answer shall go, whatever the message says. Blocks that the message keeps
+    /// (`PRESERVE_WS_ADDRESSING`) are not written a second time. Gives the id of the request.
     ///
     /// # Errors
     /// When the message has no action: the addressing rules require one.
-    pub fn write_addressing(&mut self, version: Version, address: &str) -> Result<(), Fault> {
+    pub fn write_addressing(
+        &mut self,
+        version: Version,
+        address: &str,
+        answer_to: Option<&str>,
+    ) -> Result<String, Fault> {
         let action = self.action().map(|a| a.into_owned());
         let Some(action) = action else {
             return Err(Fault::mediation(
@@ -145,22 +152,34 @@ impl Message {
             }
         };
         let to = epr(&Some(address.to_owned()));
+        let reply_to = match answer_to {
+            Some(own) => Some(own.to_owned()),
+            None => epr(&self.reply_to),
+        };
         let fields = [
             ("To", to, false),
-            ("ReplyTo", epr(&self.reply_to), true),
+            ("ReplyTo", reply_to, true),
             ("From", epr(&self.from), true),
             ("FaultTo", epr(&self.fault_to), true),
-            ("MessageID", Some(id), false),
+            ("MessageID", Some(id.clone()), false),
             ("Action", Some(action), false),
             ("RelatesTo", self.relates_to.clone(), false),
         ];
         let envelope = self.envelope_mut()?;
+        let kept = blocks(envelope);
         let header = envelope.header_mut();
         let document = &mut envelope.document;
         let namespace = version.namespace();
         document.declare_namespace(header, "wsa", namespace);
         for (name, value, reference) in fields {
             let Some(value) = value else { continue };
+            let mut old = kept.iter().filter(|b| document.local_name(**b) == name);
+            if let Some(block) = old.next().copied() {
+                if name != "ReplyTo" || answer_to.is_none() {
+                    continue;
+                }
+                document.detach(block);
+            }
             let block = document.create_element("wsa", namespace, name);
             if reference {
                 let inner = document.create_element("wsa", namespace, "Address");
@@ -171,6 +190,6 @@ impl Message {
             }
             document.append_child(header, block);
         }
-        Ok(())
+        Ok(id)
     }
 }

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::deploy::watch::{Changed, Watch, WatchOptions};
 use crate::deploy::{Deployer, Report};
 use crate::diag;
+use crate::endpoint::replies::Replies;
 use crate::engine::Engine;
 use crate::settings::{Settings, VerifyClient};
 use crate::transport::http::{ListenerSettings, Shutdown};
@@ -196,6 +197,7 @@ impl Server {
         let mut https = https.into_iter();
         let mut workers = Vec::new();
         let backend_connections = Arc::new(AtomicUsize::new(0));
+        let replies = Arc::new(replies(&settings, addresses));
         for index in 0..workers_wanted {
             workers.push(
                 worker::start(WorkerPlan {
@@ -210,6 +212,7 @@ impl Server {
                     ],
                     client_tls: client_tls.clone(),
                     backend_connections: backend_connections.clone(),
+                    replies: replies.clone(),
                     shutdown: shutdown.clone(),
                     finish: finish.subscribe(),
                 })
@@ -352,6 +355,25 @@ fn listen(
         address,
         source,
     })
+}
+
+/// The table of answers that come as requests, with the addresses that back-ends are told.
+fn replies(
+    settings: &Settings,
+    (http, https): (Option<SocketAddr>, Option<SocketAddr>),
+) -> Replies {
+    let own = &settings.http;
+    let base = |scheme: &str, prefix: &Option<String>, address: Option<SocketAddr>| {
+        let port = address?.port();
+        let made = || format!("{scheme}://{}:{port}", settings.server.hostname);
+        Some(prefix.clone().unwrap_or_else(made))
+    };
+    Replies::new(
+        settings.limits.max_waiting_replies,
+        &settings.server.service_path,
+        base("http", &own.wsdl_epr_prefix, http),
+        base("https", &own.secured_wsdl_epr_prefix, https),
+    )
 }
 
 /// One listener's settings, shared by the workers: they count its connections together.

@@ -5,6 +5,7 @@ use super::health;
 use crate::clock::Clock;
 use crate::endpoint::Services;
 use crate::endpoint::bindings::{RedisSessions, SessionStore};
+use crate::endpoint::replies::Replies;
 use crate::engine::Engine;
 use crate::entry::HttpEntry;
 use crate::message::body::BodyLimits;
@@ -34,6 +35,8 @@ pub(super) struct WorkerPlan {
     pub(super) client_tls: Arc<rustls::ClientConfig>,
     /// Open connections to back-ends, of all workers.
     pub(super) backend_connections: Arc<AtomicUsize>,
+    /// Requests of all workers whose answers come as requests of their own.
+    pub(super) replies: Arc<Replies>,
     pub(super) shutdown: Shutdown,
     pub(super) finish: watch::Receiver<bool>,
 }
@@ -65,6 +68,7 @@ pub(super) fn start(plan: WorkerPlan) -> std::io::Result<Worker> {
 
 async fn run(plan: WorkerPlan) {
     let settings = plan.settings;
+    let sessions = shared_sessions(&settings, &plan.client_tls);
     let outside = Outside::new(plan.client_tls.clone(), settings.http.connection_timeout);
     let services = Arc::new(Services {
         outside: outside.into(),
@@ -79,7 +83,8 @@ async fn run(plan: WorkerPlan) {
         default_content_type: default_content_type(&settings),
         rules: HeaderRules::of(&settings.http),
         settings: settings.clone(),
-        sessions: shared_sessions(&settings),
+        replies: plan.replies,
+        sessions,
         lines: plan.lines,
     });
     let checks = (plan.index == 0).then(|| {
@@ -112,8 +117,12 @@ async fn run(plan: WorkerPlan) {
     }
 }
 
-fn shared_sessions(settings: &Settings) -> Option<Arc<dyn SessionStore>> {
-    match RedisSessions::new(settings.sessions.as_ref()?) {
+fn shared_sessions(
+    settings: &Settings,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Option<Arc<dyn SessionStore>> {
+    // Loading the settings has checked the address.
+    match RedisSessions::new(settings.sessions.as_ref()?, tls) {
         Ok(store) => Some(Arc::new(store)),
         Err(error) => {
             tracing::error!(target: "Server", "[myelin.sessions] redis_url cannot be used: {error}; sessions are kept in this process");

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
+use redis::IntoConnectionInfo;
 use toml::de::DeTable;
 
 use super::admin::admin;
@@ -661,18 +662,34 @@ fn endpoint_policy(r: &Reader<'_>, s: &mut Settings) {
     }
 }
 
-fn sessions(r: &Reader<'_>, s: &mut Settings) {
-    let url = r.secret(&["myelin.sessions.redis_url"]);
-    let known = ["redis://", "redis+unix://", "unix://"];
-    if let Some(url) = &url
-        && !known.iter().any(|scheme| url.expose().starts_with(scheme))
-    {
-        r.error(
-            "myelin.sessions.redis_url",
-            "myelin.sessions.redis_url: not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported",
+/// Why an address cannot be used; never the address itself, which may hold a password.
+fn check_redis(redis: &RedisSettings) -> Result<(), String> {
+    let schemes = ["redis://", "rediss://", "redis+unix://", "unix://"];
+    let url = redis.url.expose();
+    if !schemes.iter().any(|scheme| url.starts_with(scheme)) {
+        return Err("write redis://host:port, or rediss://host:port for TLS".to_owned());
+    }
+    if redis.is_secure() && url.contains('#') {
+        return Err(
+            "no fragment goes with rediss; how certificates are checked is said in [transport.http] and [myelin]"
+                .to_owned(),
         );
     }
+    match redis.plain_url().into_connection_info() {
+        Ok(_) => Ok(()),
+        Err(_) => Err("write redis://[user:password@]host[:port][/database]".to_owned()),
+    }
+}
+
+fn sessions(r: &Reader<'_>, s: &mut Settings) {
+    let url = r.secret(&["myelin.sessions.redis_url"]);
     let mut redis = RedisSettings::new(url.as_ref().map_or("", Secret::expose));
+    if url.is_some()
+        && let Err(why) = check_redis(&redis)
+    {
+        let key = "myelin.sessions.redis_url";
+        r.error(key, format!("{key}: not the address of a Redis: {why}"));
+    }
     set(
         &mut redis.key_prefix,
         r.text(&["myelin.sessions.key_prefix"]),
@@ -804,6 +821,10 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
     set(
         &mut limits.max_oauth_tokens,
         r.size(&["myelin.max_oauth_tokens"], 1),
+    );
+    set(
+        &mut limits.max_waiting_replies,
+        r.size(&["myelin.max_waiting_replies"], 1),
     );
     // A fault is cheaper than a stack overflow, which no setting can turn into a fault.
     let depth = |key| {

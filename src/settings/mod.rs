@@ -140,8 +140,8 @@ pub struct HttpSettings {
     /// Address the TLS listener binds to, `None` = all. Default `None`.
     /// TOML `transport.http.listener.secured_bind_address`.
     pub secured_bind_address: Option<String>,
-    /// Scheme, host and port put in front of service paths in a WSDL, `None` = made from host name
-    /// and port. Default `None`. TOML `transport.http.listener.wsdl_epr_prefix`.
+    /// Scheme, host and port put in front of service paths in a WSDL and in the `ReplyTo` of
+    /// endpoints with `separateListener`, `None` = made from host name and port. Default `None`. TOML `transport.http.listener.wsdl_epr_prefix`.
     pub wsdl_epr_prefix: Option<String>,
     /// The same for https. Default `None`. TOML `transport.http.listener.secured_wsdl_epr_prefix`.
     pub secured_wsdl_epr_prefix: Option<String>,
@@ -506,7 +506,8 @@ impl Default for EndpointSettings {
 /// A Redis that several runtimes share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisSettings {
-    /// `redis://[user:password@]host[:port][/database]`, or `redis+unix:///path`. No default.
+    /// `redis://[user:password@]host[:port][/database]`, the same with `rediss` over TLS (trust and
+    /// certificate are those towards back-ends), or `redis+unix:///path`. No default.
     /// TOML `myelin.sessions.redis_url`.
     pub url: Secret,
     /// What every key begins with. Default `myelin:session:`. TOML `myelin.sessions.key_prefix`.
@@ -520,6 +521,20 @@ pub struct RedisSettings {
 }
 
 impl RedisSettings {
+    /// Whether it is called over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.url.expose().starts_with("rediss://")
+    }
+
+    /// The address without what it says about TLS.
+    pub fn plain_url(&self) -> String {
+        let url = self.url.expose();
+        match url.strip_prefix("rediss://") {
+            Some(rest) => format!("redis://{rest}"),
+            None => url.to_owned(),
+        }
+    }
+
     /// A Redis with the default prefix and timeouts.
     pub fn new(url: &str) -> RedisSettings {
         RedisSettings {
@@ -615,6 +630,9 @@ pub struct LimitSettings {
     /// Most OAuth tokens kept for one `http` endpoint; the oldest goes first. Default 1000.
     /// TOML `myelin.max_oauth_tokens`.
     pub max_oauth_tokens: usize,
+    /// Most requests of endpoints with `separateListener` that wait for their answers. Default 10000.
+    /// TOML `myelin.max_waiting_replies`.
+    pub max_waiting_replies: usize,
     /// Deepest nesting of sequences and templates calling each other. Default 128.
     /// TOML `myelin.max_sequence_depth`.
     pub max_sequence_depth: usize,
@@ -669,6 +687,7 @@ impl Default for LimitSettings {
             replay_limit_bytes: 1024 * 1024,
             max_sessions: 100_000,
             max_oauth_tokens: 1000,
+            max_waiting_replies: 10_000,
             max_sequence_depth: 128,
             max_attempts_per_request: 100,
             max_split_parts: 100_000,

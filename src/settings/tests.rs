@@ -624,6 +624,10 @@ fn errors_of_shared_sessions_and_endpoint_policies() {
     check(
         &[
             "[myelin.sessions]\nredis_url = \"rediss://cache:6379\"",
+            "[myelin.sessions]\nredis_url = \"rediss://cache:6379/#insecure\"",
+            "[myelin.sessions]\nredis_url = \"redis://u:secret@cache:port\"",
+            "[myelin.sessions]\nredis_url = \"redis://u:secret@cache/database\"",
+            "[myelin.sessions]\nredis_url = \"http://cache\"",
             "[myelin.sessions]\nredis_url = 6379",
             "[myelin.sessions]\nredis_uri = \"redis://cache\"",
             "[myelin.endpoint]\nlb_policy = \"RANDOM\"",
@@ -631,8 +635,13 @@ fn errors_of_shared_sessions_and_endpoint_policies() {
             "[myelin.endpoint]\nretry_budget.percent = 20",
         ],
         expect![[r#"
-            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported
-            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://host:port; TLS (rediss://) is not supported
+            fine: [myelin.sessions]
+            redis_url = "rediss://cache:6379"
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: no fragment goes with rediss; how certificates are checked is said in [transport.http] and [myelin]
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://[user:password@]host[:port][/database]
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://[user:password@]host[:port][/database]
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://host:port, or rediss://host:port for TLS
+            deployment.toml:2:13: myelin.sessions.redis_url: not the address of a Redis: write redis://host:port, or rediss://host:port for TLS
             deployment.toml:2:1: unknown key "myelin.sessions.redis_uri"; did you mean "myelin.sessions.redis_url"?
             deployment.toml:2:13: myelin.endpoint.lb_policy: "RANDOM" is not one of ROUND_ROBIN, LEAST_REQUEST, RING_HASH
             deployment.toml:2:21: myelin.endpoint.health_check.path: is not a single value

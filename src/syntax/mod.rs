@@ -517,12 +517,17 @@ impl Reader {
 /// The whole text of an element, without white space around it. Comments between its pieces do not
 /// end it, as they do not in the reference.
 pub fn text_of(element: Element<'_, '_>) -> String {
-    let pieces = element.children().filter(Element::is_text);
-    let text: String = pieces.filter_map(|piece| piece.text()).collect();
+    let text = whole_text_of(element);
     match text.trim() {
         trimmed if trimmed.len() == text.len() => text,
         trimmed => trimmed.to_owned(),
     }
+}
+
+/// As [`text_of`], with the white space around it.
+pub fn whole_text_of(element: Element<'_, '_>) -> String {
+    let pieces = element.children().filter(Element::is_text);
+    pieces.filter_map(|piece| piece.text()).collect()
 }
 
 /// The place of a part of an attribute value or text.

@@ -3,14 +3,21 @@
 
 use crate::settings::RedisSettings;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, FromRedisValue, RedisError};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 /// After a failure nobody tries for this long: requests must not all wait for a Redis that is gone.
 const REST: Duration = Duration::from_secs(1);
+/// A hundred years in milliseconds. Redis adds the time of day to a life, in 64 bits with a sign.
+const LONGEST_LIFE: u64 = 100 * 366 * 24 * 3600 * 1000;
 /// Between two warnings about a Redis that fails.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
@@ -37,24 +44,63 @@ struct Link {
     warned: Option<Instant>,
 }
 
+/// TLS towards the Redis, with the trust and the certificate that back-ends are called with.
+struct Secure {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+    host: String,
+    port: u16,
+}
+
 /// Keys with a value and an end of their life. Belongs to the runtime that first uses it.
 pub struct Redis {
     client: Client,
+    secure: Option<Secure>,
     settings: RedisSettings,
     link: Mutex<Link>,
 }
 
 impl Redis {
-    /// A client without a connection.
+    /// A client without a connection; `tls` is for addresses that begin with `rediss://`.
     ///
     /// # Errors
     /// When the address is none.
-    pub fn new(settings: &RedisSettings) -> Result<Redis, StoreError> {
+    pub fn new(settings: &RedisSettings, tls: &Arc<ClientConfig>) -> Result<Redis, StoreError> {
+        let client = Client::open(settings.plain_url().as_str())?;
+        let secure = match settings.is_secure() {
+            false => None,
+            true => Some(secure(&client, tls)?),
+        };
         Ok(Redis {
-            client: Client::open(settings.url.expose())?,
+            client,
+            secure,
             settings: settings.clone(),
             link: Mutex::default(),
         })
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let Some(secure) = &self.secure else {
+            return self
+                .client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await;
+        };
+        let stream = TcpStream::connect((secure.host.as_str(), secure.port)).await?;
+        stream.set_nodelay(true)?;
+        let stream = secure
+            .connector
+            .connect(secure.name.clone(), stream)
+            .await?;
+        let info = self.client.get_connection_info().redis_settings();
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(info, stream, config).await?;
+        // Ends with the last handle of its connection.
+        tokio::spawn(driver);
+        Ok(connection)
     }
 
     /// The value of a key and how many milliseconds it has left.
@@ -138,13 +184,7 @@ impl Redis {
             return Err(StoreError::Resting);
         }
         let limit = self.settings.connect_timeout;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let error = match tokio::time::timeout(limit, connecting).await {
+        let error = match tokio::time::timeout(limit, Box::pin(self.connect())).await {
             Ok(Ok(connection)) => {
                 link.number += 1;
                 link.rests_until = None;
@@ -182,10 +222,49 @@ impl fmt::Debug for Redis {
     }
 }
 
+fn secure(client: &Client, tls: &Arc<ClientConfig>) -> Result<Secure, RedisError> {
+    let invalid = |what: &str| RedisError::from(std::io::Error::other(what.to_owned()));
+    let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else {
+        return Err(invalid("rediss:// needs a host and a port"));
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(bare.to_owned())
+        .map_err(|_| invalid("the host is neither a name nor an address"))?;
+    let mut config = (**tls).clone();
+    // Those of HTTP.
+    config.alpn_protocols.clear();
+    Ok(Secure {
+        connector: TlsConnector::from(Arc::new(config)),
+        name,
+        host: bare.to_owned(),
+        port: *port,
+    })
+}
+
 fn set(key: &str, value: u64, life: Duration) -> redis::Cmd {
     let mut cmd = redis::cmd("SET");
-    // Redis takes no life of zero.
-    let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX >> 1);
-    cmd.arg(key).arg(value).arg("PX").arg(life.max(1));
+    // Redis takes no life of zero, and none whose end its clock cannot hold.
+    let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+    cmd.arg(key)
+        .arg(value)
+        .arg("PX")
+        .arg(life.clamp(1, LONGEST_LIFE));
     cmd
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lives_are_such_as_redis_takes() {
+        let life = |life: Duration| {
+            let packed = set("k", 1, life).get_packed_command();
+            let text = String::from_utf8(packed).unwrap();
+            text.lines().last().unwrap().to_owned()
+        };
+        assert_eq!(life(Duration::ZERO), "1");
+        assert_eq!(life(Duration::from_millis(1500)), "1500");
+        assert_eq!(life(Duration::MAX), LONGEST_LIFE.to_string());
+    }
 }

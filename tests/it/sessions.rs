@@ -7,6 +7,7 @@ use crate::support::wire::{Framing, Wire};
 use myelin::clock::Clock;
 use myelin::server::{Options, Server};
 use myelin::settings::{Environment, parse};
+use myelin::transport::tls::{ClientCertificates, Identity, server_config};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +19,12 @@ use tokio::net::{TcpListener, TcpStream};
 const NAMESPACE: &str = "xmlns=\"http://ws.apache.org/ns/synapse\"";
 
 async fn server(deployment: &Path, redis: &str, prefix: &str) -> Server {
-    let toml = format!(
-        "[myelin.sessions]\nredis_url = \"{redis}\"\nkey_prefix = \"{prefix}\"\nconnect_timeout = 100\n"
-    );
+    server_with(deployment, redis, prefix, "connect_timeout = 100\n").await
+}
+
+async fn server_with(deployment: &Path, redis: &str, prefix: &str, more: &str) -> Server {
+    let toml =
+        format!("[myelin.sessions]\nredis_url = \"{redis}\"\nkey_prefix = \"{prefix}\"\n{more}");
     let (mut settings, _) = parse(
         Path::new("deployment.toml"),
         &toml,
@@ -310,5 +314,67 @@ async fn sessions_outlive_a_redis_that_goes_and_comes_back() {
     assert_eq!(ask(at_two, "during").await, during);
     assert_eq!(one.stop().await, 0);
     assert_eq!(two.stop().await, 0);
+    serving.abort();
+}
+
+/// TLS in front of a Redis.
+async fn secure(listener: TcpListener, identity: Identity, redis: String) {
+    let config = server_config(identity, &ClientCertificates::Ignored).expect("a configuration");
+    let acceptor = tokio_rustls::TlsAcceptor::from(config);
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, redis) = (acceptor.clone(), redis.clone());
+        tokio::spawn(async move {
+            // Who does not trust the certificate ends the handshake.
+            let mut near = acceptor.accept(stream).await.ok()?;
+            let mut far = TcpStream::connect(redis).await.ok()?;
+            tokio::io::copy_bidirectional(&mut near, &mut far)
+                .await
+                .ok()
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_shared_over_tls_with_a_redis_that_is_trusted() {
+    let Some((url, prefix)) = redis() else { return };
+    let client = redis::Client::open(url.as_str()).expect("an address");
+    let far = client.get_connection_info().addr().to_string();
+    let identity = Identity::self_signed(&[]).expect("a certificate");
+    let certificate = identity.certificate_pem();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let serving = tokio::spawn(secure(listener, identity, far));
+    let near = format!("rediss://localhost:{port}/");
+
+    let backends = backends(&["A", "B"]);
+    let folder = deployment(&backends, 60_000);
+    let other = tempfile::tempdir().expect("a temporary directory");
+    let file = other.path().join("ca.pem");
+    std::fs::write(&file, certificate).expect("a written file");
+    let wait = "connect_timeout = 10000\ncommand_timeout = 10000\n";
+    let trust = format!(
+        "{wait}[transport.http]\nsender.ca_file = \"{}\"\n",
+        file.display()
+    );
+    let one = server_with(folder.path(), &near, &prefix, &trust).await;
+    let two = server_with(folder.path(), &url, &prefix, wait).await;
+    let [at_one, at_two] = [&one, &two].map(|s| s.http.expect("the HTTP listener"));
+    for n in 0..6 {
+        let id = format!("s{n}");
+        let first = ask(at_one, &id).await;
+        assert_eq!(first.0, 200);
+        assert_eq!(ask(at_two, &id).await, first, "{id}");
+    }
+    assert_eq!(keys(&url, &prefix).await.len(), 6);
+    // Without trust in the certificate nothing is said to it; requests do not fail for that.
+    let three = server_with(folder.path(), &near, &prefix, wait).await;
+    assert_eq!(
+        ask(three.http.expect("the HTTP listener"), "t").await.0,
+        200
+    );
+    assert_eq!(keys(&url, &prefix).await.len(), 6);
+    for server in [one, two, three] {
+        assert_eq!(server.stop().await, 0);
+    }
     serving.abort();
 }

@@ -6,7 +6,7 @@ use crate::endpoint::{Names, SendContext, variable};
 use crate::expr::{Expr, Scope};
 use crate::message::fault::codes as fault_codes;
 use crate::message::{Fault, Message};
-use crate::syntax::{Element, Reader};
+use crate::syntax::{Element, Reader, text_of};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
@@ -34,12 +34,12 @@ impl fmt::Debug for Text {
 impl Text {
     /// Reads the text of an element; `None` when it is blank or wrong.
     pub fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Text> {
-        let text = element.text().unwrap_or_default().trim();
+        let text = text_of(element);
         if text.is_empty() {
             return None;
         }
         let place = reader.place(element);
-        let text = variable::resolve(reader, &place, text)?;
+        let text = variable::resolve(reader, &place, &text)?;
         let Some(inner) = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')) else {
             return Some(Text::Literal(text));
         };

@@ -7,7 +7,7 @@ use crate::endpoint::parse::number;
 use crate::endpoint::{Boxed, Names, SendContext};
 use crate::message::fault::codes;
 use crate::message::{Fault, Message};
-use crate::syntax::{Element, Reader};
+use crate::syntax::{Element, Reader, text_of};
 use crate::transport::outside::{self, Options, Proxy};
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
@@ -126,12 +126,7 @@ impl OAuthDef {
                 // The server's own connect timeout is the default anyway.
                 Some("useGlobalConnectionTimeoutConfigs") => {}
                 Some("useGlobalProxyConfigs") => {
-                    if child
-                        .text()
-                        .unwrap_or_default()
-                        .trim()
-                        .eq_ignore_ascii_case("true")
-                    {
+                    if text_of(child).eq_ignore_ascii_case("true") {
                         let place = reader.place(child);
                         reader.unsupported(
                             place,
@@ -208,8 +203,7 @@ fn parse_proxy(reader: &mut Reader, element: Element<'_, '_>) -> Option<Proxy> {
     let mut text = |name: &str| {
         reader
             .child(element, name)
-            .and_then(|c| c.text())
-            .map(|t| t.trim().to_owned())
+            .map(text_of)
             .filter(|t| !t.is_empty())
     };
     let hosts = |text: Option<String>| {

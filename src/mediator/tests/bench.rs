@@ -116,6 +116,7 @@ impl Bench {
                 rules: HeaderRules::default(),
                 settings: settings.clone(),
                 lines: None,
+                replies: Arc::default(),
                 sessions: None,
             });
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

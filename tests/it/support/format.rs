@@ -62,6 +62,8 @@ pub(crate) struct SettingsPart {
     /// A `deployment.toml`.
     #[serde(default)]
     pub(crate) toml: String,
+    /// The `file.properties` beside it.
+    pub(crate) file_properties: Option<String>,
 }
 
 /// `[[backend]]`, and `behave`.
@@ -304,7 +306,8 @@ impl Step {
             taken.first(),
             Some(&("request" | "internal" | "management" | "join"))
         );
-        if !answers && (step.expect.is_some() || !step.save.is_empty()) {
+        let saves_answer = !step.save.values().all(|from| from.starts_with("received:"));
+        if !answers && (step.expect.is_some() || saves_answer) {
             return Err(
                 "`expect` and `save` need a request, internal, management or join".to_owned(),
             );

@@ -9,7 +9,7 @@ use super::wire::{header, show};
 use myelin::clock::Clock;
 use myelin::deploy::Report;
 use myelin::server::{Options, Server};
-use myelin::settings::{Environment, parse};
+use myelin::settings::{Environment, load_with, parse};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -197,12 +197,21 @@ impl Run {
         }
 
         let text = vars.fill(&case.settings.toml)?;
-        let (mut settings, _) = parse(
-            &folder.join("deployment.toml"),
-            &text,
-            &Environment::of_process(),
-        )
-        .map_err(|e| format!("settings: {e}"))?;
+        let environment = Environment::of_process();
+        let read = match &case.settings.file_properties {
+            None => parse(&folder.join("deployment.toml"), &text, &environment),
+            Some(properties) => {
+                let path = temporary.path().join("deployment.toml");
+                let properties = vars.fill(properties)?;
+                std::fs::write(&path, &text)
+                    .and_then(|()| {
+                        std::fs::write(path.with_file_name("file.properties"), properties)
+                    })
+                    .map_err(|e| e.to_string())?;
+                load_with(Some(&path), &environment)
+            }
+        };
+        let (mut settings, _) = read.map_err(|e| format!("settings: {e}"))?;
         settings.http.port = 0;
         settings.http.secured_port = 0;
         if settings.server.workers == 0 {
@@ -459,25 +468,30 @@ impl Run {
             findings.extend(check::bodies(expect, &self.last));
         }
         for (name, source) in &step.save {
+            if let Some(("received", rest)) = source.split_once(':') {
+                let (backend, pattern) = rest
+                    .split_once(':')
+                    .ok_or("save: received:BACK-END:REGEX")?;
+                let seen = self.backend(backend)?.seen();
+                let value = seen.last().map(|s| last_group(pattern, &s.body));
+                let value = value.transpose()?.flatten().ok_or_else(|| {
+                    format!("save: the last request of {backend} does not match {pattern}")
+                })?;
+                self.vars.set(name, value);
+                continue;
+            }
             let Some(answer) = self.last.last() else {
                 continue;
             };
             let value = match source.split_once(':') {
                 Some(("header", wanted)) => header(&answer.headers, wanted).map(str::to_owned),
-                Some(("body", pattern)) => {
-                    let regex = regex::Regex::new(pattern).map_err(|e| e.to_string())?;
-                    let body = String::from_utf8_lossy(&answer.body).into_owned();
-                    regex
-                        .captures(&body)
-                        .and_then(|c| c.get(c.len() - 1))
-                        .map(|m| m.as_str().to_owned())
-                }
+                Some(("body", pattern)) => last_group(pattern, &answer.body)?,
                 None if source == "body" => {
                     Some(String::from_utf8_lossy(&answer.body).into_owned())
                 }
                 _ => {
                     return Err(format!(
-                        "save: {source:?} is not header:NAME, body or body:REGEX"
+                        "save: {source:?} is not header:NAME, body, body:REGEX or received:BACK-END:REGEX"
                     ));
                 }
             };
@@ -578,6 +592,14 @@ impl Run {
         );
         out
     }
+}
+
+/// The last group of a pattern in a body.
+fn last_group(pattern: &str, body: &[u8]) -> Result<Option<String>, String> {
+    let regex = regex::Regex::new(pattern).map_err(|e| e.to_string())?;
+    let body = String::from_utf8_lossy(body);
+    let group = regex.captures(&body).and_then(|c| c.get(c.len() - 1));
+    Ok(group.map(|m| m.as_str().to_owned()))
 }
 
 /// Collects the report of every generation.
