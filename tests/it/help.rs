@@ -117,30 +117,34 @@ fn help_of_check() {
     help(
         &["check", "--help"],
         &expect![[r#"
-        Load and link artifacts without running them
+            Load and link artifacts without running them
 
-        Usage: myelin check [OPTIONS] <PATH>...
+            Usage: myelin check [OPTIONS] <PATH>...
 
-        Arguments:
-          <PATH>...
-                  Files and directories with artifacts
+            Arguments:
+              <PATH>...
+                      Files and directories with artifacts
 
-        Options:
-              --format <FORMAT>
-                  How findings are printed
+            Options:
+                  --config <FILE>
+                      Settings file in the format of MI's deployment.toml, as for `run`: variables in artifacts
+                      are filled in from it and from the file.properties beside it
 
-                  Possible values:
-                  - text: For people
-                  - json: One JSON object with the key "diagnostics"
+                  --format <FORMAT>
+                      How findings are printed
 
-                  [default: text]
+                      Possible values:
+                      - text: For people
+                      - json: One JSON object with the key "diagnostics"
 
-              --syntax-only
-                  Read each file by itself: references between artifacts are not checked
+                      [default: text]
 
-          -h, --help
-                  Print help (see a summary with '-h')
-    "#]],
+                  --syntax-only
+                      Read each file by itself: references between artifacts are not checked
+
+              -h, --help
+                      Print help (see a summary with '-h')
+        "#]],
     );
 }
 
