@@ -150,8 +150,8 @@ fn refuse_unsupported(reader: &mut Reader, element: Element<'_, '_>, name: &Dyna
         let place = reader.attribute_place(element, "name");
         reader.unsupported(
             place,
-            "IGNORE_SC_ACCEPTED is not supported: answers that come as requests of their own are not matched with their call",
-            Some("without it a 202 is the response"),
+            "IGNORE_SC_ACCEPTED is not supported: whether an answer comes as a request of its own is a setting of the endpoint",
+            Some("use <enableAddressing separateListener=\"true\"/> in the endpoint; without it a 202 is the response"),
         );
     }
 }
