@@ -6,6 +6,7 @@ mod client;
 mod flows;
 mod secure;
 mod server;
+mod serving;
 
 use std::future::Future;
 use std::net::SocketAddr;

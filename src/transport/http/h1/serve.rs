@@ -348,13 +348,22 @@ where
     ) -> Poll<Option<Result<(Frame<Bytes>, bool), StreamError>>> {
         let mut state = self.lock();
         let polled = state.poll_piece(cx);
-        match &polled {
-            Poll::Pending => keep_waker(&mut state.reader, cx),
+        let ended = match &polled {
+            Poll::Pending => {
+                keep_waker(&mut state.reader, cx);
+                false
+            }
             Poll::Ready(Some(Err(error))) => {
                 let error = error.clone();
                 state.spoilt = Some(error);
+                false
             }
-            Poll::Ready(_) => {}
+            Poll::Ready(Some(Ok((_, last)))) => *last,
+            Poll::Ready(None) => true,
+        };
+        drop(state);
+        if ended {
+            self.let_go();
         }
         polled
     }

@@ -426,7 +426,6 @@ const SAMPLES: &[(&str, &str)] = &[
     ("high value", "GET / HTTP/1.1\r\nX: ü\r\n\r\n"),
     ("method", "FR\u{1}B / HTTP/1.1\r\n\r\n"),
     ("own method", "FROB / HTTP/1.1\r\n\r\n"),
-    ("tunnel", "CONNECT a:1 HTTP/1.1\r\n\r\nbytes"),
     ("asterisk", "OPTIONS * HTTP/1.1\r\n\r\n"),
     ("whole target", "GET http://a/b HTTP/1.1\r\n\r\n"),
     ("no slash", "GET a/b HTTP/1.1\r\n\r\n"),
@@ -479,10 +478,12 @@ async fn less_trust_than_hypers_server() {
     }
 }
 
-/// Where hyper's server is known to see something else: both framings at once.
+/// Where hyper's server is known to do something else: both framings at once are refused here, and a
+/// client whose `CONNECT` succeeds is told that the connection ends.
 fn differs(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
     text.contains("content-length") && text.contains("transfer-encoding")
+        || text.contains("connect ")
 }
 
 proptest! {
@@ -518,7 +519,9 @@ proptest! {
             let found = ours(&bytes, &cuts).await;
             if SAMPLES[sample].0 != "preface" {
                 let whole = ours(&bytes, &[]).await;
-                assert_eq!(found, whole);
+                assert_eq!(found.0, whole.0);
+                // What cannot become a request is only noticed at once in its first piece.
+                assert!(whole.1.starts_with(&found.1), "{found:?} {whole:?}");
                 if !differs(&bytes) {
                     assert_eq!(whole, hypers(&bytes, &[]).await, "{:?}", Bytes::from(bytes));
                 }
