@@ -395,16 +395,17 @@ async fn requests<H: Handler>(
         })
         .await;
         watch.head_over();
-        let mut answer = match next {
+        let mut answer = Some(match next {
             Ok(Next::Request(request)) => Ok(respond(worker, request, peer).await),
             Ok(Next::Refused(status)) => Err(status),
             Ok(Next::Gone) | Err(End::Shut) => break,
             Err(end) => return end,
-        };
+        });
         poll_fn(|cx| {
-            match std::mem::replace(&mut answer, Err(StatusCode::BAD_REQUEST)) {
-                Ok(response) => line.begin_answer(cx, response, stopping()),
-                Err(status) => line.refuse(cx, status),
+            match answer.take() {
+                Some(Ok(response)) => line.begin_answer(cx, response, stopping()),
+                Some(Err(status)) => line.refuse(cx, status),
+                None => {}
             }
             Poll::Ready(())
         })

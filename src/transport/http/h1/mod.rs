@@ -24,6 +24,4 @@ pub(super) use serve::{Broken, Line, Next};
 pub(super) use wire::{Trouble, Wire, WireLimits};
 
 #[cfg(test)]
-mod serving_tests;
-#[cfg(test)]
 mod tests;

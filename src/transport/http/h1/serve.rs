@@ -187,8 +187,8 @@ where
         self.failed = None;
         let (parts, body) = response.into_parts();
         request::recycle(parts.headers);
-        // Dropped by the caller's next step if it is of no use: it may be the request's own body,
-        // which locks the state.
+        // One that is not to be sent is dropped later: it may be the request's own body, which
+        // locks the state.
         self.body = body;
     }
 
