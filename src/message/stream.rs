@@ -102,14 +102,13 @@ pub trait Held: Send {
     fn ended(self: Box<Self>);
 }
 
+/// A frame and whether it is the last; `None` at the end.
+pub type Piece = Option<Result<(Frame<Bytes>, bool), StreamError>>;
+
 /// Where the body of a request comes from: its connection.
 pub trait Origin: Send + Sync {
-    /// The next frame of the body and whether it is the last, `None` at the end.
-    #[expect(clippy::type_complexity)]
-    fn poll_next(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<(Frame<Bytes>, bool), StreamError>>>;
+    /// The next frame of the body.
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Piece>;
 
     /// Called when nobody will ask for more although the end was not reached.
     fn let_go(&self);
@@ -140,11 +139,7 @@ impl Incoming {
         }
     }
 
-    #[expect(clippy::type_complexity)]
-    fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<(Frame<Bytes>, bool), StreamError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         let Some(source) = &self.source else {
             return Poll::Ready(None);
         };

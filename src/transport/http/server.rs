@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::client::{DEFAULT_HEADERS, LEAST_BUFFER};
 use super::clock::{Clock, ServerIo, TimeLimits, Watch};
 use super::h1::{self, Broken, Line, Next, ServeLimits};
+use super::shutdown::Counted;
 pub use super::shutdown::{Shutdown, uncancelled};
 use crate::message::stream::{BodyStream, Incoming};
 use crate::transport::tcp::Stream;
@@ -392,15 +393,19 @@ async fn requests<H: Handler>(
             // Nobody has asked for anything.
             Poll::Pending if stopping() && line.is_idle() => Poll::Ready(Err(End::Shut)),
             Poll::Pending => Poll::Pending,
-        })
-        .await;
-        watch.head_over();
-        let mut answer = Some(match next {
-            Ok(Next::Request(request)) => Ok(respond(worker, request, peer).await),
+        });
+        // No await in here: a connection that waits has no room for a request.
+        let flow = match next.await {
+            Ok(Next::Request(request)) => Ok(respond(worker, request, peer)),
             Ok(Next::Refused(status)) => Err(status),
             Ok(Next::Gone) | Err(End::Shut) => break,
             Err(end) => return end,
-        });
+        };
+        watch.head_over();
+        let mut answer = match flow {
+            Ok(flow) => Some(Ok(flow.await)),
+            Err(status) => Some(Err(status)),
+        };
         poll_fn(|cx| {
             match answer.take() {
                 Some(Ok(response)) => line.begin_answer(cx, response, stopping()),
@@ -458,13 +463,21 @@ async fn linger(mut stream: Stream) {
     }
 }
 
-async fn respond<H: Handler>(
+/// The flow of a request has a box of its own, which idle connections need not have.
+fn respond<H: Handler>(
     worker: &Worker<H>,
     request: Request<Incoming>,
     peer: Peer,
-) -> Response<BodyStream> {
-    let _counted = worker.shutdown.request();
-    let mut flow = pin!(worker.handler.handle(request, peer));
+) -> impl Future<Output = Response<BodyStream>> {
+    let counted = worker.shutdown.request();
+    let flow = Box::pin(worker.handler.handle(request, peer));
+    outcome(counted, flow, peer)
+}
+
+async fn outcome<F>(_counted: Counted, mut flow: Pin<Box<F>>, peer: Peer) -> Response<BodyStream>
+where
+    F: Future<Output = Response<BodyStream>>,
+{
     let answer = poll_fn(|cx| {
         // The worker must outlive a handler that panics; its state is dropped with the future.
         match catch_unwind(AssertUnwindSafe(|| flow.as_mut().poll(cx))) {

@@ -21,7 +21,7 @@ use super::head::{Framing, has_end};
 use super::input;
 use super::output::Output;
 use super::request::{self, Asked, NoRequest, ServeLimits};
-use crate::message::stream::{BodyStream, Incoming, Origin, StreamError};
+use crate::message::stream::{BodyStream, Incoming, Origin, Piece, StreamError};
 
 /// What is read and thrown away of a body that nobody wanted, so that the connection can be kept.
 const MOST_DRAINED: u64 = 256 * 1024;
@@ -30,6 +30,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What came instead of nothing.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "handed on once per request")]
 pub(in crate::transport::http) enum Next {
     Request(Request<Incoming>),
     /// What came is no request, or too much; to be answered with this, and nothing follows.
@@ -50,6 +51,9 @@ pub(in crate::transport::http) enum Broken {
     /// The socket failed.
     Io(io::Error),
 }
+
+/// A head, and the length of its body when it has one, as far as that is known.
+type Found = (Request<()>, Option<Option<u64>>);
 
 struct State<S> {
     /// Gone when the connection has ended, though the body may still be asked for.
@@ -342,10 +346,7 @@ impl<S> Origin for Shared<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    fn poll_next(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<(Frame<Bytes>, bool), StreamError>>> {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Piece> {
         let mut state = self.lock();
         let polled = state.poll_piece(cx);
         let ended = match &polled {
@@ -382,11 +383,7 @@ where
 
 impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
     /// The next head, with the length of its body when it has one.
-    #[expect(clippy::type_complexity)]
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Request<()>, Option<Option<u64>>), Next>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found, Next>> {
         loop {
             match self.take_head() {
                 Ok(Some(found)) => return Poll::Ready(Ok(found)),
@@ -410,7 +407,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
             let (buf, ahead) = (&mut self.buf, &mut self.ahead);
             let read = input::poll_read(io, cx, room, |came| {
                 if buf.is_empty() {
-                    *ahead = Bytes::copy_from_slice(came);
+                    *ahead = input::keep(came);
                 } else {
                     buf.extend_from_slice(came);
                 }
@@ -423,8 +420,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         }
     }
 
-    #[expect(clippy::type_complexity)]
-    fn take_head(&mut self) -> Result<Option<(Request<()>, Option<Option<u64>>)>, NoRequest> {
+    fn take_head(&mut self) -> Result<Option<Found>, NoRequest> {
         let mut read = if !self.buf.is_empty() {
             if !has_end(&self.buf, self.scanned) {
                 self.scanned = self.buf.len();
@@ -463,10 +459,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
     }
 
     /// The next piece of the body, and whether it is the last.
-    fn poll_piece(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<(Frame<Bytes>, bool), StreamError>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         if let Some(error) = &self.spoilt {
             return Poll::Ready(Some(Err(error.clone())));
         }
@@ -493,7 +486,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         };
         let ahead = &mut self.ahead;
         let polled = input::poll_read(io, cx, self.limits.max_buf, |came| {
-            *ahead = Bytes::copy_from_slice(came);
+            *ahead = input::keep(came);
             came.len()
         });
         match polled {
@@ -559,7 +552,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
                     };
                     let ahead = &mut self.ahead;
                     let read = input::poll_read(io, cx, self.limits.max_buf, |came| {
-                        *ahead = Bytes::copy_from_slice(came);
+                        *ahead = input::keep(came);
                         came.len()
                     });
                     match ready!(read) {

@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version};
-use http_body::{Body, Frame};
+use http::{Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::{Broken, Line, Next, ServeLimits};
-use crate::message::stream::{BodyStream, Incoming, StreamError};
+use crate::message::stream::{BodyStream, Incoming};
 
 pub(super) const LIMITS: ServeLimits = ServeLimits {
     max_buf: 64 * 1024,
