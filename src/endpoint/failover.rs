@@ -13,7 +13,7 @@ use super::{
 };
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
-use crate::message::{Fault, Message};
+use crate::message::{EndpointId, Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -165,6 +165,12 @@ impl Kind for Failover {
 
     fn reshapes(&self, cx: &SendContext<'_>) -> bool {
         self.children.iter().any(|c| c.kind.reshapes(cx))
+    }
+
+    fn references(&self, out: &mut Vec<EndpointId>) {
+        for child in &self.children {
+            child.kind.references(out);
+        }
     }
 
     fn checks(&self, out: &mut Vec<Arc<Check>>) {

@@ -20,6 +20,8 @@ use crate::message::addressing::Version;
 use crate::message::outgoing::{Format, addressing_version};
 use crate::settings::PolicyLevel;
 use crate::syntax::{Element, Reader, text_of, whole_text_of};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -364,20 +366,36 @@ impl EndpointDef {
         })
     }
 
-    /// Links the children of a group. Named children are told apart by name, others by position.
+    /// Links the children of a group. Named children are told apart by name, so that their state stays
+    /// theirs when others come and go, and those without a name of their own by position.
     pub fn link_children(
         children: &[Arc<EndpointDef>],
         names: &mut dyn Names,
         path: &str,
     ) -> Vec<Arc<Endpoint>> {
-        children
-            .iter()
-            .enumerate()
-            .map(|(index, child)| {
-                let step = child.head.name.clone().unwrap_or_else(|| index.to_string());
-                child.link(names, &format!("{path}/{step}"))
-            })
-            .collect()
+        let mut steps = HashSet::new();
+        let mut texts: HashMap<u64, u64> = HashMap::new();
+        let mut out = Vec::with_capacity(children.len());
+        for (index, child) in children.iter().enumerate() {
+            let mut step = child.head.name.clone().unwrap_or_else(|| index.to_string());
+            if steps.contains(&step) {
+                step = format!("{step}#{index}");
+            }
+            let mut endpoint = child.link(names, &format!("{path}/{step}"));
+            steps.insert(step);
+            // Sessions and hashes know a child by its fingerprint, also among copies of one text.
+            let before = texts.entry(endpoint.fingerprint).or_default();
+            if *before > 0
+                && let Some(endpoint) = Arc::get_mut(&mut endpoint)
+            {
+                let mut hasher = DefaultHasher::new();
+                (endpoint.fingerprint, *before).hash(&mut hasher);
+                endpoint.fingerprint = hasher.finish();
+            }
+            *before += 1;
+            out.push(endpoint);
+        }
+        out
     }
 }
 

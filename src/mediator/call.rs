@@ -152,7 +152,7 @@ impl MediateAsync for Call {
                     Ok(Flow::Continue)
                 }
                 Sent::OneWay => Ok(Flow::Continue),
-                Sent::Delivered => answers.go_on(cx).await,
+                Sent::Delivered => answers.go_on(cx, None).await,
             }
         })
     }
@@ -171,10 +171,25 @@ async fn block(cx: Context<'_>, message: &mut Message, kind: &dyn Kind) -> Resul
         waiting: Waiting::Blocking,
         ..cx.sending()
     };
-    let outcome = match kind.send(sending, message, Parent::Root).await {
-        Ok(Sent::Delivered) => return answers.go_on(cx).await,
+    match kind.send(sending, message, Parent::Root).await {
+        // Boxed: rare.
+        Ok(Sent::Delivered) => Box::pin(answers.go_on(cx, Some(request))).await,
+        outcome => end_blocking(cx, message, outcome, request)
+            .await
+            .map(|()| Flow::Continue),
+    }
+}
+
+/// What came back becomes the message of the flow, whose headers and types are those of the `request`.
+async fn end_blocking(
+    cx: Context<'_>,
+    message: &mut Message,
+    outcome: Result<Sent, Fault>,
+    request: Message,
+) -> Result<(), Fault> {
+    let outcome = match outcome {
         Ok(Sent::Response) => take_over(cx, message).await,
-        Ok(Sent::OneWay) => Ok(()),
+        Ok(Sent::OneWay | Sent::Delivered) => Ok(()),
         Err(fault) => Err(fault),
     };
     let status = message.axis2.get("HTTP_SC").cloned();
@@ -190,7 +205,7 @@ async fn block(cx: Context<'_>, message: &mut Message, kind: &dyn Kind) -> Resul
     message
         .properties
         .set(ERROR, if failed { "true" } else { "false" });
-    outcome.map(|()| Flow::Continue)
+    outcome
 }
 
 /// The response has come: its body is built, as its headers say what it is, and its status is shown.
@@ -224,14 +239,24 @@ impl Deliver for Answers {
 
 impl Answers {
     /// The flow goes on with every answer, one after the other; the fault handlers of recipients that
-    /// failed run in their turn.
-    async fn go_on(self, cx: Context<'_>) -> Result<Flow, Fault> {
+    /// failed run in their turn. The `request` is that of a blocking call.
+    async fn go_on(self, cx: Context<'_>, request: Option<Message>) -> Result<Flow, Fault> {
         let outcomes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut came = false;
         for (mut answer, outcome) in outcomes {
+            if let Ok(Sent::OneWay | Sent::Delivered) = outcome {
+                continue;
+            }
+            let outcome = match &request {
+                None => outcome.map(|_| ()),
+                Some(request) => {
+                    let mut own = request.shell();
+                    own.message_id = answer.message_id.take().or(answer.relates_to.take());
+                    end_blocking(cx, &mut answer, outcome, own).await
+                }
+            };
             let outcome = match outcome {
-                Ok(Sent::OneWay | Sent::Delivered) => continue,
-                Ok(Sent::Response) => {
+                Ok(()) => {
                     answer.resumed = true;
                     resume(cx, &mut answer).await.map(|_| ())
                 }
