@@ -220,7 +220,7 @@ impl Recipients {
             before => format!(" after {before} of lists around it"),
         };
         Err(Fault::mediation(format!(
-            "The recipient list {name} has {more} recipients{others}, and one request may make at most {limit} attempts"
+            "The recipient list {name} has {more} recipients{others}, and one request may make at most {limit} attempts ([myelin] max_attempts_per_request)"
         )))
     }
 
