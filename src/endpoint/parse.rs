@@ -311,6 +311,34 @@ pub fn reference(reader: &mut Reader, element: Element<'_, '_>, attribute: &str)
     }
 }
 
+/// An attribute that has one value with an effect; every other one that is not its opposite is warned
+/// about. `effect` says what another value means.
+pub(super) fn flag(
+    reader: &mut Reader,
+    element: Element<'_, '_>,
+    name: &str,
+    words: &[&str],
+    effect: &str,
+) {
+    let Some(text) = element.attribute(name) else {
+        return;
+    };
+    if !words.iter().any(|w| w.eq_ignore_ascii_case(text.trim())) {
+        let place = reader.attribute_place(element, name);
+        reader.report(
+            Diagnostic::warning(
+                codes::INVALID_VALUE,
+                place,
+                format!("\"{text}\" is no value of \"{name}\": {effect}"),
+            )
+            .help(format!(
+                "write {}",
+                words[..2.min(words.len())].join(" or ")
+            )),
+        );
+    }
+}
+
 /// Reads the children of a group: endpoints and members.
 pub fn parse_children(reader: &mut Reader, group: Element<'_, '_>) -> Vec<Arc<EndpointDef>> {
     let mut out: Vec<Arc<EndpointDef>> = Vec::new();
@@ -572,9 +600,14 @@ fn parse_addressing(reader: &mut Reader, element: Element<'_, '_>, def: &mut Lea
     }
     if def.addressing.is_none() {
         let place = reader.attribute_place(element, "version");
+        let text = version.unwrap_or_default();
         reader.report(
-            Diagnostic::error(codes::INVALID_VALUE, place, "unknown addressing version")
-                .help("allowed values: final, submission"),
+            Diagnostic::error(
+                codes::INVALID_VALUE,
+                place,
+                format!("\"{text}\" is not a version of WS-Addressing"),
+            )
+            .help("allowed values: final, submission"),
         );
     }
     def.separate_listener = element
@@ -670,7 +703,18 @@ fn not_a_number(reader: &mut Reader, element: Element<'_, '_>) {
     } else {
         format!("<{name}> needs a number, not \"{text}\"")
     };
-    reader.error(codes::INVALID_VALUE, place, what);
+    let help = match name {
+        "duration" => {
+            "write milliseconds, such as 10000, or an expression: {…} with nothing around the braces"
+        }
+        "initialDuration" | "retryDelay" => "write milliseconds, such as 10000, at most 2147483647",
+        "maximumDuration" | "sessionTimeout" => "write milliseconds, such as 600000",
+        "suspendDurationOnFailure" => "write seconds, such as 30",
+        "progressionFactor" => "write a factor, such as 2.0",
+        "retriesBeforeSuspension" => "write how many failures are tolerated, such as 3",
+        _ => "write codes with commas between them, such as 101503,101504",
+    };
+    reader.report(Diagnostic::error(codes::INVALID_VALUE, place, what).help(help));
 }
 
 /// The number in an element.

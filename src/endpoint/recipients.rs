@@ -48,10 +48,20 @@ impl RecipientsDef {
             reader.known_attributes(endpoints, &["value", "max-cache"]);
             reader.required(endpoints, "value")?;
             let value = reader.dynamic(endpoints, "value")?;
-            let cache = endpoints
-                .attribute("max-cache")
-                .and_then(|t| t.trim().parse().ok())
-                .unwrap_or(DEFAULT_CACHE);
+            let cache = match endpoints.attribute("max-cache").map(str::trim) {
+                None => DEFAULT_CACHE,
+                Some(text) => text.parse().unwrap_or_else(|_| {
+                    let place = reader.attribute_place(endpoints, "max-cache");
+                    reader.warning(
+                        diag_codes::INVALID_VALUE,
+                        place,
+                        format!(
+                            "\"{text}\" is not a number of addresses; {DEFAULT_CACHE} are kept"
+                        ),
+                    );
+                    DEFAULT_CACHE
+                }),
+            };
             for other in reader.children(element) {
                 if !matches!(reader.name(other), Some("endpoints" | "description")) {
                     reader.unknown_element(other, "recipientlist", &["endpoints"]);

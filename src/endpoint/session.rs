@@ -459,7 +459,9 @@ impl Kind for SessionGroup {
                     let mut child = attempts.next(&cx, message, pick).await?;
                     let picked = child;
                     // A client's session is bound before there is any response.
-                    if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
+                    if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id)
+                        && !message.is_response()
+                    {
                         child = self.claim(&cx, id, child).await;
                         if !Arc::ptr_eq(child, picked) && !child.kind.is_ready(&cx) {
                             return Err(not_ready(message, id, child));

@@ -82,6 +82,20 @@ impl EndpointTemplate {
         })
     }
 
+    /// Parameters that it uses and that nobody gives a value.
+    fn missing(&self, supplied: &[(String, String)]) -> Vec<&str> {
+        let names = IMPLICIT.into_iter();
+        let names = names.chain(self.parameters.iter().map(|(name, _)| name.as_str()));
+        let text = self.source.text().get(self.start..).unwrap_or_default();
+        names
+            .filter(|name| self.value(name, supplied).is_none())
+            .filter(|name| {
+                let used = |quote: char| text.contains(&format!("${name}{quote}"));
+                ['"', '\'', '<', ' '].into_iter().any(used)
+            })
+            .collect()
+    }
+
     /// Makes the endpoint of an instance, with what is wrong with it. Places are those of the
     /// template's file.
     fn instantiate(
@@ -405,14 +419,24 @@ impl InstanceDef {
             names.report(diagnostic);
         }
         if broken {
-            names.report(Diagnostic::error(
-                codes::UNDEFINED_TEMPLATE,
-                self.place.clone(),
+            let missing = template.missing(&self.values);
+            let help = (!missing.is_empty()).then(|| {
                 format!(
-                    "the template \"{}\" gives no valid endpoint with these parameters",
-                    self.template
-                ),
-            ));
+                    "these parameters have no value here: {}",
+                    missing.join(", ")
+                )
+            });
+            names.report(
+                Diagnostic::error(
+                    codes::UNDEFINED_TEMPLATE,
+                    self.place.clone(),
+                    format!(
+                        "the template \"{}\" gives no valid endpoint with these parameters",
+                        self.template
+                    ),
+                )
+                .maybe_help(help),
+            );
         }
         let real = real.map(|def| def.link(names, &format!("{path}/template")));
         let usable = names.made().end();
