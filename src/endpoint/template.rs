@@ -586,6 +586,48 @@ mod tests {
     }
 
     #[test]
+    fn the_text_that_a_file_makes_of_templates_is_bounded() {
+        let place = |file: &str| Place::new(&Source::new(file, "<endpoint/>"), 0..9);
+        let (one, other) = (place("one.xml"), place("other.xml"));
+        let mut made = Made::default();
+        let half = MAX_TEXT / 2;
+        for _ in 0..2 {
+            made.begin(&one, half, 1000).unwrap();
+            assert!(made.end());
+        }
+        let problem = made.begin(&one, 1, 1000).unwrap_err();
+        assert!(problem.contains("more than 64 MiB"), "{problem}");
+        // Another file has its own share, also for templates of the first one.
+        made.begin(&other, 1, 1000).unwrap();
+        made.begin(&one, half, 1000).unwrap();
+        assert!(made.end() && made.end());
+    }
+
+    #[test]
+    fn a_template_on_one_line_with_others_is_cut_out() {
+        let other = "<sequence name=\"s\"/>".repeat(100);
+        let text = format!(
+            "<definitions xmlns=\"{}\">{other}<template name=\"T\"><endpoint><address uri=\"$uri\"/></endpoint></template>{other}</definitions>",
+            syntax::SYNAPSE
+        );
+        let source = Source::new("t.xml", text.clone());
+        let document = syntax::parse(&source).unwrap();
+        let template = document
+            .descendants()
+            .find(|n| n.tag_name().name() == "template")
+            .unwrap();
+        let mut reader = Reader::new(&source);
+        let endpoint = template.first_element_child().unwrap();
+        let template = EndpointTemplate::parse(&mut reader, template, endpoint).unwrap();
+        assert!(template.source.text().trim_end().len() < text.len() - other.len() / 2);
+        let values = [("uri".to_owned(), "nonsense".to_owned())];
+        let (_, found) = template.instantiate(&values, &Arc::default());
+        let column = text.find("$uri").unwrap() + 1;
+        let place = found[0].place.as_ref().unwrap().to_string();
+        assert_eq!(place, format!("t.xml:1:{column}"));
+    }
+
+    #[test]
     fn only_whole_values_of_supplied_parameters_are_replaced() {
         let (text, found) = made(
             "<endpoint name=\"$name\"><address uri=\"$uri\" format=\"$none\"><timeout><duration> $p </duration></timeout></address></endpoint>",
