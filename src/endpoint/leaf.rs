@@ -473,14 +473,14 @@ impl Leaf {
                     // A response that is too large says nothing about the next one, and a token server
                     // nothing about the back-end.
                     let overflow = fault.code == codes::OVERFLOW;
-                    let counts = !forgotten
-                        && !overflow
+                    fault.blamed = !overflow
                         && !passed_over
                         && !attempt.keep_state
                         && !matches!(
                             fault.code,
                             codes::RESPONSE_TOO_LARGE | codes::AUTHENTICATION
                         );
+                    let counts = fault.blamed && !forgotten;
                     if counts {
                         self.failed(&cx, &destination, parent, fault.code);
                     }

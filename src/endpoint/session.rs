@@ -17,7 +17,7 @@ use crate::expr::{Effects, Expr, Namespaces, Wanted};
 use crate::message::addressing::FINAL as ADDRESSING;
 use crate::message::fault::codes;
 use crate::message::media::Media;
-use crate::message::{Answer, Body, Fault, Message, header_text};
+use crate::message::{Answer, Body, EndpointId, Fault, Message, header_text};
 use crate::syntax::{Element, Reader, SYNAPSE};
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
@@ -459,7 +459,9 @@ impl Kind for SessionGroup {
                     let mut child = attempts.next(&cx, message, pick).await?;
                     let picked = child;
                     // A client's session is bound before there is any response.
-                    if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
+                    if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id)
+                        && !message.is_response()
+                    {
                         child = self.claim(&cx, id, child).await;
                         if !Arc::ptr_eq(child, picked) && !child.kind.is_ready(&cx) {
                             return Err(not_ready(message, id, child));
@@ -499,6 +501,12 @@ impl Kind for SessionGroup {
 
     fn reshapes(&self, cx: &SendContext<'_>) -> bool {
         self.children.iter().any(|c| c.kind.reshapes(cx))
+    }
+
+    fn references(&self, out: &mut Vec<EndpointId>) {
+        for child in &self.children {
+            child.kind.references(out);
+        }
     }
 
     fn checks(&self, out: &mut Vec<Arc<Check>>) {

@@ -39,6 +39,8 @@ pub struct Fault {
     pub origin: Origin,
     /// Whether sending the same message to another endpoint is safe and wanted.
     pub retry: bool,
+    /// The endpoint did not do what it should, which its group remembers also when nobody else is tried.
+    pub blamed: bool,
     /// When the `ERROR_*` properties are written.
     pub report: Report,
     /// Status for the client when no handler answers; 500 when absent.
@@ -61,6 +63,7 @@ impl Fault {
             detail: None,
             origin,
             retry: false,
+            blamed: false,
             report,
             status: None,
             transport: None,

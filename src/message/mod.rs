@@ -283,6 +283,7 @@ impl Message {
         request.properties = std::mem::take(&mut self.properties);
         request.variables = std::mem::take(&mut self.variables);
         request.fault_stack = std::mem::take(&mut self.fault_stack);
+        request.splits = std::mem::take(&mut self.splits);
         request.last_endpoint = self.last_endpoint;
         request.attempts = self.attempts;
         *self = request;

@@ -842,6 +842,10 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
         r.size(&["myelin.max_attempts_per_request"], 1),
     );
     set(
+        &mut limits.max_template_endpoints,
+        r.size(&["myelin.max_template_endpoints"], 1),
+    );
+    set(
         &mut limits.max_split_parts,
         r.size(&["myelin.max_split_parts"], 1),
     );

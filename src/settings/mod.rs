@@ -639,6 +639,9 @@ pub struct LimitSettings {
     /// Most attempts at endpoints that one `send` or `call` may make. Default 100.
     /// TOML `myelin.max_attempts_per_request`.
     pub max_attempts_per_request: u32,
+    /// Most endpoints that one written endpoint may make from templates which use each other. Default
+    /// 1000. TOML `myelin.max_template_endpoints`.
+    pub max_template_endpoints: usize,
     /// Most parts a message may be split into by `iterate`, `foreach` or `clone`. Default 100000.
     /// TOML `myelin.max_split_parts`.
     pub max_split_parts: usize,
@@ -690,6 +693,7 @@ impl Default for LimitSettings {
             max_waiting_replies: 10_000,
             max_sequence_depth: 128,
             max_attempts_per_request: 100,
+            max_template_endpoints: 1000,
             max_split_parts: 100_000,
             max_parallel_parts: 100,
             max_aggregate_groups: 100_000,

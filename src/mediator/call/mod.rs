@@ -197,7 +197,7 @@ async fn ask(
             after.nothing(message);
             Ok(Flow::Continue)
         }
-        Sent::Delivered => answers.go_on(cx, message, &after).await,
+        Sent::Delivered => answers.go_on(cx, message, None, &after).await,
     }
 }
 
@@ -219,10 +219,31 @@ async fn block(
         waiting: Waiting::Blocking,
         ..cx.sending()
     };
-    let outcome = match kind.send(sending, message, Parent::Root).await {
-        Ok(Sent::Delivered) => return answers.go_on(cx, message, &after).await,
-        Ok(Sent::Response) => take_over(cx, message).await.map(|()| true),
-        Ok(Sent::OneWay) => Ok(false),
+    match kind.send(sending, message, Parent::Root).await {
+        // Boxed: rare.
+        Ok(Sent::Delivered) => Box::pin(answers.go_on(cx, message, Some(request), &after)).await,
+        outcome => {
+            let came = matches!(outcome, Ok(Sent::Response));
+            end_blocking(cx, message, outcome, request).await?;
+            match came {
+                true => after.response(cx, message).await?,
+                false => after.nothing(message),
+            }
+            Ok(Flow::Continue)
+        }
+    }
+}
+
+/// What came back becomes the message of the flow, whose headers and types are those of the `request`.
+async fn end_blocking(
+    cx: Context<'_>,
+    message: &mut Message,
+    outcome: Result<Sent, Fault>,
+    request: Message,
+) -> Result<(), Fault> {
+    let outcome = match outcome {
+        Ok(Sent::Response) => take_over(cx, message).await,
+        Ok(Sent::OneWay | Sent::Delivered) => Ok(()),
         Err(fault) => Err(fault),
     };
     let status = message.axis2.get("HTTP_SC").cloned();
@@ -238,11 +259,7 @@ async fn block(
     message
         .properties
         .set(ERROR, if failed { "true" } else { "false" });
-    match outcome? {
-        true => after.response(cx, message).await?,
-        false => after.nothing(message),
-    }
-    Ok(Flow::Continue)
+    outcome
 }
 
 /// The response has come: its body is built, as its headers say what it is, and its status is shown.
@@ -276,19 +293,30 @@ impl Deliver for Answers {
 
 impl Answers {
     /// The flow goes on with every answer, one after the other; the fault handlers of recipients that
-    /// failed run in their turn.
+    /// failed run in their turn. The `request` is that of a blocking call.
     async fn go_on(
         self,
         cx: Context<'_>,
         message: &mut Message,
+        request: Option<Message>,
         after: &After<'_>,
     ) -> Result<Flow, Fault> {
         let outcomes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut came = false;
         for (mut answer, outcome) in outcomes {
+            if let Ok(Sent::OneWay | Sent::Delivered) = outcome {
+                continue;
+            }
+            let outcome = match &request {
+                None => outcome.map(|_| ()),
+                Some(request) => {
+                    let mut own = request.shell();
+                    own.message_id = answer.message_id.take().or(answer.relates_to.take());
+                    end_blocking(cx, &mut answer, outcome, own).await
+                }
+            };
             let outcome = match outcome {
-                Ok(Sent::OneWay | Sent::Delivered) => continue,
-                Ok(Sent::Response) => {
+                Ok(()) => {
                     answer.resumed = true;
                     match after.response(cx, &mut answer).await {
                         Ok(()) => resume(cx, &mut answer).await.map(|_| ()),
