@@ -66,7 +66,9 @@ pub(super) fn value_before_quote(bytes: &[u8], most: usize) -> Option<usize> {
     let mut at = 0;
     while at < most {
         let word = word(bytes, at)?;
-        let marks = equal(word, b'"') | equal(word, b'<') | equal(word, b'&');
+        // Exact for the first byte below the blank, as in `delimiters`.
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let marks = control | equal(word, b'"') | equal(word, b'<') | equal(word, b'&');
         if marks != 0 {
             at += before(marks);
             return (bytes.get(at) == Some(&b'"')).then_some(at);
