@@ -404,31 +404,28 @@ impl Built {
         let mut built = match media {
             // Any text/xml document whose root is an envelope is SOAP, with or without a
             // SOAPAction header; others are plain XML.
-            Media::TextXml => {
-                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
+            Media::TextXml => reading(&raw, name, |text| {
                 if let Some(outline) = outline(&text, depth, limits) {
-                    Built::outlined(raw, outline)
+                    Ok(Built::outlined(raw.clone(), outline))
                 } else if likely_envelope(&text) {
                     match Envelope::parse(text.clone(), &limits.xml) {
-                        Err(NotSoap::OtherRoot(_)) => {
-                            let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
-                            Built::ready(PayloadKind::Xml, raw, envelope)
+                        Err(NotSoap::OtherRoot(_)) => plain(&raw, text, limits),
+                        parsed => {
+                            let envelope = parsed.map_err(not_soap)?;
+                            Ok(Built::ready(PayloadKind::Soap, raw.clone(), envelope))
                         }
-                        parsed => Built::ready(PayloadKind::Soap, raw, parsed.map_err(not_soap)?),
                     }
                 } else if root_is_envelope(&text) {
-                    Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?)
+                    soap(&raw, text, limits)
                 } else {
-                    let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
-                    Built::ready(PayloadKind::Xml, raw, envelope)
+                    plain(&raw, text, limits)
                 }
-            }
+            })?,
             Media::SoapXml => {
-                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
-                let built = match outline(&text, depth, limits) {
-                    Some(outline) => Built::outlined(raw, outline),
-                    None => Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?),
-                };
+                let built = reading(&raw, name, |text| match outline(&text, depth, limits) {
+                    Some(outline) => Ok(Built::outlined(raw.clone(), outline)),
+                    None => soap(&raw, text, limits),
+                })?;
                 if built.soap_version() != Some(SoapVersion::V12) {
                     return Err(Fault::mediation(
                         "Transport level information does not match with SOAP Message namespace URI",
@@ -436,15 +433,8 @@ impl Built {
                 }
                 built
             }
-            Media::Other if !rest => {
-                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
-                Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?)
-            }
-            Media::Xml | Media::Other => {
-                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
-                let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
-                Built::ready(PayloadKind::Xml, raw, envelope)
-            }
+            Media::Other if !rest => reading(&raw, name, |text| soap(&raw, text, limits))?,
+            Media::Xml | Media::Other => reading(&raw, name, |text| plain(&raw, text, limits))?,
             Media::Json => return parse_json(raw, charset, limits, version),
             Media::Badgerfish => {
                 let wrong = |e: String| {
@@ -755,6 +745,32 @@ pub(super) fn xml_text(text: &str) -> String {
             c => c,
         })
         .collect()
+}
+
+/// Decodes bytes and reads all of their text. Bytes that are not what they are said to be are named as that, whatever
+/// reading them found first.
+fn reading<T>(
+    raw: &Bytes,
+    charset: Option<&str>,
+    read: impl FnOnce(Bytes) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let text = xml::decode_to_read(raw.clone(), charset).map_err(malformed)?;
+    read(text).or_else(|fault| {
+        xml::decode(raw.clone(), charset).map_err(malformed)?;
+        Err(fault)
+    })
+}
+
+/// A SOAP message and its text.
+fn soap(raw: &Bytes, text: Bytes, limits: &BodyLimits) -> Result<Built, Fault> {
+    let envelope = parse_soap(text, limits)?;
+    Ok(Built::ready(PayloadKind::Soap, raw.clone(), envelope))
+}
+
+/// Plain XML and its text.
+fn plain(raw: &Bytes, text: Bytes, limits: &BodyLimits) -> Result<Built, Fault> {
+    let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
+    Ok(Built::ready(PayloadKind::Xml, raw.clone(), envelope))
 }
 
 /// Whether the beginning says "Envelope": then the tree tells what its root is, and nothing is read

@@ -260,7 +260,7 @@ fn what_an_endpoint_writes_is_what_the_tree_writes() {
                 "<a b=\"\u{20AC}\">\u{1F600}</a>",
             ),
         ),
-        ("an envelope within", soap("", &soap("<s:Header/>", ""))),
+        ("an envelope within", soap("", &soap("<s:Header/>", "1"))),
         (
             "long names",
             soap(
