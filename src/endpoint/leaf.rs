@@ -11,7 +11,7 @@ use super::replies::{Awaiting, Refused};
 use super::response::{accept, check, is_checked};
 use super::state::{Caps, FailureConfig};
 use super::store::LeafState;
-use super::{Boxed, Names, Parent, SendContext, Sent, Waiting, count_attempt};
+use super::{Boxed, Builds, Names, Parent, SendContext, Sent, Waiting, count_attempt};
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::expr::Expr;
 use crate::message::addressing::Version;
@@ -340,11 +340,15 @@ impl Leaf {
         self.def.format.is_some() || self.def.optimize.is_some() || forces()
     }
 
-    /// Whether each attempt builds the body, as [`Leaf::prepare`] decides.
-    pub fn builds(&self) -> bool {
-        self.def.addressing.is_some()
-            || self.def.optimize.is_some()
-            || self.def.format.is_some_and(|f| f != Format::Rest)
+    /// What each attempt makes of the body, as [`Leaf::prepare`] decides.
+    pub fn builds(&self) -> Builds {
+        let addressing = self.def.addressing.is_some();
+        match self.def.format {
+            _ if self.def.optimize.is_some() => Builds::Tree,
+            Some(format) if addressing || format != Format::Rest => Builds::Tree,
+            None if addressing => Builds::Outline,
+            _ => Builds::Nothing,
+        }
     }
 
     /// The leaf gave up: its `onError` sequence runs before any group, and for 101503 the handler
@@ -509,18 +513,22 @@ impl Leaf {
         if let Some(optimize) = optimize {
             message.axis2.set(optimize.property(), "true");
         }
-        if format.is_some_and(|f| f != Format::Rest)
+        let addressing = self.def.addressing.is_some() && has_body;
+        let tree = format.is_some_and(|f| f != Format::Rest)
             || optimize.is_some()
-            || (self.def.addressing.is_some() && has_body)
             || matches!(&self.def.timeout, Timeout::Dynamic(expr) if expr.needs_body())
             || message.wants_parsed_body()
-            || message.looked.is_some() && (format.is_some() || !services.rules.content_type)
             || message.is_other_than_seen()
-            || message.properties.is_true("PRESERVE_ENVELOPE")
-        {
-            if !message.is_built() {
-                Box::pin(message.build(&services.limits)).await?;
-            }
+            || message.properties.is_true("PRESERVE_ENVELOPE");
+        let rewritten = addressing
+            || message.looked.is_some() && (format.is_some() || !services.rules.content_type);
+        if message.is_built() {
+            return Ok(());
+        }
+        if addressing && !tree && format.is_none() {
+            Box::pin(message.outline(None, &services.limits)).await?;
+        } else if tree || rewritten {
+            Box::pin(message.build(&services.limits)).await?;
         } else if message.wants_built_body() {
             // A length up front needs the bytes, not their meaning.
             Box::pin(message.body.collect(services.limits.max_bytes)).await?;

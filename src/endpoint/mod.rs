@@ -214,6 +214,17 @@ pub enum Parent {
     Recipients,
 }
 
+/// What becomes of a body before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Builds {
+    /// It may go out as it came, unread.
+    Nothing,
+    /// It is read, for addressing headers; a tree is not needed.
+    Outline,
+    /// It becomes a tree.
+    Tree,
+}
+
 /// One kind of endpoint.
 pub trait Kind: Send + Sync + Debug {
     /// Sends the message; it becomes the response. On failure the message keeps the request as far
@@ -239,10 +250,10 @@ pub trait Kind: Send + Sync + Debug {
         false
     }
 
-    /// Whether every attempt builds a body that there is: then nothing is won by looking into it
+    /// What every attempt makes of a body that there is: then nothing is won by looking into it
     /// before.
-    fn builds(&self) -> bool {
-        false
+    fn builds(&self) -> Builds {
+        Builds::Nothing
     }
 
     /// The named endpoints that it leads to by their keys, each as often as it does.

@@ -390,9 +390,25 @@ fn fits(came: Came<'_>, formatter: Formatter, xop: bool) -> bool {
     }
 }
 
+/// Longest XML declaration that is written, as a rule.
+const DECLARATION: usize = 64;
+
+/// About as many bytes as a body has as XML: those that came, or that its outline writes.
+fn expected_len(built: &Built) -> usize {
+    let len = match (built.outline(), built.came()) {
+        (Some(outline), _) => outline.written_len(),
+        (None, Some(raw)) => raw.len() + raw.len() / 8,
+        (None, None) => 0,
+    };
+    len.max(256) + DECLARATION
+}
+
 fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
     let charset = writing.charset;
-    let mut out = Vec::with_capacity(256);
+    let mut out = match writing.formatter {
+        Formatter::Soap | Formatter::Xml => Vec::with_capacity(expected_len(built)),
+        _ => Vec::with_capacity(256),
+    };
     match writing.formatter {
         Formatter::Soap => write_soap(built, writing, &mut out)?,
         Formatter::Related => {
@@ -499,16 +515,26 @@ fn fault_text(built: &Built) -> Result<Option<String>, Fault> {
 }
 
 fn write_soap(built: &mut Built, writing: &Writing, out: &mut Vec<u8>) -> Result<(), Fault> {
+    if writing.declaration != Some(false) {
+        for part in [
+            "<?xml version='1.0' encoding='",
+            &writing.charset_name,
+            "'?>",
+        ] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+    if let Some(outline) = built.outline()
+        && outline.write(out)
+    {
+        return Ok(());
+    }
     let envelope = built.envelope_mut()?;
     // The reference never writes an empty Header.
     if let Some(header) = envelope.header()
         && envelope.document.child_elements(header).next().is_none()
     {
         envelope.document.detach(header);
-    }
-    if writing.declaration != Some(false) {
-        let name = &writing.charset_name;
-        out.extend_from_slice(format!("<?xml version='1.0' encoding='{name}'?>").as_bytes());
     }
     write_xml(&envelope.document, envelope.root, out)
 }

@@ -41,7 +41,7 @@ mod words;
 mod write;
 
 pub use chars::is_xml_char;
-pub use decode::decode;
+pub use decode::{decode, decode_to_read};
 pub use document::{AttrRef, Declaration, Document, Named, NodeId, NodeKind};
 pub use error::{Limits, Problem, XmlError};
 pub use flaw::Flaw;

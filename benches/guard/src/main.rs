@@ -247,15 +247,23 @@ fn flows(work: &Path) -> Result<Vec<Flow>, Fail> {
     let plain = message::message(500, true, None);
     let with_id = message::message(500, true, Some("client-0001"));
     let larger = message::message(10_000, true, None);
+    let larger_with_id = message::message(10_000, true, Some("client-0001"));
     let balanced = "/services/LoadBalanceProxy";
     Ok(vec![
         flow("direct proxy, 500 B", direct, "/services/P", plain, 200),
         flow("route by body, 10 KB", route, "/services/P", larger, 200),
         flow(
             "sample with ClientID, 500 B",
-            sample,
+            sample.clone(),
             balanced,
             with_id,
+            202,
+        ),
+        flow(
+            "sample with ClientID, 10 KB",
+            sample,
+            balanced,
+            larger_with_id,
             202,
         ),
     ])
