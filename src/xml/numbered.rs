@@ -202,6 +202,19 @@ mod tests {
         }
     }
 
+    /// The node table stays as long as it was, and in document order.
+    #[test]
+    fn a_node_that_moves_down_is_counted_anew() {
+        let mut document = parse("<a><c/><b/><c/></a>");
+        check(&document, &["b", "c"]);
+        let root = document.root_element().unwrap();
+        let last = document.last_child(root).unwrap();
+        let above = document.prev_sibling(last).unwrap();
+        document.append_child(above, last);
+        assert!(document.is_table_in_order());
+        check(&document, &["b", "c"]);
+    }
+
     #[test]
     fn numbers_follow_edits() {
         let names = ["a", "b", "c", "new"];
