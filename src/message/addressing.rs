@@ -71,7 +71,7 @@ impl Message {
     /// Takes the addressing fields from the header blocks of a built SOAP message. Fields that an
     /// artifact set before stay as they are.
     pub(super) fn read_addressing(&mut self) {
-        let Some(envelope) = self.envelope() else {
+        let Some(envelope) = self.made_envelope() else {
             return;
         };
         let document = &envelope.document;
@@ -126,7 +126,7 @@ impl Message {
             outline.strip();
             return;
         }
-        let Some(envelope) = self.envelope() else {
+        let Some(envelope) = self.made_envelope() else {
             return;
         };
         let old = blocks(envelope);

@@ -625,6 +625,12 @@ impl Built {
         Ok(self.envelope.get_or_init(|| made))
     }
 
+    /// The envelope while it is there. One that would only be made to show a body that is not XML has no header blocks,
+    /// and its payload is no fault.
+    pub(super) fn made_envelope(&self) -> Option<&Envelope> {
+        self.envelope.get()
+    }
+
     /// The envelope for editing.
     pub fn envelope_mut(&mut self) -> Result<&mut Envelope, Fault> {
         self.envelope()?;

@@ -5,10 +5,11 @@ use super::charset::{Charset, Escape};
 use super::envelope::FaultParts;
 use super::media::{self, Media};
 use super::multipart;
-use super::{Fault, Message, SoapVersion, form};
+use super::{Fault, Message, SoapVersion, form, header_text};
 use crate::json;
 use crate::xml::{Document, NodeId};
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ struct Writing {
     /// The bytes that came are sent.
     verbatim: bool,
     charset: Charset,
-    charset_name: String,
+    charset_name: Cow<'static, str>,
     /// `WRITE_XML_DECLARATION`.
     declaration: Option<bool>,
     /// `XML_DECLARATION_STANDALONE`.
@@ -155,6 +156,11 @@ impl Message {
                 _ => text,
             }
         });
+        if set.is_none()
+            && let Some(plain) = self.content_type.as_ref().and_then(media::plain_charset)
+        {
+            return plain;
+        }
         set.or_else(|| media::parameter(self.content_type()?, "charset"))
             .map(|name| name.trim().trim_matches(['"', '\'']))
             .filter(|name| !name.is_empty())
@@ -196,7 +202,11 @@ impl Message {
                 && !(declaration.is_some()
                     && matches!(formatter, Formatter::Xml | Formatter::Soap)),
             charset,
-            charset_name: name.to_owned(),
+            charset_name: match name {
+                "UTF-8" => Cow::Borrowed("UTF-8"),
+                "utf-8" => Cow::Borrowed("utf-8"),
+                other => Cow::Owned(other.to_owned()),
+            },
             declaration,
             standalone,
             preserve_spaces: self.axis2.is_true("PRESERVE_SPACES"),
@@ -259,8 +269,19 @@ impl Message {
         {
             return Ok(());
         }
+        // What goes out as it came says so already.
+        if writing.verbatim
+            && let Some(value) = &self.content_type
+            && media::plain_charset(value).is_some()
+            && !is_multipart(header_text(value))
+        {
+            return Ok(());
+        }
         let xop = self.axis2.is_true("enableMTOM");
-        let action = self.action().map(std::borrow::Cow::into_owned);
+        let action = match writing.formatter {
+            Formatter::Related => self.action().map(Cow::into_owned),
+            _ => None,
+        };
         let version = self.version;
         let own = writing.formatter.content_type(version);
         let text = match (writing.formatter, &mut self.body) {
@@ -282,10 +303,7 @@ impl Message {
             }
             _ => {
                 let old = self.content_type().map(str::trim).unwrap_or_default();
-                let multipart = old
-                    .get(..10)
-                    .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
-                let (text, made) = if old.is_empty() || multipart {
+                let (text, made) = if old.is_empty() || is_multipart(old) {
                     (own, true)
                 } else {
                     (old, false)
@@ -346,6 +364,12 @@ impl Message {
         }
         document.set_text(exception, &text);
     }
+}
+
+fn is_multipart(content_type: &str) -> bool {
+    content_type
+        .get(..10)
+        .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
 }
 
 /// A content type that was made for the body: without it nobody could read what is sent.
@@ -496,7 +520,7 @@ fn payload(built: &Built) -> Result<Option<(&Document, NodeId)>, Fault> {
 }
 
 /// The text of the wrapper element around text or binary content; nothing for other elements.
-fn wrapped<'a>(built: &'a Built, name: &str) -> Result<Option<std::borrow::Cow<'a, str>>, Fault> {
+fn wrapped<'a>(built: &'a Built, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
     Ok(payload(built)?
         .filter(|(document, wrapper)| document.is_element(*wrapper, PAYLOAD_NAMESPACE, name))
         .map(|(document, wrapper)| document.string_value(wrapper)))

@@ -549,8 +549,10 @@ impl Message {
         if !coding::Codings::of(&self.headers).ok()?.is_identity() {
             return None;
         }
-        let content_type = self.content_type()?;
-        let utf8 = match media::parameter(content_type, "charset") {
+        let value = self.content_type.as_ref()?;
+        let charset =
+            media::plain_charset(value).or_else(|| media::parameter(header_text(value), "charset"));
+        let utf8 = match charset {
             Some(charset) if charset.eq_ignore_ascii_case("utf-8") => true,
             Some(_) => return None,
             None => false,
@@ -843,6 +845,19 @@ impl Message {
             Body::Built(built) => built.envelope().ok(),
             _ => None,
         }
+    }
+
+    /// See [`Built::made_envelope`].
+    fn made_envelope(&self) -> Option<&Envelope> {
+        match &self.body {
+            Body::Built(built) => built.made_envelope(),
+            _ => None,
+        }
+    }
+
+    /// Whether the body is built, and is a SOAP fault.
+    pub fn is_soap_fault(&self) -> bool {
+        self.made_envelope().is_some_and(|e| e.fault().is_some())
     }
 
     /// The envelope of a built body, for editing.

@@ -1003,7 +1003,7 @@ fn programs_are_shared_between_threads() {
 
 /// `[position() = 1]` is evaluated for every parent by itself.
 #[test]
-fn the_first_of_each_parent_in_one_pass() {
+fn a_numbered_child_of_each_parent_in_one_pass() {
     let body = "<a><b>1</b><a n='1'>2</a><b>3<a/></b></a><!--c--><b/>x<a n='2'><c/><a><b>4</b><b/></a></a><a/>";
     for soap in [false, true] {
         let message = Message::new(body, soap);
@@ -1025,14 +1025,29 @@ fn the_first_of_each_parent_in_one_pass() {
                     .nodes(&message)
                     .unwrap()
             };
-            assert_eq!(nodes("[1]"), nodes("[position() = 1]"), "{path}");
             let text = |position| compile(&path.replace('#', position)).string_value_of(&message);
-            assert_eq!(text("[1]"), text("[position() = 1]"), "{path}");
+            for (short, long) in [
+                ("[1]", "[position() = 1]"),
+                ("[2]", "[position() = 2]"),
+                ("[3]", "[position() = 3]"),
+                ("[last()]", "[position() = last()]"),
+            ] {
+                assert_eq!(nodes(short), nodes(long), "{path} {short}");
+                assert_eq!(text(short), text(long), "{path} {short}");
+            }
         }
     }
     let items = "<i><j>x</j></i>".repeat(2000);
     let message = Message::new(&format!("<l>{items}</l>"), false);
-    for expression in ["//i[1]/j = 'x'", "string(//i[1]/j) = 'x'", "//l[1] = ''"] {
+    for expression in [
+        "//i[1]/j = 'x'",
+        "string(//i[1]/j) = 'x'",
+        "//l[1] = ''",
+        "//i[1000]/j = 'x'",
+        "//i[last()]/j = 'x'",
+        "//j[2] = 'x'",
+        "string(//j[last()]) = 'x'",
+    ] {
         let xpath = compile(expression);
         let answer = Evaluator::new(&xpath.program, &message, 10_000).run_boolean();
         assert!(answer.is_ok(), "{expression}");
