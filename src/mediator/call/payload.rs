@@ -279,8 +279,13 @@ impl Payload {
 }
 
 impl Kept {
-    /// Makes the message what it was.
+    /// Makes the message what it was. It is no response any more, so that its own headers are not taken for those of
+    /// one; the status of the response stays as a property.
     pub(super) fn restore(&self, message: &mut Message) {
+        if let Some(status) = message.status.take() {
+            message.reason = None;
+            message.axis2.set("HTTP_SC", status.to_string());
+        }
         message.body = self.body.copy();
         message.headers.clone_from(&self.headers);
         message.content_type.clone_from(&self.content_type);
