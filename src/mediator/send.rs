@@ -85,6 +85,8 @@ pub(super) fn parse_endpoint(
                 );
             }
             Some("description") => {}
+            // The mediator has read it.
+            Some(name) if part.children.iter().any(|known| known.name == name) => {}
             _ => part.refuse(reader, child),
         }
     }

@@ -19,6 +19,9 @@ pub enum Flaw {
     Colon(String),
 }
 
+/// Longest text that is read again to see whether it can be.
+const MOST: usize = 256 << 20;
+
 /// What has been met while looking for flaws.
 #[derive(Default)]
 struct Seen {
@@ -50,7 +53,8 @@ impl Document {
             max_nodes: usize::MAX,
             max_bytes: usize::MAX,
         };
-        let text = self.to_xml(n);
+        // What is longer than this is for the writer to refuse.
+        let text = self.xml_within(n, MOST).ok()?;
         let error = Document::parse(text.into(), &limits).err()?;
         Some(Flaw::Colon(error.message))
     }

@@ -129,7 +129,7 @@ enum Source {
 
 /// A part of inline text.
 #[derive(Debug)]
-enum Part {
+pub(super) enum Part {
     Text(String),
     /// `{…}`, and whether it stands between quotes.
     Expression(Expr, bool),
@@ -400,7 +400,7 @@ fn parse_inline(reader: &mut Reader, element: Element<'_, '_>) -> Option<Source>
 }
 
 /// Text with `{…}` in it; what is no expression is text (spec 05 §6.4).
-fn parts(reader: &Reader, element: Element<'_, '_>, text: &str) -> Vec<Part> {
+pub(super) fn parts(reader: &Reader, element: Element<'_, '_>, text: &str) -> Vec<Part> {
     let namespaces = reader.namespaces(element);
     let pieces = dynamic_pieces(text);
     let mut out = Vec::new();
@@ -569,7 +569,7 @@ impl Enrich {
 }
 
 /// Inline text with its expressions evaluated (spec 05 §6.4).
-fn inline_text(parts: &[Part], scope: &Scope<'_>) -> Result<String, Fault> {
+pub(super) fn inline_text(parts: &[Part], scope: &Scope<'_>) -> Result<String, Fault> {
     let mut out = String::new();
     for part in parts {
         match part {

@@ -1,6 +1,8 @@
 //! `<call>`: sends, waits, and goes on with the response as the message (spec 01 §7.2).
 //! Blocking calls hold no thread either, but take over the body only, and fail with an error status.
 
+mod payload;
+
 use super::rest::resume;
 use super::send::parse_endpoint;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, list, settle};
@@ -11,6 +13,7 @@ use crate::mediator::describe::{Area, Attr, Doc, ENDPOINT, Needs, Tag};
 use crate::message::fault::{Origin, Report, codes};
 use crate::message::{Body, Fault, Message};
 use crate::syntax::{Element, Reader};
+use payload::{SOURCE, Source, TARGET, Target};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The table row.
@@ -31,8 +34,10 @@ const ROOT: Tag = Tag::mediator(
         "`true`: only the body of the response is taken over, and an error status is a failure of the endpoint. No thread is held either way.",
     ),
     Attr::truth("initAxis2ClientOptions", "Options of the reference's own client.").ignored(),
+    Attr::text("axis2xml", "Configuration of the reference's own client.").ignored(),
+    Attr::text("repository", "Modules of the reference's own client.").ignored(),
 ])
-.of(&[&ENDPOINT]);
+.of(&[&SOURCE, &TARGET, &ENDPOINT]);
 
 const DOC: Doc = Doc {
     group: Area::Core,
@@ -44,34 +49,39 @@ const DOC: Doc = Doc {
         "With `blocking=\"true\"` headers, `ContentType`, `messageType` and all other properties stay those of the request: set `messageType` when the response has another form. The property `BLOCKING_SENDER_PRESERVE_REQ_HEADERS` set to `false` gives the headers of the response. `$axis2:HTTP_SC` is the status, as a text.",
         "With `blocking=\"true\"` all statuses but 2xx, 400, 409 and 500 are failures: the fault handlers run with the status as `ERROR_CODE`, `Transport error: STATUS Error: REASON` as `ERROR_MESSAGE`, the request as the message and `blocking.sender.error` set to `true`. The axis2 properties `error.http.status.codes` and `non.error.http.status.codes` (lists with commas) change which. A request that fails otherwise is 401002, and so is a SOAP fault if `FORCE_ERROR_ON_SOAP_FAULT` is `true`.",
         "With the property `OUT_ONLY` set to `true` nothing is waited for, and the flow goes on with the request. A blocking call waits for the status, and can fail.",
-        "`<source>` and `<target>` are refused at deployment. Use `<enrich>` before and behind the call.",
+        "With a `<target>` that is a property or variable, JSON becomes text in a property and JSON in a variable, XML an element. All else of the message is what it was, and `$axis2:HTTP_SC` is the status of the response.",
+        "A fault after `<source>` finds the message as it was sent.",
     ],
 };
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
     ROOT.check(reader, element);
     let before = reader.errors();
-    for child in element.children().filter(roxmltree::Node::is_element) {
-        if ["source", "target"].contains(&child.tag_name().name()) {
-            let place = reader.place(child);
-            reader.unsupported(
-                place,
-                format!(
-                    "<{}> of <call> is not supported yet",
-                    child.tag_name().name()
-                ),
-                Some("without it the call sends the body and replaces it by the response"),
-            );
-            return None;
-        }
-    }
+    let source = match reader.child(element, "source") {
+        Some(child) => Some(Source::parse(reader, child)),
+        None => None,
+    };
+    let target = match reader.child(element, "target") {
+        Some(child) => Target::parse(reader, child)?,
+        None => None,
+    };
+    let source = match source {
+        Some(source) => Some(Arc::new(source?)),
+        None => None,
+    };
     check_init_options(reader, element);
     let endpoint = parse_endpoint(reader, element, &ROOT);
     let blocking = element
         .attribute("blocking")
         .is_some_and(|v| v.trim().eq_ignore_ascii_case("true"));
-    (reader.errors() == before)
-        .then(|| Arc::new(CallDef { endpoint, blocking }) as Arc<dyn Definition>)
+    (reader.errors() == before).then(|| {
+        Arc::new(CallDef {
+            endpoint,
+            blocking,
+            source,
+            target: target.map(Arc::new),
+        }) as Arc<dyn Definition>
+    })
 }
 
 /// `initAxis2ClientOptions` has no effect, but has to be a truth.
@@ -99,14 +109,21 @@ const ERROR: &str = "blocking.sender.error";
 struct CallDef {
     endpoint: Option<Arc<EndpointDef>>,
     blocking: bool,
+    source: Option<Arc<Source>>,
+    target: Option<Arc<Target>>,
 }
 
 impl Definition for CallDef {
     fn link(&self, linker: &mut Linker<'_>) -> Run {
+        if let Some(source) = &self.source {
+            source.link(linker);
+        }
         Run::Wait(Box::new(Call {
             endpoint: self.endpoint.as_ref().map(|e| linker.endpoint(e)),
             implicit: DefaultEndpoint::implicit(linker),
             blocking: self.blocking,
+            source: self.source.clone(),
+            target: self.target.clone(),
         }))
     }
 }
@@ -116,6 +133,8 @@ struct Call {
     endpoint: Option<Arc<Endpoint>>,
     implicit: DefaultEndpoint,
     blocking: bool,
+    source: Option<Arc<Source>>,
+    target: Option<Arc<Target>>,
 }
 
 impl MediateAsync for Call {
@@ -132,9 +151,16 @@ impl MediateAsync for Call {
             message.last_endpoint = false;
             message.attempts = 0;
             super::send::acknowledge(cx, message);
-            if self.blocking {
+            if self.source.is_some() || self.target.is_some() {
                 // Boxed: rare, and every future of a flow would be larger.
-                return Box::pin(block(cx, message, kind)).await;
+                return Box::pin(self.exchange(cx, message, kind)).await;
+            }
+            if self.blocking {
+                let answers = Answers::default();
+                return match Box::pin(block(cx, message, kind, &answers)).await? {
+                    Sent::Delivered => answers.go_on(cx, None).await,
+                    Sent::Response | Sent::OneWay => Ok(Flow::Continue),
+                };
             }
             // The direction stays what it was: the flow goes on behind the call (spec 01 §7.2).
             let answers = Answers::default();
@@ -152,29 +178,82 @@ impl MediateAsync for Call {
                     Ok(Flow::Continue)
                 }
                 Sent::OneWay => Ok(Flow::Continue),
-                Sent::Delivered => answers.go_on(cx).await,
+                Sent::Delivered => answers.go_on(cx, None).await,
             }
         })
     }
 }
 
+impl Call {
+    /// A call that sends something else than the body, or keeps the response somewhere else.
+    async fn exchange(
+        &self,
+        cx: Context<'_>,
+        message: &mut Message,
+        kind: &dyn Kind,
+    ) -> Result<Flow, Fault> {
+        let kept = match &self.target {
+            Some(target) => Some((target, message.copy(&cx.services.limits).await?)),
+            None => None,
+        };
+        if let Some(source) = &self.source {
+            source.put(cx, message).await?;
+        }
+        let answers = Answers::default();
+        let sent = match self.blocking {
+            true => block(cx, message, kind, &answers).await?,
+            false => {
+                let sending = SendContext {
+                    deliver: Some(&answers),
+                    ..cx.sending()
+                };
+                let sent = kind.send(sending, message, Parent::Root).await;
+                sent.map_err(thrown)?
+            }
+        };
+        match sent {
+            Sent::Response => {
+                message.resumed |= !self.blocking;
+                if let Some((target, kept)) = kept {
+                    target.keep(cx, message, kept).await?;
+                }
+                Ok(Flow::Continue)
+            }
+            Sent::OneWay => {
+                if let Some((_, kept)) = kept {
+                    message.put_back(kept);
+                }
+                Ok(Flow::Continue)
+            }
+            Sent::Delivered => {
+                let kept = kept.as_ref().map(|(target, kept)| (&***target, kept));
+                answers.go_on(cx, kept).await
+            }
+        }
+    }
+}
+
 /// A blocking call. It keeps its place in the flow: the message has not been resumed after it.
-async fn block(cx: Context<'_>, message: &mut Message, kind: &dyn Kind) -> Result<Flow, Fault> {
+async fn block(
+    cx: Context<'_>,
+    message: &mut Message,
+    kind: &dyn Kind,
+    answers: &Answers,
+) -> Result<Sent, Fault> {
     if !message.is_built() {
         list::build(cx, message).await?;
     }
     message.properties.remove(ERROR);
     let request = message.shell();
-    let answers = Answers::default();
     let sending = SendContext {
-        deliver: Some(&answers),
+        deliver: Some(answers),
         waiting: Waiting::Blocking,
         ..cx.sending()
     };
     let outcome = match kind.send(sending, message, Parent::Root).await {
-        Ok(Sent::Delivered) => return answers.go_on(cx).await,
-        Ok(Sent::Response) => take_over(cx, message).await,
-        Ok(Sent::OneWay) => Ok(()),
+        Ok(Sent::Delivered) => return Ok(Sent::Delivered),
+        Ok(Sent::Response) => take_over(cx, message).await.map(|()| Sent::Response),
+        Ok(Sent::OneWay) => Ok(Sent::OneWay),
         Err(fault) => Err(fault),
     };
     let status = message.axis2.get("HTTP_SC").cloned();
@@ -190,7 +269,7 @@ async fn block(cx: Context<'_>, message: &mut Message, kind: &dyn Kind) -> Resul
     message
         .properties
         .set(ERROR, if failed { "true" } else { "false" });
-    outcome.map(|()| Flow::Continue)
+    outcome
 }
 
 /// The response has come: its body is built, as its headers say what it is, and its status is shown.
@@ -225,7 +304,11 @@ impl Deliver for Answers {
 impl Answers {
     /// The flow goes on with every answer, one after the other; the fault handlers of recipients that
     /// failed run in their turn.
-    async fn go_on(self, cx: Context<'_>) -> Result<Flow, Fault> {
+    async fn go_on(
+        self,
+        cx: Context<'_>,
+        kept: Option<(&Target, &Message)>,
+    ) -> Result<Flow, Fault> {
         let outcomes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut came = false;
         for (mut answer, outcome) in outcomes {
@@ -233,7 +316,16 @@ impl Answers {
                 Ok(Sent::OneWay | Sent::Delivered) => continue,
                 Ok(Sent::Response) => {
                     answer.resumed = true;
-                    resume(cx, &mut answer).await.map(|_| ())
+                    let stored = match kept {
+                        Some((target, kept)) => {
+                            target.keep(cx, &mut answer, kept.duplicate()).await
+                        }
+                        None => Ok(()),
+                    };
+                    match stored {
+                        Ok(()) => resume(cx, &mut answer).await.map(|_| ()),
+                        Err(fault) => Err(fault),
+                    }
                 }
                 Err(fault) => Err(fault),
             };
