@@ -94,7 +94,7 @@ pub(super) fn substring(text: &str, start: f64, length: Option<f64>) -> &str {
 }
 
 /// Java `Double.valueOf`, NaN when it would fail (spec 05 §3.7).
-pub(in crate::expr) fn parse_number(text: &str) -> f64 {
+pub(super) fn parse_number(text: &str) -> f64 {
     parse_java_double(text).unwrap_or(f64::NAN)
 }
 

@@ -42,8 +42,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(in crate::expr) use convert::round as round_half_up;
 pub use convert::{java_double, java_float};
-pub(in crate::expr) use convert::{parse_number, round as round_half_up};
 pub(in crate::expr) use encode::Charset;
 pub use peek::{Form, Kind, Known, Look, Need, Progress, Wanted};
 

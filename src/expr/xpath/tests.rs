@@ -4,6 +4,7 @@ mod bounds;
 mod standard;
 mod trees;
 
+use super::convert::parse_number;
 use super::*;
 use crate::xml::Limits;
 use proptest::prelude::*;
