@@ -85,8 +85,8 @@ pub(super) fn parse_endpoint(
                 );
             }
             Some("description") => {}
-            // The mediator has read it.
-            Some(name) if part.children.iter().any(|known| known.name == name) => {}
+            // What else the mediator has, it reads itself.
+            Some(name) if part.children.iter().any(|c| c.name == name) => {}
             _ => part.refuse(reader, child),
         }
     }

@@ -117,7 +117,7 @@ impl Body {
 
     /// The same body once more. A stream cannot be in two places and is empty in the copy: collect
     /// it first.
-    pub(super) fn copy(&self) -> Body {
+    pub(crate) fn copy(&self) -> Body {
         match self {
             Body::Empty | Body::Stream(_) => Body::Empty,
             Body::Bytes(bytes) => Body::Bytes(bytes.clone()),

@@ -288,26 +288,6 @@ impl Message {
         *self = request;
     }
 
-    /// After a call whose response is kept elsewhere (spec 01 §7.2): everything but properties and variables is the
-    /// request's again, and `HTTP_SC` says how the call ended. What is sent to the client then is no response of a
-    /// back-end, so that it has no credentials of the client in it.
-    pub fn put_back(&mut self, mut request: Message) {
-        if let Some(status) = self.status {
-            request
-                .axis2
-                .set("HTTP_SC", Value::Integer(i32::from(status)));
-        } else if let Some(status) = self.axis2.get("HTTP_SC") {
-            request.axis2.set("HTTP_SC", status.clone());
-        }
-        request.properties = std::mem::take(&mut self.properties);
-        request.variables = std::mem::take(&mut self.variables);
-        request.fault_stack = std::mem::take(&mut self.fault_stack);
-        request.last_endpoint = self.last_endpoint;
-        request.attempts = self.attempts;
-        request.resumed = self.resumed;
-        *self = request;
-    }
-
     /// A copy for a branch, independent of this message: body, headers and properties of every scope
     /// are its own. A body that is still on its way is collected first.
     ///

@@ -1,8 +1,10 @@
 //! `<call>`: sends, waits, and goes on with the response as the message (spec 01 §7.2).
 //! Blocking calls hold no thread either, but take over the body only, and fail with an error status.
+//! `payload` has `<source>` and `<target>`.
 
 mod payload;
 
+use self::payload::{Kept, Payload};
 use super::rest::resume;
 use super::send::parse_endpoint;
 use super::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Run, Spec, list, settle};
@@ -13,7 +15,6 @@ use crate::mediator::describe::{Area, Attr, Doc, ENDPOINT, Needs, Tag};
 use crate::message::fault::{Origin, Report, codes};
 use crate::message::{Body, Fault, Message};
 use crate::syntax::{Element, Reader};
-use payload::{SOURCE, Source, TARGET, Target};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The table row.
@@ -34,10 +35,8 @@ const ROOT: Tag = Tag::mediator(
         "`true`: only the body of the response is taken over, and an error status is a failure of the endpoint. No thread is held either way.",
     ),
     Attr::truth("initAxis2ClientOptions", "Options of the reference's own client.").ignored(),
-    Attr::text("axis2xml", "Configuration of the reference's own client.").ignored(),
-    Attr::text("repository", "Modules of the reference's own client.").ignored(),
 ])
-.of(&[&SOURCE, &TARGET, &ENDPOINT]);
+.of(&[&ENDPOINT, &payload::SOURCE, &payload::TARGET]);
 
 const DOC: Doc = Doc {
     group: Area::Core,
@@ -49,26 +48,15 @@ const DOC: Doc = Doc {
         "With `blocking=\"true\"` headers, `ContentType`, `messageType` and all other properties stay those of the request: set `messageType` when the response has another form. The property `BLOCKING_SENDER_PRESERVE_REQ_HEADERS` set to `false` gives the headers of the response. `$axis2:HTTP_SC` is the status, as a text.",
         "With `blocking=\"true\"` all statuses but 2xx, 400, 409 and 500 are failures: the fault handlers run with the status as `ERROR_CODE`, `Transport error: STATUS Error: REASON` as `ERROR_MESSAGE`, the request as the message and `blocking.sender.error` set to `true`. The axis2 properties `error.http.status.codes` and `non.error.http.status.codes` (lists with commas) change which. A request that fails otherwise is 401002, and so is a SOAP fault if `FORCE_ERROR_ON_SOAP_FAULT` is `true`.",
         "With the property `OUT_ONLY` set to `true` nothing is waited for, and the flow goes on with the request. A blocking call waits for the status, and can fail.",
-        "With a `<target>` that is a property or variable, JSON becomes text in a property and JSON in a variable, XML an element. All else of the message is what it was, and `$axis2:HTTP_SC` is the status of the response.",
-        "A fault after `<source>` finds the message as it was sent.",
+        "With a `<target>` of the type `property` or `variable` the message goes on as it was before the call: body, transport headers, `messageType`, `ContentType` and `NO_ENTITY_BODY`. `$axis2:HTTP_SC` is the status of the response.",
+        "A `<source>` replaces the body that is sent as `<enrich>` would. With `OUT_ONLY` there is no response: with such a target, too, the flow goes on with the message as it was.",
     ],
 };
 
 fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Definition>> {
     ROOT.check(reader, element);
     let before = reader.errors();
-    let source = match reader.child(element, "source") {
-        Some(child) => Some(Source::parse(reader, child)),
-        None => None,
-    };
-    let target = match reader.child(element, "target") {
-        Some(child) => Target::parse(reader, child)?,
-        None => None,
-    };
-    let source = match source {
-        Some(source) => Some(Arc::new(source?)),
-        None => None,
-    };
+    let payload = payload::parse(reader, element);
     check_init_options(reader, element);
     let endpoint = parse_endpoint(reader, element, &ROOT);
     let blocking = element
@@ -78,8 +66,7 @@ fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Arc<dyn Defini
         Arc::new(CallDef {
             endpoint,
             blocking,
-            source,
-            target: target.map(Arc::new),
+            payload: payload.map(Arc::new),
         }) as Arc<dyn Definition>
     })
 }
@@ -109,21 +96,19 @@ const ERROR: &str = "blocking.sender.error";
 struct CallDef {
     endpoint: Option<Arc<EndpointDef>>,
     blocking: bool,
-    source: Option<Arc<Source>>,
-    target: Option<Arc<Target>>,
+    payload: Option<Arc<Payload>>,
 }
 
 impl Definition for CallDef {
     fn link(&self, linker: &mut Linker<'_>) -> Run {
-        if let Some(source) = &self.source {
-            source.link(linker);
+        if let Some(payload) = &self.payload {
+            payload.link(linker);
         }
         Run::Wait(Box::new(Call {
             endpoint: self.endpoint.as_ref().map(|e| linker.endpoint(e)),
             implicit: DefaultEndpoint::implicit(linker),
             blocking: self.blocking,
-            source: self.source.clone(),
-            target: self.target.clone(),
+            payload: self.payload.clone(),
         }))
     }
 }
@@ -133,8 +118,7 @@ struct Call {
     endpoint: Option<Arc<Endpoint>>,
     implicit: DefaultEndpoint,
     blocking: bool,
-    source: Option<Arc<Source>>,
-    target: Option<Arc<Target>>,
+    payload: Option<Arc<Payload>>,
 }
 
 impl MediateAsync for Call {
@@ -143,93 +127,77 @@ impl MediateAsync for Call {
         cx: Context<'a>,
         message: &'a mut Message,
     ) -> Boxed<'a, Result<Flow, Fault>> {
-        Box::pin(async move {
-            let kind: &dyn Kind = match &self.endpoint {
-                Some(endpoint) => &*endpoint.kind,
-                None => &self.implicit,
-            };
-            message.last_endpoint = false;
-            message.attempts = 0;
-            super::send::acknowledge(cx, message);
-            if self.source.is_some() || self.target.is_some() {
-                // Boxed: rare, and every future of a flow would be larger.
-                return Box::pin(self.exchange(cx, message, kind)).await;
-            }
-            if self.blocking {
-                let answers = Answers::default();
-                return match Box::pin(block(cx, message, kind, &answers)).await? {
-                    Sent::Delivered => answers.go_on(cx, None).await,
-                    Sent::Response | Sent::OneWay => Ok(Flow::Continue),
-                };
-            }
-            // The direction stays what it was: the flow goes on behind the call (spec 01 §7.2).
-            let answers = Answers::default();
-            let sending = SendContext {
-                deliver: Some(&answers),
-                ..cx.sending()
-            };
-            match kind
-                .send(sending, message, Parent::Root)
-                .await
-                .map_err(thrown)?
-            {
-                Sent::Response => {
-                    message.resumed = true;
-                    Ok(Flow::Continue)
+        let kind: &dyn Kind = match &self.endpoint {
+            Some(endpoint) => &*endpoint.kind,
+            None => &self.implicit,
+        };
+        message.last_endpoint = false;
+        message.attempts = 0;
+        super::send::acknowledge(cx, message);
+        if let Some(payload) = &self.payload {
+            let blocking = self.blocking;
+            return Box::pin(async move {
+                let kept = Box::pin(payload.before(cx, message)).await?;
+                let after = After(Some((payload, kept)));
+                match blocking {
+                    true => block(cx, message, kind, after).await,
+                    false => ask(cx, message, kind, after).await,
                 }
-                Sent::OneWay => Ok(Flow::Continue),
-                Sent::Delivered => answers.go_on(cx, None).await,
-            }
-        })
+            });
+        }
+        match self.blocking {
+            true => Box::pin(block(cx, message, kind, After(None))),
+            false => Box::pin(ask(cx, message, kind, After(None))),
+        }
     }
 }
 
-impl Call {
-    /// A call that sends something else than the body, or keeps the response somewhere else.
-    async fn exchange(
-        &self,
-        cx: Context<'_>,
-        message: &mut Message,
-        kind: &dyn Kind,
-    ) -> Result<Flow, Fault> {
-        let kept = match &self.target {
-            Some(target) => Some((target, message.copy(&cx.services.limits).await?)),
-            None => None,
-        };
-        if let Some(source) = &self.source {
-            source.put(cx, message).await?;
+/// What is done with a message behind the call.
+struct After<'a>(Option<(&'a Payload, Option<Kept>)>);
+
+impl After<'_> {
+    async fn response(&self, cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
+        match &self.0 {
+            Some((payload, Some(kept))) => Box::pin(payload.after(cx, message, kept)).await,
+            _ => Ok(()),
         }
-        let answers = Answers::default();
-        let sent = match self.blocking {
-            true => block(cx, message, kind, &answers).await?,
-            false => {
-                let sending = SendContext {
-                    deliver: Some(&answers),
-                    ..cx.sending()
-                };
-                let sent = kind.send(sending, message, Parent::Root).await;
-                sent.map_err(thrown)?
-            }
-        };
-        match sent {
-            Sent::Response => {
-                message.resumed |= !self.blocking;
-                if let Some((target, kept)) = kept {
-                    target.keep(cx, message, kept).await?;
-                }
-                Ok(Flow::Continue)
-            }
-            Sent::OneWay => {
-                if let Some((_, kept)) = kept {
-                    message.put_back(kept);
-                }
-                Ok(Flow::Continue)
-            }
-            Sent::Delivered => {
-                let kept = kept.as_ref().map(|(target, kept)| (&***target, kept));
-                answers.go_on(cx, kept).await
-            }
+    }
+
+    fn nothing(&self, message: &mut Message) {
+        if let Some((_, Some(kept))) = &self.0 {
+            kept.restore(message);
         }
+    }
+}
+
+/// A call that is not blocking. The direction stays what it was: the flow goes on behind the call
+/// (spec 01 §7.2).
+async fn ask(
+    cx: Context<'_>,
+    message: &mut Message,
+    kind: &dyn Kind,
+    after: After<'_>,
+) -> Result<Flow, Fault> {
+    let answers = Answers::default();
+    let sending = SendContext {
+        deliver: Some(&answers),
+        ..cx.sending()
+    };
+    match kind
+        .send(sending, message, Parent::Root)
+        .await
+        .map_err(thrown)?
+    {
+        Sent::Response => {
+            message.resumed = true;
+            after.response(cx, message).await?;
+            Ok(Flow::Continue)
+        }
+        Sent::OneWay => {
+            after.nothing(message);
+            Ok(Flow::Continue)
+        }
+        Sent::Delivered => answers.go_on(cx, message, &after).await,
     }
 }
 
@@ -238,22 +206,23 @@ async fn block(
     cx: Context<'_>,
     message: &mut Message,
     kind: &dyn Kind,
-    answers: &Answers,
-) -> Result<Sent, Fault> {
+    after: After<'_>,
+) -> Result<Flow, Fault> {
     if !message.is_built() {
         list::build(cx, message).await?;
     }
     message.properties.remove(ERROR);
     let request = message.shell();
+    let answers = Answers::default();
     let sending = SendContext {
-        deliver: Some(answers),
+        deliver: Some(&answers),
         waiting: Waiting::Blocking,
         ..cx.sending()
     };
     let outcome = match kind.send(sending, message, Parent::Root).await {
-        Ok(Sent::Delivered) => return Ok(Sent::Delivered),
-        Ok(Sent::Response) => take_over(cx, message).await.map(|()| Sent::Response),
-        Ok(Sent::OneWay) => Ok(Sent::OneWay),
+        Ok(Sent::Delivered) => return answers.go_on(cx, message, &after).await,
+        Ok(Sent::Response) => take_over(cx, message).await.map(|()| true),
+        Ok(Sent::OneWay) => Ok(false),
         Err(fault) => Err(fault),
     };
     let status = message.axis2.get("HTTP_SC").cloned();
@@ -269,7 +238,11 @@ async fn block(
     message
         .properties
         .set(ERROR, if failed { "true" } else { "false" });
-    outcome
+    match outcome? {
+        true => after.response(cx, message).await?,
+        false => after.nothing(message),
+    }
+    Ok(Flow::Continue)
 }
 
 /// The response has come: its body is built, as its headers say what it is, and its status is shown.
@@ -307,7 +280,8 @@ impl Answers {
     async fn go_on(
         self,
         cx: Context<'_>,
-        kept: Option<(&Target, &Message)>,
+        message: &mut Message,
+        after: &After<'_>,
     ) -> Result<Flow, Fault> {
         let outcomes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut came = false;
@@ -316,13 +290,7 @@ impl Answers {
                 Ok(Sent::OneWay | Sent::Delivered) => continue,
                 Ok(Sent::Response) => {
                     answer.resumed = true;
-                    let stored = match kept {
-                        Some((target, kept)) => {
-                            target.keep(cx, &mut answer, kept.duplicate()).await
-                        }
-                        None => Ok(()),
-                    };
-                    match stored {
+                    match after.response(cx, &mut answer).await {
                         Ok(()) => resume(cx, &mut answer).await.map(|_| ()),
                         Err(fault) => Err(fault),
                     }
@@ -335,7 +303,10 @@ impl Answers {
         // When nothing was asked for, the message itself goes on.
         Ok(match came {
             true => Flow::Stop,
-            false => Flow::Continue,
+            false => {
+                after.nothing(message);
+                Flow::Continue
+            }
         })
     }
 }

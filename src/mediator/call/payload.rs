@@ -1,413 +1,297 @@
-//! What `<call>` sends instead of the body, and where its response goes (spec 01 §7.2).
+//! `<source>` and `<target>` of `<call>`: what is sent in place of the body, and where the response
+//! goes (spec 01 §7.2).
 
-use crate::diag::{Place, codes};
-use crate::expr::{Expr, entries, jsonpath::Found};
-use crate::json;
+use crate::diag::codes;
+use crate::expr::{Dynamic, Expr};
 use crate::mediator::describe::{Attr, Content, Tag};
-use crate::mediator::enrich::{Part, inline_text, parts};
-use crate::mediator::{Context, Linker, content, gather, list};
-use crate::message::media::Media;
-use crate::message::value::XmlValue;
-use crate::message::{Body, Fault, Message, PayloadKind, Value};
+use crate::mediator::enrich::Transfer;
+use crate::mediator::{Context, Linker, list};
+use crate::message::{Body, Fault, Message, SoapVersion, Value};
 use crate::syntax::{Element, Reader};
-use crate::xml::{Document, NodeId};
-use std::sync::Arc;
+use http::{HeaderMap, HeaderValue};
 
+/// The `<source>` of a call.
 pub(super) const SOURCE: Tag = Tag::child(
     "source",
-    "What is sent instead of the body. The text inside says what: an expression for `custom`, a name for `property`, an element or text for `inline`.",
+    "What is sent. A `property` is named by the text, `custom` has XPath, `json-eval(…)` or `${…}` as text, an `inline` source holds an element or text; text of the form `{expr}` is evaluated. Without it the body is sent.",
 )
 .with(&[
     Attr::words(
         "type",
         &["custom", "body", "property", "inline"],
-        "`custom` sends what an XPath, `json-eval(…)` or `${…}` selects, `body` the body as it is.",
+        "`custom` takes what the expression selects.",
     )
     .or("custom"),
     Attr::text(
         "contentType",
-        "What the request is: it becomes `messageType`, `ContentType` and the header. Without it what is sent is read as the message type says that the message has.",
+        "What is sent, as a media type: sets `messageType`, `ContentType` and the header.",
     ),
-    Attr::text(
-        "key",
-        "For `inline`: local entry or registry resource, when the element is empty.",
-    ),
+    Attr::text("key", "For `inline`: local entry or registry resource, when the element is empty."),
 ])
 .holds(Content::Xml);
 
+/// The `<target>` of a call.
 pub(super) const TARGET: Tag = Tag::child(
     "target",
-    "Where the response goes. The text inside is the name of the property or variable.",
+    "Where the body of the response goes. A `property` or `variable` is named by the text; that of a variable may be `{expr}`. Without it the response becomes the message.",
 )
 .with(&[Attr::words(
     "type",
     &["body", "property", "variable"],
-    "With `property` and `variable` the message goes on as it was before the call.",
+    "With `body` the response becomes the message.",
 )
 .or("body")])
 .holds(Content::Text);
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Custom,
-    Body,
-    Property,
-    Inline,
-}
-
+/// What a call with `<source>` or `<target>` does around it.
 #[derive(Debug)]
-enum From {
-    Body,
-    Property(String),
-    Custom(Expr),
-    Xml(Arc<XmlValue>),
-    /// As it was written, and with its expressions found.
-    Text(String, Vec<Part>),
-    Entry(String, Place),
-}
-
-/// What is sent instead of the body.
-#[derive(Debug)]
-pub(super) struct Source {
-    from: From,
+pub(super) struct Payload {
+    /// `None` is the body.
+    source: Option<Transfer>,
     content_type: Option<String>,
+    target: Option<Target>,
 }
 
-/// Where the response goes, if not into the body.
 #[derive(Debug)]
-pub(super) enum Target {
+enum Target {
     Property(String),
-    Variable(String),
+    Variable(Dynamic),
 }
 
-impl Source {
-    pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Source> {
-        SOURCE.check(reader, element);
-        const KINDS: &[(&str, Kind)] = &[
-            ("custom", Kind::Custom),
-            ("body", Kind::Body),
-            ("property", Kind::Property),
-            ("inline", Kind::Inline),
-        ];
-        let kind = match element.has_attribute("type") {
-            true => reader.one_of(element, "type", KINDS)?,
-            false => Kind::Custom,
-        };
-        let from = match kind {
-            Kind::Body => From::Body,
-            Kind::Property => From::Property(text(
-                reader,
-                element,
-                "Property value is required for PROPERTY type",
-            )?),
-            Kind::Custom => {
-                let text = text(reader, element, "an expression is required for CUSTOM type")?;
-                match Expr::compile(&text, &reader.namespaces(element)) {
-                    Ok(expr) => From::Custom(expr),
-                    Err(error) => {
-                        let place = reader.place(element);
-                        reader.expression_error(&place, &text, &error);
-                        return None;
-                    }
-                }
-            }
-            Kind::Inline => inline(reader, element)?,
-        };
-        Some(Source {
-            from,
-            content_type: element.attribute("contentType").map(str::to_owned),
-        })
-    }
-
-    pub(super) fn link(&self, linker: &mut Linker<'_>) {
-        if let From::Entry(key, place) = &self.from {
-            linker.entry(key, place);
-        }
-    }
-
-    /// Makes the body what is to be sent.
-    ///
-    /// # Errors
-    /// When there is nothing to send, or it is nothing that the content type can be.
-    pub(super) async fn put(&self, cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
-        if !matches!(self.from, From::Body) {
-            if !message.is_built() {
-                list::build(cx, message).await?;
-            }
-            let declared = self.content_type.as_deref().map(Media::of);
-            match declared.or_else(|| message.effective_media()) {
-                Some(Media::Json) => self.put_json(cx, message)?,
-                Some(Media::Text) => {
-                    let text = self.text(cx, message)?;
-                    content::set_text(message, text.into_bytes(), &cx.services.limits);
-                }
-                _ => self.put_xml(cx, message)?,
-            }
-            message.axis2.remove("NO_ENTITY_BODY");
-        }
-        if let Some(content_type) = &self.content_type {
-            message.set_message_type(content_type);
-        }
-        Ok(())
-    }
-
-    fn put_json(&self, cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
-        let limits = &cx.services.limits;
-        let parse = |text: &str| json::parse_lenient(text, &limits.json);
-        let or_text = |text: String| parse(&text).unwrap_or(json::Value::String(text));
-        let typed = |value: Value| match value {
-            Value::String(text) => Ok(or_text(text)),
-            Value::Xml(xml) => Err(xml),
-            other => {
-                let text = other.text().into_owned();
-                Ok(gather::as_json(other).unwrap_or(json::Value::String(text)))
-            }
-        };
-        let value = match &self.from {
-            From::Body => return Ok(()),
-            From::Property(name) => {
-                let value = message.properties.get(name).cloned();
-                typed(value.ok_or_else(|| missing(name))?)
-            }
-            From::Custom(Expr::Json { path, text }) => {
-                let root = content::json_of(message).ok_or_else(|| missing(text))?;
-                let found = path.evaluate(root).map(Found::into_value);
-                Ok(found.map_err(|e| missing(&format!("{text}: {e}")))?)
-            }
-            From::Custom(expr) => match expr.object(&cx.scope(message))? {
-                Some(value) => typed(value),
-                None => match expr.string(&cx.scope(message))? {
-                    Some(text) if !text.is_empty() => Ok(or_text(text)),
-                    _ => return Err(missing(expr.text())),
-                },
-            },
-            From::Xml(xml) => Err(xml.clone()),
-            From::Text(_, parts) => {
-                let text = inline_text(parts, &cx.scope(message))?;
-                Ok(parse(&text).map_err(|e| missing(&e.to_string()))?)
-            }
-            From::Entry(key, _) => typed(entry(cx, key)?.clone()),
-        };
-        match value {
-            Ok(value) => {
-                content::set_value(message, value, limits);
-                Ok(())
-            }
-            // Written as JSON when it is sent.
-            Err(xml) => put_element(cx, message, &xml.document, xml.node),
-        }
-    }
-
-    fn text(&self, cx: Context<'_>, message: &Message) -> Result<String, Fault> {
-        let no_text =
-            |what: &str| Fault::mediation(format!("{what} value must be a string for text/plain"));
-        match &self.from {
-            From::Body => Ok(String::new()),
-            From::Property(name) => match message.properties.get(name) {
-                None | Some(Value::Xml(_) | Value::List(_) | Value::Map(_)) => {
-                    Err(no_text("Property"))
-                }
-                Some(value) => Ok(value.text().into_owned()),
-            },
-            From::Custom(expr) => {
-                let text = expr.string(&cx.scope(message))?;
-                text.ok_or_else(|| no_text("Custom path"))
-            }
-            From::Xml(_) => Err(no_text("Inline")),
-            From::Text(text, _) => Ok(text.clone()),
-            From::Entry(key, _) => Ok(entry(cx, key)?.text().into_owned()),
-        }
-    }
-
-    fn put_xml(&self, cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
-        let value = match &self.from {
-            From::Body => return Ok(()),
-            From::Property(name) => {
-                let value = message.properties.get(name).cloned();
-                value.ok_or_else(|| missing(name))?
-            }
-            From::Custom(expr @ Expr::XPath(path)) => {
-                let scope = cx.scope(message);
-                let nodes = path.nodes(&scope).map_err(|e| {
-                    let mut fault = Fault::mediation("Failed to get the source for Enriching");
-                    fault.detail = Some(format!("{}: {e}", fault.message));
-                    fault
-                })?;
-                match nodes.first() {
-                    Some(first) if first.is_element() => {
-                        let most = cx.services.limits.xml.max_bytes;
-                        let xml = XmlValue::copy(first.document, first.node, most)?;
-                        Value::Xml(Arc::new(xml))
-                    }
-                    _ => match expr.string(&scope)? {
-                        Some(text) => Value::String(text),
-                        None => return Err(missing(expr.text())),
-                    },
-                }
-            }
-            From::Custom(expr) => match expr.object(&cx.scope(message))? {
-                Some(value) => value,
-                None => Value::String(expr.string(&cx.scope(message))?.unwrap_or_default()),
-            },
-            From::Xml(xml) => Value::Xml(xml.clone()),
-            From::Text(_, parts) => Value::String(inline_text(parts, &cx.scope(message))?),
-            From::Entry(key, _) => entry(cx, key)?.clone(),
-        };
-        let limits = &cx.services.limits;
-        let text = match value {
-            Value::Xml(xml) => return put_element(cx, message, &xml.document, xml.node),
-            Value::Json(json) => {
-                content::set_value(message, Arc::unwrap_or_clone(json), limits);
-                return Ok(());
-            }
-            other => other.text().into_owned(),
-        };
-        if content::as_xml(&text, &limits.xml).is_some() {
-            return content::set_xml(message, text.into_bytes(), limits);
-        }
-        match json::parse_lenient(&text, &limits.json) {
-            Ok(value @ (json::Value::Object(_) | json::Value::Array(_))) => {
-                content::set_value(message, value, limits);
-                Ok(())
-            }
-            _ => Err(Fault::mediation(format!(
-                "Invalid Object type to be inserted into message body: {}",
-                content::shown(text.as_bytes())
-            ))),
-        }
-    }
+/// What of a message comes back behind the call.
+pub(super) struct Kept {
+    body: Body,
+    headers: HeaderMap,
+    content_type: Option<HeaderValue>,
+    message_type: Option<String>,
+    no_body: Option<Value>,
+    version: SoapVersion,
+    rest: bool,
 }
 
-/// The trimmed text of an element.
-fn text(reader: &mut Reader, element: Element<'_, '_>, missing: &str) -> Option<String> {
-    let text: String = element.children().filter_map(|c| c.text()).collect();
-    match text.trim() {
-        "" => {
-            let place = reader.place(element);
-            reader.error(codes::MISSING_ELEMENT, place, missing);
-            None
-        }
-        text => Some(text.to_owned()),
+/// Reads both elements; `None` when there is neither, or when something is wrong with them.
+pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Payload> {
+    let (source, target) = (
+        reader.child(element, "source"),
+        reader.child(element, "target"),
+    );
+    if source.is_none() && target.is_none() {
+        return None;
     }
-}
-
-fn inline(reader: &mut Reader, element: Element<'_, '_>) -> Option<From> {
-    if let Some(child) = element.children().find(roxmltree::Node::is_element) {
-        let document = crate::mediator::inline_xml(reader, child)?;
-        let node = document.root_element()?;
-        return Some(From::Xml(Arc::new(XmlValue { document, node })));
-    }
-    let text: String = element.children().filter_map(|c| c.text()).collect();
-    if !text.trim().is_empty() {
-        let found = parts(reader, element, &text);
-        return Some(From::Text(text, found));
-    }
-    match element.attribute("key") {
-        Some(key) if !key.trim().is_empty() => {
-            let place = reader.attribute_place(element, "key");
-            Some(From::Entry(key.trim().to_owned(), place))
-        }
-        _ => {
-            let place = reader.place(element);
+    let mut payload = Payload {
+        source: None,
+        content_type: None,
+        target: None,
+    };
+    if let Some(source) = source {
+        SOURCE.check(reader, source);
+        let media = source.attribute("contentType").map(str::trim);
+        payload.content_type = media.filter(|m| !m.is_empty()).map(str::to_owned);
+        if let Some(media) = &payload.content_type
+            && HeaderValue::from_str(media).is_err()
+        {
+            let place = reader.attribute_place(source, "contentType");
             reader.error(
-                codes::MISSING_ELEMENT,
+                codes::INVALID_VALUE,
                 place,
-                "XML element is required for INLINE type",
+                format!("\"{media}\" cannot be the value of a header"),
             );
-            None
+        }
+        payload.source = parse_source(reader, source);
+    }
+    if let Some(target) = target {
+        TARGET.check(reader, target);
+        payload.target = parse_target(reader, target);
+    }
+    Some(payload)
+}
+
+fn parse_source(reader: &mut Reader, source: Element<'_, '_>) -> Option<Transfer> {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        Custom,
+        Body,
+        Property,
+        Inline,
+    }
+    const KINDS: &[(&str, Kind)] = &[
+        ("custom", Kind::Custom),
+        ("body", Kind::Body),
+        ("property", Kind::Property),
+        ("inline", Kind::Inline),
+    ];
+    let kind = match source.attribute("type") {
+        Some(_) => reader.one_of(source, "type", KINDS)?,
+        None => Kind::Custom,
+    };
+    match kind {
+        Kind::Body => None,
+        Kind::Inline => Transfer::inline_to_body(reader, source),
+        Kind::Property => {
+            let name = text(reader, source, "the name of a property")?;
+            Some(Transfer::property_to_body(name))
+        }
+        Kind::Custom => {
+            let code = text(reader, source, "an expression")?;
+            let namespaces = reader.namespaces(source);
+            match Expr::compile(&code, &namespaces) {
+                Ok(expr) => Some(Transfer::expression_to_body(expr)),
+                Err(e) => {
+                    let place = reader.place(source);
+                    let text = format!("the expression does not compile: {}", e.message);
+                    match e.unsupported {
+                        true => reader.unsupported(place, text, None),
+                        false => reader.error(codes::INVALID_EXPRESSION, place, text),
+                    }
+                    None
+                }
+            }
         }
     }
 }
 
-fn missing(what: &str) -> Fault {
-    let mut fault = Fault::mediation("Failed to get the source for Enriching");
-    fault.detail = Some(format!("{}: {what}", fault.message));
-    fault
+fn parse_target(reader: &mut Reader, target: Element<'_, '_>) -> Option<Target> {
+    const BODY: &str = "body";
+    const PROPERTY: &str = "property";
+    const VARIABLE: &str = "variable";
+    let kinds = [(BODY, BODY), (PROPERTY, PROPERTY), (VARIABLE, VARIABLE)];
+    match target.attribute("type") {
+        None => None,
+        Some(_) => match reader.one_of(target, "type", &kinds)? {
+            PROPERTY => text(reader, target, "the name of a property").map(Target::Property),
+            VARIABLE => {
+                let name = text(reader, target, "the name of a variable")?;
+                let namespaces = reader.namespaces(target);
+                match Dynamic::compile(&name, &namespaces) {
+                    Ok(name) => Some(Target::Variable(name)),
+                    Err(e) => {
+                        let place = reader.place(target);
+                        let text = format!("the expression does not compile: {}", e.message);
+                        reader.error(codes::INVALID_EXPRESSION, place, text);
+                        None
+                    }
+                }
+            }
+            _ => None,
+        },
+    }
 }
 
-fn entry<'a>(cx: Context<'a>, key: &str) -> Result<&'a Value, Fault> {
-    entries::find(&cx.library.entries, key).ok_or_else(|| missing(key))
+/// The text of an element, which must have one.
+fn text(reader: &mut Reader, element: Element<'_, '_>, what: &str) -> Option<String> {
+    let text: String = element
+        .children()
+        .filter_map(|c| c.is_text().then(|| c.text()).flatten())
+        .collect();
+    let text = text.trim();
+    if text.is_empty() {
+        let place = reader.place(element);
+        let name = element.tag_name().name();
+        reader.error(
+            codes::MISSING_ELEMENT,
+            place,
+            format!("<{name}> of this type needs {what} as its text"),
+        );
+        return None;
+    }
+    Some(text.to_owned())
 }
 
-fn put_element(
-    cx: Context<'_>,
-    message: &mut Message,
-    document: &Document,
-    node: NodeId,
-) -> Result<(), Fault> {
-    let limits = &cx.services.limits;
-    let xml = document.xml_within(node, limits.xml.max_bytes)?;
-    content::set_xml(message, xml.into_bytes(), limits)
-}
-
-impl Target {
-    /// `None` when the response becomes the message, as without `<target>`; the outer `None` after an error.
-    pub(super) fn parse(reader: &mut Reader, element: Element<'_, '_>) -> Option<Option<Target>> {
-        TARGET.check(reader, element);
-        const KINDS: &[(&str, u8)] = &[("body", 0), ("property", 1), ("variable", 2)];
-        let kind = match element.has_attribute("type") {
-            true => reader.one_of(element, "type", KINDS)?,
-            false => 0,
-        };
-        Some(match kind {
-            0 => None,
-            1 => Some(Target::Property(text(
-                reader,
-                element,
-                "Property name is required for PROPERTY type",
-            )?)),
-            _ => Some(Target::Variable(text(
-                reader,
-                element,
-                "Variable name is required for VARIABLE type",
-            )?)),
-        })
+impl Payload {
+    /// Checks what is referred to.
+    pub(super) fn link(&self, linker: &mut Linker<'_>) {
+        if let Some(source) = &self.source {
+            source.link(linker);
+        }
     }
 
-    /// Keeps the response and gives the message back what it had before the call: `kept`.
+    /// Puts what shall be sent into the body. What is given back is for [`Payload::after`].
     ///
     /// # Errors
-    /// When the response cannot be read.
-    pub(super) async fn keep(
+    /// A body that cannot be read, a source that there is not.
+    pub(super) async fn before(
         &self,
         cx: Context<'_>,
         message: &mut Message,
-        kept: Message,
+    ) -> Result<Option<Kept>, Fault> {
+        if self.source.is_some() && !message.is_built() {
+            list::build(cx, message).await?;
+        }
+        let kept = match &self.target {
+            None => None,
+            Some(_) => {
+                message.body.collect(cx.services.limits.max_bytes).await?;
+                Some(Kept {
+                    body: message.body.copy(),
+                    headers: message.headers.clone(),
+                    content_type: message.content_type.clone(),
+                    message_type: message.message_type.clone(),
+                    no_body: message.axis2.get("NO_ENTITY_BODY").cloned(),
+                    version: message.version,
+                    rest: message.rest,
+                })
+            }
+        };
+        if let Some(source) = &self.source {
+            source.run(&cx, message)?;
+        }
+        if let Some(media) = &self.content_type {
+            message.set_message_type(media);
+        }
+        Ok(kept)
+    }
+
+    /// Puts the response where it belongs; the message is what it was before the call.
+    ///
+    /// # Errors
+    /// A response that cannot be read; the message is restored then, too.
+    pub(super) async fn after(
+        &self,
+        cx: Context<'_>,
+        message: &mut Message,
+        kept: &Kept,
     ) -> Result<(), Fault> {
+        let outcome = self.take(cx, message).await;
+        kept.restore(message);
+        outcome
+    }
+
+    async fn take(&self, cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
+        let Some(target) = &self.target else {
+            return Ok(());
+        };
         if !message.is_built() {
             list::build(cx, message).await?;
         }
-        let value = self.value(cx, message)?;
-        message.put_back(kept);
-        match self {
-            Target::Property(name) => message.properties.set(name, value),
-            Target::Variable(name) => message.variables.set(name, value),
+        match target {
+            Target::Property(name) => Transfer::body_to_property(name.clone()).run(&cx, message),
+            Target::Variable(name) => {
+                let name = name.value(&cx.scope(message))?;
+                if name.is_empty() {
+                    return Err(Fault::mediation(
+                        "The name of the variable for the response of the call is empty",
+                    ));
+                }
+                Transfer::body_to_variable(name).run(&cx, message)
+            }
         }
-        Ok(())
     }
+}
 
-    /// The body as a value: JSON is text in a property, as `<enrich>` keeps it.
-    fn value(&self, cx: Context<'_>, message: &Message) -> Result<Value, Fault> {
-        let Body::Built(built) = &message.body else {
-            return Ok(Value::from(""));
-        };
-        if let Some(raw) = built.json() {
-            let text = String::from_utf8_lossy(raw).into_owned();
-            return Ok(match (self, content::json_of(message)) {
-                (Target::Variable(_), Some(json)) => Value::Json(Arc::new(json.clone())),
-                _ => Value::String(text),
-            });
+impl Kept {
+    /// Makes the message what it was.
+    pub(super) fn restore(&self, message: &mut Message) {
+        message.body = self.body.copy();
+        message.headers.clone_from(&self.headers);
+        message.content_type.clone_from(&self.content_type);
+        message.message_type.clone_from(&self.message_type);
+        message.version = self.version;
+        message.rest = self.rest;
+        match &self.no_body {
+            Some(value) => message.axis2.set("NO_ENTITY_BODY", value.clone()),
+            None => {
+                message.axis2.remove("NO_ENTITY_BODY");
+            }
         }
-        let envelope = built.envelope()?;
-        let Some(payload) = envelope.payload() else {
-            return Ok(Value::from(""));
-        };
-        let document = &envelope.document;
-        if built.kind == PayloadKind::Text {
-            return Ok(Value::String(document.string_value(payload).into_owned()));
-        }
-        let most = cx.services.limits.xml.max_bytes;
-        let xml = XmlValue::copy(document, payload, most)?;
-        Ok(Value::Xml(Arc::new(xml)))
     }
 }

@@ -64,6 +64,10 @@ impl Enrich {
                 let value = self.property(cx, message, PropertyScope::Default, name, items)?;
                 message.properties.set(name, value);
             }
+            Target::Variable(name) => {
+                let value = self.property(cx, message, PropertyScope::Default, name, items)?;
+                message.variables.set(name, value);
+            }
             Target::Body => self.insert_in_body(cx, message, items)?,
             Target::Envelope => set_envelope(cx, message, items)?,
             Target::Key(_) => {
