@@ -4,6 +4,7 @@
 use super::blocking;
 use super::breaker::Breaker;
 use super::health::Check;
+use super::optimize::Optimize;
 use super::parse::{EndpointDef, Head};
 use super::policy::PolicyDef;
 use super::property::{self, EndpointProperty};
@@ -47,25 +48,6 @@ pub enum TimeoutAction {
     Fault,
     /// `discard`: no fault sequence, no failover.
     Discard,
-}
-
-/// `optimize`: how SOAP goes out with its attachments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Optimize {
-    /// Binary content in parts of their own.
-    Mtom,
-    /// Attachments as they are.
-    Swa,
-}
-
-impl Optimize {
-    /// The axis2 property that says the same for one message.
-    fn property(self) -> &'static str {
-        match self {
-            Optimize::Mtom => "enableMTOM",
-            Optimize::Swa => "enableSwA",
-        }
-    }
 }
 
 /// `timeout/duration`.

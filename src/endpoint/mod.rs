@@ -15,6 +15,7 @@ pub mod indirect;
 pub mod leaf;
 pub mod loadbalance;
 pub mod member;
+pub mod optimize;
 pub mod parse;
 pub mod policy;
 pub mod property;

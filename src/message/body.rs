@@ -517,7 +517,7 @@ impl Built {
 
     fn convert_to_value(&self, preserve_spaces: bool) -> Result<Option<json::Value>, Fault> {
         let envelope = self.envelope()?;
-        let Some(payload) = envelope.payload() else {
+        let Some(payload) = envelope.convertible()? else {
             return Ok(None);
         };
         let own;

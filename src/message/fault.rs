@@ -2,6 +2,7 @@
 
 use crate::diag::Place;
 use crate::message::handler::Handler;
+use crate::xml::TooLong;
 use std::fmt;
 
 /// Who caused it.
@@ -123,6 +124,14 @@ impl Fault {
     pub fn at(mut self, place: &Place) -> Fault {
         self.place.get_or_insert_with(|| place.clone());
         self
+    }
+}
+
+impl From<TooLong> for Fault {
+    fn from(TooLong(most): TooLong) -> Fault {
+        Fault::mediation(format!(
+            "The content would have more than {most} bytes as XML"
+        ))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::body::{Body, BodyLimits, Built, PAYLOAD_NAMESPACE, Parts, PayloadKind};
 use super::charset::{Charset, Escape};
-use super::envelope::FaultParts;
+use super::envelope::{FaultParts, most_bytes};
 use super::media::{self, Media};
 use super::multipart;
 use super::{Fault, Message, SoapVersion, form, header_text};
@@ -470,7 +470,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
             return charset.write(out, Escape::Json);
         }
         Formatter::Badgerfish => {
-            if let Some((document, payload)) = payload(built)? {
+            if let Some((document, payload)) = content(built)? {
                 let value = json::badgerfish::from_xml(document, payload).map_err(|e| {
                     Fault::mediation(format!("the body cannot be BadgerFish JSON: {e}"))
                 })?;
@@ -495,7 +495,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
             return Ok(out);
         }
         Formatter::Form => {
-            if let Some((document, payload)) = payload(built)? {
+            if let Some((document, payload)) = content(built)? {
                 form::write(document, payload, charset, &mut out);
             }
             return Ok(out);
@@ -503,7 +503,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
         Formatter::MultipartForm => {
             let envelope = built.envelope()?;
             if let (Some(payload), Some(Parts::Form(parts, boundary))) =
-                (envelope.payload(), built.parts())
+                (envelope.convertible()?, built.parts())
             {
                 let document = &envelope.document;
                 multipart::write_form(document, payload, parts, boundary, charset, &mut out)?;
@@ -514,6 +514,12 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
     charset.write(out, Escape::Xml)
 }
 
+/// [`payload`] for another form than XML.
+fn content(built: &Built) -> Result<Option<(&Document, NodeId)>, Fault> {
+    let envelope = built.envelope()?;
+    Ok(envelope.convertible()?.map(|p| (&envelope.document, p)))
+}
+
 fn payload(built: &Built) -> Result<Option<(&Document, NodeId)>, Fault> {
     let envelope = built.envelope()?;
     Ok(envelope.payload().map(|p| (&envelope.document, p)))
@@ -521,7 +527,7 @@ fn payload(built: &Built) -> Result<Option<(&Document, NodeId)>, Fault> {
 
 /// The text of the wrapper element around text or binary content; nothing for other elements.
 fn wrapped<'a>(built: &'a Built, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
-    Ok(payload(built)?
+    Ok(content(built)?
         .filter(|(document, wrapper)| document.is_element(*wrapper, PAYLOAD_NAMESPACE, name))
         .map(|(document, wrapper)| document.string_value(wrapper)))
 }
@@ -529,6 +535,7 @@ fn wrapped<'a>(built: &'a Built, name: &str) -> Result<Option<Cow<'a, str>>, Fau
 /// What a fault in the body says: the reference writes nothing, and the client never learns of it.
 fn fault_text(built: &Built) -> Result<Option<String>, Fault> {
     let envelope = built.envelope()?;
+    envelope.convertible()?;
     if let Some(fault) = envelope.fault() {
         return Ok(Some(FaultParts::read(envelope, fault).rest_text()));
     }
@@ -563,14 +570,9 @@ fn write_soap(built: &mut Built, writing: &Writing, out: &mut Vec<u8>) -> Result
     write_xml(&envelope.document, envelope.root, out)
 }
 
-/// Most bytes of XML that a small document may become; a larger one, this many times its own.
-const MOST_XML: usize = 256 << 20;
-const MOST_TIMES: usize = 4;
-
 fn write_xml(document: &Document, n: NodeId, out: &mut Vec<u8>) -> Result<(), Fault> {
     writable(document, n)?;
-    let source = document.source().map_or(0, Bytes::len);
-    let most = MOST_XML.max(source.saturating_mul(MOST_TIMES));
+    let most = most_bytes(document);
     match document.write_up_to(n, out, most) {
         true => Ok(()),
         false => Err(Fault::mediation(format!(

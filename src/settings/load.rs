@@ -877,6 +877,17 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
         &mut limits.max_json_nodes,
         r.size(&["myelin.max_json_nodes"], 1),
     );
+    let visits = |n: i64| u64::try_from(n).ok();
+    set(
+        &mut limits.max_xpath_visits,
+        r.integer(&["myelin.max_xpath_visits"], 1000..=1_000_000_000_000)
+            .and_then(visits),
+    );
+    set(
+        &mut limits.max_jsonpath_steps,
+        r.integer(&["myelin.max_jsonpath_steps"], 1000..=1_000_000_000_000)
+            .and_then(visits),
+    );
     set(
         &mut limits.max_multipart_parts,
         r.size(&["myelin.max_multipart_parts"], 1),

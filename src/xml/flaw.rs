@@ -22,6 +22,9 @@ pub enum Flaw {
 /// How many names of elements are remembered.
 const NAMES: usize = 64;
 
+/// Longest text that is read again to see whether it can be.
+const MOST: usize = 256 << 20;
+
 /// What has been met while looking for flaws.
 struct Seen {
     /// A name with a colon in it.
@@ -71,7 +74,8 @@ impl Document {
             max_nodes: usize::MAX,
             max_bytes: usize::MAX,
         };
-        let text = self.to_xml(n);
+        // What is longer than this is for the writer to refuse.
+        let text = self.xml_within(n, MOST).ok()?;
         let error = Document::parse(text.into(), &limits).err()?;
         Some(Flaw::Colon(error.message))
     }

@@ -102,7 +102,7 @@ fn story(mut message: Message, acts: &[Act]) -> Vec<String> {
                 Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
                 Err(fault) => fault.message,
             },
-            Act::Look => message.envelope().unwrap().log_text(),
+            Act::Look => message.envelope().unwrap().log_text(usize::MAX).unwrap(),
             Act::Preserve => {
                 message.properties.set("PRESERVE_WS_ADDRESSING", "true");
                 String::new()
@@ -110,7 +110,7 @@ fn story(mut message: Message, acts: &[Act]) -> Vec<String> {
         };
         seen.push(format!("{act:?}: {said}"));
     }
-    seen.push(message.envelope().unwrap().log_text());
+    seen.push(message.envelope().unwrap().log_text(usize::MAX).unwrap());
     seen
 }
 
