@@ -100,13 +100,25 @@ def routed(condition, port):
             f"<else>{to('/services/Else')}</else></filter></inSequence><outSequence><send/></outSequence>")
 
 
-def payload(count, port):
-    """Sequences that make a message of `count` elements from as many expressions, and send it."""
+def payload(count, port, different=False):
+    """Sequences that make a message of `count` elements from as many expressions, and send it: all alike, or each
+    about another order."""
     elements = "".join(f"<s:f{n}>${n}</s:f{n}>" for n in range(1, count + 1))
-    values = '<arg expression="//s:order[1]/s:symbol"/>' * count
-    return ('<inSequence><payloadFactory media-type="xml"><format><s:made xmlns:s="http://services.samples">'
-            f"{elements}</s:made></format><args>{values}</args></payloadFactory>"
-            f"<send>{address(port, '/services/Echo')}</send></inSequence><outSequence><send/></outSequence>")
+    values = "".join(f'<arg expression="//s:order[{n if different else 1}]/s:symbol"/>' for n in range(1, count + 1))
+    return made("xml", f'<s:made xmlns:s="http://services.samples">{elements}</s:made>', values, port)
+
+
+def json_payload(count, port):
+    """The same as JSON, each expression about another order."""
+    members = ",".join(f'"f{n}":"${n}"' for n in range(1, count + 1))
+    values = "".join(f'<arg evaluator="json" expression="$.placeOrder.order[{n}].symbol"/>' for n in range(count))
+    return made("json", f"{{{members}}}", values, port)
+
+
+def made(media, form, values, port):
+    return (f'<inSequence><payloadFactory media-type="{media}"><format>{form}</format><args>{values}</args>'
+            f"</payloadFactory><send>{address(port, '/services/Echo')}</send></inSequence>"
+            "<outSequence><send/></outSequence>")
 
 
 def iterated(port):

@@ -143,7 +143,10 @@ def load_scenario(bench, name, title, contenders, ports, *options, sizes=None, c
     """Rounds over sizes, numbers of connections and gateways. The first contender is what the others
     of ours are compared with."""
     given = bench.given
-    sizes = [s for s in given.sizes if s in (sizes or given.sizes)]
+    wanted = [s for s in given.sizes if s in (sizes or given.sizes)]
+    if not wanted:
+        return bench.note(f"{name} was skipped: it is measured with {', '.join(sizes)} only")
+    sizes = wanted
     connections = connections or given.connections[:1]
     backend = bench.start_backend(ports, *options)
     samples = []

@@ -42,5 +42,7 @@ codes! {
     SEQUENCE_CYCLE = 105, "Sequences call each other in a circle.";
     UNREACHABLE = 106, "A mediator can never be reached.";
     UNDEFINED_TEMPLATE = 120, "A template that is referred to is not defined, or does not fit its parameters.";
+    TEMPLATE_LIMIT = 121, "Endpoint templates that use each other make too much out of one endpoint.";
+    ENDPOINT_LIMIT = 122, "An endpoint leads to too many endpoints through its references.";
     UNDEFINED_ENTRY = 130, "A local entry or registry resource that is referred to does not exist.";
 }

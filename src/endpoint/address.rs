@@ -173,7 +173,7 @@ impl Kind for AddressEndpoint {
         self.leaf.reshapes()
     }
 
-    fn builds(&self) -> bool {
+    fn builds(&self) -> super::Builds {
         self.leaf.builds()
     }
 

@@ -471,7 +471,7 @@ impl<'a> Underway<'a> {
                 (status < 500, u32::from(status))
             }
             // It says nothing about the child.
-            Err(fault) if !fault.retry => return,
+            Err(fault) if !fault.retry && !fault.blamed => return,
             Err(fault) => (false, fault.code),
         };
         if let Some(index) = index
@@ -481,6 +481,7 @@ impl<'a> Underway<'a> {
         }
         if failover
             && let Err(fault) = outcome
+            && fault.retry
             && let Some(child) = index.and_then(|i| children.get(i))
             && child.kind.retryable(fault.code)
             && !self.again().await

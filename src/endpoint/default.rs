@@ -106,7 +106,7 @@ impl Kind for DefaultEndpoint {
         Ok(())
     }
 
-    fn builds(&self) -> bool {
+    fn builds(&self) -> super::Builds {
         self.leaf.builds()
     }
 

@@ -5,7 +5,7 @@ use super::attempts::{Attempts, Group, Refused};
 use super::balance::{Balance, Underway};
 use super::health::Check;
 use super::loadbalance::{build_message, describe_group};
-use super::parse::{EndpointDef, parse_children};
+use super::parse::{EndpointDef, flag, parse_children};
 use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
-use crate::message::{Fault, Message};
+use crate::message::{EndpointId, Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,13 +47,20 @@ impl FailoverDef {
                 "<failover> needs at least one <endpoint>",
             );
         }
+        flag(
+            reader,
+            element,
+            "dynamic",
+            &["true", "false", "yes", "no", "1", "0"],
+            "the group is dynamic",
+        );
         let off = element.attribute("dynamic").is_some_and(|v| {
             v.eq_ignore_ascii_case("false") || v.eq_ignore_ascii_case("no") || v == "0"
         });
         (reader.errors() == before).then_some(FailoverDef {
             children,
             dynamic: !off,
-            build: build_message(element),
+            build: build_message(reader, element),
         })
     }
 
@@ -165,6 +172,12 @@ impl Kind for Failover {
 
     fn reshapes(&self, cx: &SendContext<'_>) -> bool {
         self.children.iter().any(|c| c.kind.reshapes(cx))
+    }
+
+    fn references(&self, out: &mut Vec<EndpointId>) {
+        for child in &self.children {
+            child.kind.references(out);
+        }
     }
 
     fn checks(&self, out: &mut Vec<Arc<Check>>) {

@@ -100,6 +100,10 @@ impl Kind for Indirect {
         }
     }
 
+    fn references(&self, out: &mut Vec<EndpointId>) {
+        out.extend(self.id);
+    }
+
     fn reference(&self) -> Option<&'static str> {
         Some("key")
     }

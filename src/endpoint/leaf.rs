@@ -4,6 +4,7 @@
 use super::blocking;
 use super::breaker::Breaker;
 use super::health::Check;
+use super::optimize::Optimize;
 use super::parse::{EndpointDef, Head};
 use super::policy::PolicyDef;
 use super::property::{self, EndpointProperty};
@@ -11,7 +12,7 @@ use super::replies::{Awaiting, Refused};
 use super::response::{accept, check, is_checked};
 use super::state::{Caps, FailureConfig};
 use super::store::LeafState;
-use super::{Boxed, Names, Parent, SendContext, Sent, Waiting, count_attempt};
+use super::{Boxed, Builds, Names, Parent, SendContext, Sent, Waiting, count_attempt};
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::expr::Expr;
 use crate::message::addressing::Version;
@@ -47,25 +48,6 @@ pub enum TimeoutAction {
     Fault,
     /// `discard`: no fault sequence, no failover.
     Discard,
-}
-
-/// `optimize`: how SOAP goes out with its attachments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Optimize {
-    /// Binary content in parts of their own.
-    Mtom,
-    /// Attachments as they are.
-    Swa,
-}
-
-impl Optimize {
-    /// The axis2 property that says the same for one message.
-    fn property(self) -> &'static str {
-        match self {
-            Optimize::Mtom => "enableMTOM",
-            Optimize::Swa => "enableSwA",
-        }
-    }
 }
 
 /// `timeout/duration`.
@@ -340,11 +322,15 @@ impl Leaf {
         self.def.format.is_some() || self.def.optimize.is_some() || forces()
     }
 
-    /// Whether each attempt builds the body, as [`Leaf::prepare`] decides.
-    pub fn builds(&self) -> bool {
-        self.def.addressing.is_some()
-            || self.def.optimize.is_some()
-            || self.def.format.is_some_and(|f| f != Format::Rest)
+    /// What each attempt makes of the body, as [`Leaf::prepare`] decides.
+    pub fn builds(&self) -> Builds {
+        let addressing = self.def.addressing.is_some();
+        match self.def.format {
+            _ if self.def.optimize.is_some() => Builds::Tree,
+            Some(format) if addressing || format != Format::Rest => Builds::Tree,
+            None if addressing => Builds::Outline,
+            _ => Builds::Nothing,
+        }
     }
 
     /// The leaf gave up: its `onError` sequence runs before any group, and for 101503 the handler
@@ -473,14 +459,14 @@ impl Leaf {
                     // A response that is too large says nothing about the next one, and a token server
                     // nothing about the back-end.
                     let overflow = fault.code == codes::OVERFLOW;
-                    let counts = !forgotten
-                        && !overflow
+                    fault.blamed = !overflow
                         && !passed_over
                         && !attempt.keep_state
                         && !matches!(
                             fault.code,
                             codes::RESPONSE_TOO_LARGE | codes::AUTHENTICATION
                         );
+                    let counts = fault.blamed && !forgotten;
                     if counts {
                         self.failed(&cx, &destination, parent, fault.code);
                     }
@@ -509,18 +495,22 @@ impl Leaf {
         if let Some(optimize) = optimize {
             message.axis2.set(optimize.property(), "true");
         }
-        if format.is_some_and(|f| f != Format::Rest)
+        let addressing = self.def.addressing.is_some() && has_body;
+        let tree = format.is_some_and(|f| f != Format::Rest)
             || optimize.is_some()
-            || (self.def.addressing.is_some() && has_body)
             || matches!(&self.def.timeout, Timeout::Dynamic(expr) if expr.needs_body())
             || message.wants_parsed_body()
-            || message.looked.is_some() && (format.is_some() || !services.rules.content_type)
             || message.is_other_than_seen()
-            || message.properties.is_true("PRESERVE_ENVELOPE")
-        {
-            if !message.is_built() {
-                Box::pin(message.build(&services.limits)).await?;
-            }
+            || message.properties.is_true("PRESERVE_ENVELOPE");
+        let rewritten = addressing
+            || message.looked.is_some() && (format.is_some() || !services.rules.content_type);
+        if message.is_built() {
+            return Ok(());
+        }
+        if addressing && !tree && format.is_none() {
+            Box::pin(message.outline(None, &services.limits)).await?;
+        } else if tree || rewritten {
+            Box::pin(message.build(&services.limits)).await?;
         } else if message.wants_built_body() {
             // A length up front needs the bytes, not their meaning.
             Box::pin(message.body.collect(services.limits.max_bytes)).await?;

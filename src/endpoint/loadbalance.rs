@@ -4,7 +4,7 @@ use super::attempts::{Attempts, Group, Refused};
 use super::balance::{Balance, Underway};
 use super::health::Check;
 use super::member::MembersDef;
-use super::parse::{EndpointDef, parse_children};
+use super::parse::{EndpointDef, flag, parse_children};
 use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
 use super::weighted::{Algorithm, AlgorithmDef, AlgorithmName, parse_name, parse_weights};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::diag::codes as diag_codes;
 use crate::message::fault::codes;
-use crate::message::{Fault, Message};
+use crate::message::{EndpointId, Fault, Message};
 use crate::syntax::{Element, Reader};
 use std::sync::{Arc, PoisonError};
 
@@ -77,12 +77,19 @@ impl LoadBalanceDef {
             }
             _ => {}
         }
+        flag(
+            reader,
+            element,
+            "failover",
+            &["true", "false"],
+            "failover stays on",
+        );
         let algorithm = parse_weights(reader, name, &children, properties);
         (reader.errors() == before).then_some(LoadBalanceDef {
             children,
             members,
             algorithm,
-            build: build_message(element),
+            build: build_message(reader, element),
             failover: !element
                 .attribute("failover")
                 .is_some_and(|v| v.eq_ignore_ascii_case("false")),
@@ -122,7 +129,14 @@ impl LoadBalanceDef {
 }
 
 /// `buildMessage`: `None` leaves it to the server's setting.
-pub(super) fn build_message(element: Element<'_, '_>) -> Option<bool> {
+pub(super) fn build_message(reader: &mut Reader, element: Element<'_, '_>) -> Option<bool> {
+    flag(
+        reader,
+        element,
+        "buildMessage",
+        &["true", "false", "yes", "no", "1", "0"],
+        "nothing is built",
+    );
     let text = element.attribute("buildMessage")?.trim();
     Some(text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("yes") || text == "1")
 }
@@ -239,6 +253,12 @@ impl Kind for LoadBalance {
 
     fn reshapes(&self, cx: &SendContext<'_>) -> bool {
         self.children.iter().any(|c| c.kind.reshapes(cx))
+    }
+
+    fn references(&self, out: &mut Vec<EndpointId>) {
+        for child in &self.children {
+            child.kind.references(out);
+        }
     }
 
     fn checks(&self, out: &mut Vec<Arc<Check>>) {

@@ -5,7 +5,7 @@ use super::leaf::{Destination, Leaf};
 use super::parse::EndpointDef;
 use super::state::Phase;
 use super::{Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, variable};
-use crate::diag::codes as diag_codes;
+use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::message::fault::codes;
 use crate::message::{Fault, Message};
 use crate::metrics::Counter;
@@ -70,16 +70,22 @@ impl MembersDef {
             };
             reader.required(child, "hostName");
             let host = text(reader, "hostName").unwrap_or_default();
+            let before = reader.errors();
             let mut port = |name: &str| {
                 let text = text(reader, name)?;
                 match text.parse::<i32>() {
-                    Ok(port) => u16::try_from(port).ok(),
-                    Err(_) => {
+                    // The reference's word for none.
+                    Ok(-1) => None,
+                    Ok(port @ 1..=65_535) => u16::try_from(port).ok(),
+                    _ => {
                         let place = reader.attribute_place(child, name);
-                        reader.error(
-                            diag_codes::INVALID_VALUE,
-                            place,
-                            format!("\"{text}\" is not a port"),
+                        reader.report(
+                            Diagnostic::error(
+                                diag_codes::INVALID_VALUE,
+                                place,
+                                format!("\"{text}\" is not a port"),
+                            )
+                            .help("write a number from 1 to 65535"),
                         );
                         None
                     }
@@ -87,6 +93,17 @@ impl MembersDef {
             };
             let http = port("httpPort");
             let https = port("httpsPort");
+            if http.or(https).is_none() && reader.errors() == before {
+                let place = reader.place(child);
+                reader.report(
+                    Diagnostic::warning(
+                        diag_codes::MISSING_ATTRIBUTE,
+                        place,
+                        "the member has no port, so that nothing can be sent to it",
+                    )
+                    .help("add httpPort for what comes over HTTP, httpsPort for HTTPS"),
+                );
+            }
             out.push(Member { host, http, https });
         }
         (!out.is_empty()).then_some(MembersDef(out))

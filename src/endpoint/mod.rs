@@ -15,9 +15,11 @@ pub mod indirect;
 pub mod leaf;
 pub mod loadbalance;
 pub mod member;
+pub mod optimize;
 pub mod parse;
 pub mod policy;
 pub mod property;
+pub mod reach;
 pub mod recipients;
 pub mod replies;
 mod response;
@@ -50,6 +52,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 /// A boxed future of one message.
@@ -120,6 +123,8 @@ pub struct SendContext<'a> {
     pub deliver: Option<&'a dyn Deliver>,
     /// Who waits for the response.
     pub waiting: Waiting,
+    /// Copies of the message that the recipient lists around this endpoint have made.
+    pub copies: Option<&'a AtomicUsize>,
 }
 
 /// Who waits for a response: this decides what counts as a failure (spec 01 §7.2–§7.3).
@@ -210,6 +215,17 @@ pub enum Parent {
     Recipients,
 }
 
+/// What becomes of a body before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Builds {
+    /// It may go out as it came, unread.
+    Nothing,
+    /// It is read, for addressing headers; a tree is not needed.
+    Outline,
+    /// It becomes a tree.
+    Tree,
+}
+
 /// One kind of endpoint.
 pub trait Kind: Send + Sync + Debug {
     /// Sends the message; it becomes the response. On failure the message keeps the request as far
@@ -235,11 +251,14 @@ pub trait Kind: Send + Sync + Debug {
         false
     }
 
-    /// Whether every attempt builds a body that there is: then nothing is won by looking into it
+    /// What every attempt makes of a body that there is: then nothing is won by looking into it
     /// before.
-    fn builds(&self) -> bool {
-        false
+    fn builds(&self) -> Builds {
+        Builds::Nothing
     }
+
+    /// The named endpoints that it leads to by their keys, each as often as it does.
+    fn references(&self, _out: &mut Vec<EndpointId>) {}
 
     /// The health checks that are to run while it is deployed.
     fn checks(&self, _out: &mut Vec<Arc<health::Check>>) {}
@@ -386,8 +405,8 @@ pub trait Names {
     fn template(&self, name: &str) -> Option<Arc<EndpointTemplate>>;
     /// All names of endpoint templates, for hints.
     fn template_names(&self) -> Vec<String>;
-    /// How many templates are being instantiated inside each other.
-    fn template_depth(&mut self) -> &mut u32;
+    /// What has been made of templates so far.
+    fn made(&mut self) -> &mut template::Made;
     /// Adds a finding.
     fn report(&mut self, diagnostic: crate::diag::Diagnostic);
     /// All endpoint names, for hints.

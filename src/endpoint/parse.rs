@@ -5,8 +5,9 @@ use super::default::DefaultDef;
 use super::failover::FailoverDef;
 use super::http::HttpDef;
 use super::indirect::{IndirectDef, ResolvingDef};
-use super::leaf::{LeafDef, Optimize, Timeout, TimeoutAction};
+use super::leaf::{LeafDef, Timeout, TimeoutAction};
 use super::loadbalance::LoadBalanceDef;
+use super::optimize::Optimize;
 use super::policy::PolicyDef;
 use super::property::{self, EndpointProperty};
 use super::recipients::RecipientsDef;
@@ -20,6 +21,8 @@ use crate::message::addressing::Version;
 use crate::message::outgoing::{Format, addressing_version};
 use crate::settings::PolicyLevel;
 use crate::syntax::{Element, Reader, text_of, whole_text_of};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -309,6 +312,34 @@ pub fn reference(reader: &mut Reader, element: Element<'_, '_>, attribute: &str)
     }
 }
 
+/// An attribute that has one value with an effect; every other one that is not its opposite is warned
+/// about. `effect` says what another value means.
+pub(super) fn flag(
+    reader: &mut Reader,
+    element: Element<'_, '_>,
+    name: &str,
+    words: &[&str],
+    effect: &str,
+) {
+    let Some(text) = element.attribute(name) else {
+        return;
+    };
+    if !words.iter().any(|w| w.eq_ignore_ascii_case(text.trim())) {
+        let place = reader.attribute_place(element, name);
+        reader.report(
+            Diagnostic::warning(
+                codes::INVALID_VALUE,
+                place,
+                format!("\"{text}\" is no value of \"{name}\": {effect}"),
+            )
+            .help(format!(
+                "write {}",
+                words[..2.min(words.len())].join(" or ")
+            )),
+        );
+    }
+}
+
 /// Reads the children of a group: endpoints and members.
 pub fn parse_children(reader: &mut Reader, group: Element<'_, '_>) -> Vec<Arc<EndpointDef>> {
     let mut out: Vec<Arc<EndpointDef>> = Vec::new();
@@ -364,20 +395,36 @@ impl EndpointDef {
         })
     }
 
-    /// Links the children of a group. Named children are told apart by name, others by position.
+    /// Links the children of a group. Named children are told apart by name, so that their state stays
+    /// theirs when others come and go, and those without a name of their own by position.
     pub fn link_children(
         children: &[Arc<EndpointDef>],
         names: &mut dyn Names,
         path: &str,
     ) -> Vec<Arc<Endpoint>> {
-        children
-            .iter()
-            .enumerate()
-            .map(|(index, child)| {
-                let step = child.head.name.clone().unwrap_or_else(|| index.to_string());
-                child.link(names, &format!("{path}/{step}"))
-            })
-            .collect()
+        let mut steps = HashSet::new();
+        let mut texts: HashMap<u64, u64> = HashMap::new();
+        let mut out = Vec::with_capacity(children.len());
+        for (index, child) in children.iter().enumerate() {
+            let mut step = child.head.name.clone().unwrap_or_else(|| index.to_string());
+            if steps.contains(&step) {
+                step = format!("{step}#{index}");
+            }
+            let mut endpoint = child.link(names, &format!("{path}/{step}"));
+            steps.insert(step);
+            // Sessions and hashes know a child by its fingerprint, also among copies of one text.
+            let before = texts.entry(endpoint.fingerprint).or_default();
+            if *before > 0
+                && let Some(endpoint) = Arc::get_mut(&mut endpoint)
+            {
+                let mut hasher = DefaultHasher::new();
+                (endpoint.fingerprint, *before).hash(&mut hasher);
+                endpoint.fingerprint = hasher.finish();
+            }
+            *before += 1;
+            out.push(endpoint);
+        }
+        out
     }
 }
 
@@ -554,9 +601,14 @@ fn parse_addressing(reader: &mut Reader, element: Element<'_, '_>, def: &mut Lea
     }
     if def.addressing.is_none() {
         let place = reader.attribute_place(element, "version");
+        let text = version.unwrap_or_default();
         reader.report(
-            Diagnostic::error(codes::INVALID_VALUE, place, "unknown addressing version")
-                .help("allowed values: final, submission"),
+            Diagnostic::error(
+                codes::INVALID_VALUE,
+                place,
+                format!("\"{text}\" is not a version of WS-Addressing"),
+            )
+            .help("allowed values: final, submission"),
         );
     }
     def.separate_listener = element
@@ -652,7 +704,18 @@ fn not_a_number(reader: &mut Reader, element: Element<'_, '_>) {
     } else {
         format!("<{name}> needs a number, not \"{text}\"")
     };
-    reader.error(codes::INVALID_VALUE, place, what);
+    let help = match name {
+        "duration" => {
+            "write milliseconds, such as 10000, or an expression: {…} with nothing around the braces"
+        }
+        "initialDuration" | "retryDelay" => "write milliseconds, such as 10000, at most 2147483647",
+        "maximumDuration" | "sessionTimeout" => "write milliseconds, such as 600000",
+        "suspendDurationOnFailure" => "write seconds, such as 30",
+        "progressionFactor" => "write a factor, such as 2.0",
+        "retriesBeforeSuspension" => "write how many failures are tolerated, such as 3",
+        _ => "write codes with commas between them, such as 101503,101504",
+    };
+    reader.report(Diagnostic::error(codes::INVALID_VALUE, place, what).help(help));
 }
 
 /// The number in an element.

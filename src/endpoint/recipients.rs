@@ -17,11 +17,12 @@ use super::{
 use crate::diag::codes as diag_codes;
 use crate::expr::Dynamic;
 use crate::message::fault::codes;
-use crate::message::{Fault, Message, SplitMark};
+use crate::message::{EndpointId, Fault, Message, SplitMark};
 use crate::settings::EndpointPolicy;
 use crate::syntax::{Element, Reader};
 use crate::transport::http::Target;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
@@ -47,10 +48,20 @@ impl RecipientsDef {
             reader.known_attributes(endpoints, &["value", "max-cache"]);
             reader.required(endpoints, "value")?;
             let value = reader.dynamic(endpoints, "value")?;
-            let cache = endpoints
-                .attribute("max-cache")
-                .and_then(|t| t.trim().parse().ok())
-                .unwrap_or(DEFAULT_CACHE);
+            let cache = match endpoints.attribute("max-cache").map(str::trim) {
+                None => DEFAULT_CACHE,
+                Some(text) => text.parse().unwrap_or_else(|_| {
+                    let place = reader.attribute_place(endpoints, "max-cache");
+                    reader.warning(
+                        diag_codes::INVALID_VALUE,
+                        place,
+                        format!(
+                            "\"{text}\" is not a number of addresses; {DEFAULT_CACHE} are kept"
+                        ),
+                    );
+                    DEFAULT_CACHE
+                }),
+            };
             for other in reader.children(element) {
                 if !matches!(reader.name(other), Some("endpoints" | "description")) {
                     reader.unknown_element(other, "recipientlist", &["endpoints"]);
@@ -206,6 +217,23 @@ impl Recipient<'_> {
 }
 
 impl Recipients {
+    /// Whether so many more copies may be made of one request.
+    fn within_limit(&self, cx: &SendContext<'_>, more: usize) -> Result<(), Fault> {
+        let limit = cx.services.settings.limits.max_attempts_per_request;
+        let before = cx.copies.map_or(0, |copies| copies.load(Ordering::Relaxed));
+        if before.saturating_add(more) <= usize::try_from(limit).unwrap_or(usize::MAX) {
+            return Ok(());
+        }
+        let name = self.name.as_deref().unwrap_or(ANONYMOUS);
+        let others = match before {
+            0 => String::new(),
+            before => format!(" after {before} of lists around it"),
+        };
+        Err(Fault::mediation(format!(
+            "The recipient list {name} has {more} recipients{others}, and one request may make at most {limit} attempts ([myelin] max_attempts_per_request)"
+        )))
+    }
+
     /// The recipients that are ready, and how many there are in all.
     async fn recipients(
         &self,
@@ -242,9 +270,10 @@ impl Recipients {
                 let text = value.value(&cx.scope(message))?;
                 let now = cx.services.clock.now();
                 let mut ready = Vec::new();
-                let mut count = 0;
-                for address in text.split(',').filter(|a| !a.trim().is_empty()) {
-                    count += 1;
+                let addresses = || text.split(',').filter(|a| !a.trim().is_empty());
+                let count = addresses().count();
+                self.within_limit(cx, count)?;
+                for address in addresses() {
                     let target = match find(address) {
                         Ok(target) => target,
                         Err(fault) => {
@@ -295,12 +324,15 @@ impl Kind for Recipients {
                     format!("Recipient List endpoint : {name} - no ready child endpoints"),
                 ));
             }
-            let limit = cx.services.settings.limits.max_attempts_per_request;
-            if ready.len() > usize::try_from(limit).unwrap_or(usize::MAX) {
-                return Err(Fault::mediation(format!(
-                    "The recipient list {name} has {} recipients, and one request may make at most {limit} attempts",
-                    ready.len()
-                )));
+            self.within_limit(&cx, ready.len())?;
+            // Lists inside each other share the limit: each of them multiplies the copies.
+            let own = AtomicUsize::new(0);
+            let cx = SendContext {
+                copies: Some(cx.copies.unwrap_or(&own)),
+                ..cx
+            };
+            if let Some(copies) = cx.copies {
+                copies.fetch_add(ready.len(), Ordering::Relaxed);
             }
             let mark = SplitMark::of(message, None);
             let mut sends: Vec<Boxed<'_, ()>> = Vec::new();
@@ -320,6 +352,14 @@ impl Kind for Recipients {
             List::Members(..) | List::Dynamic { .. } => true,
         };
         any && !self.state.is_off()
+    }
+
+    fn references(&self, out: &mut Vec<EndpointId>) {
+        if let List::Children(children) = &self.list {
+            for child in children {
+                child.kind.references(out);
+            }
+        }
     }
 
     fn checks(&self, out: &mut Vec<Arc<Check>>) {

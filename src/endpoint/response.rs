@@ -110,7 +110,7 @@ async fn refuse_soap_fault(cx: &SendContext<'_>, message: &mut Message) -> Resul
             fault.origin = Origin::Backend;
             fault
         })?;
-    if message.envelope().is_some_and(|e| e.fault().is_some()) {
+    if message.is_soap_fault() {
         if cx.waiting != Waiting::Open {
             return Err(blocking::soap_fault(message));
         }

@@ -10,17 +10,19 @@ use super::property::{EndpointProperty, apply_all};
 use super::store::GroupState;
 use super::weighted::Algorithm;
 use super::{
-    ANONYMOUS, Boxed, Described, Endpoint, Kind, Names, Parent, SendContext, Sent, own_fault,
+    ANONYMOUS, Boxed, Builds, Described, Endpoint, Kind, Names, Parent, SendContext, Sent,
+    own_fault,
 };
 use crate::diag::{Diagnostic, codes as diag_codes};
 use crate::expr::{Effects, Expr, Namespaces, Wanted};
 use crate::message::addressing::FINAL as ADDRESSING;
 use crate::message::fault::codes;
 use crate::message::media::Media;
-use crate::message::{Answer, Body, Fault, Message, header_text};
+use crate::message::{Answer, BlockName, Body, EndpointId, Fault, Message, header_text};
 use crate::syntax::{Element, Reader, SYNAPSE};
 use http::HeaderValue;
 use http::header::{COOKIE, SET_COOKIE};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +41,7 @@ enum SessionType {
 /// The SOAP header block that holds the id of a session.
 #[derive(Debug)]
 struct Block {
-    namespace: &'static str,
-    name: &'static str,
+    name: BlockName,
     /// Finds its text in a body that is not built.
     finder: Option<Expr>,
 }
@@ -48,16 +49,15 @@ struct Block {
 impl Block {
     /// `None` for sessions whose id stands elsewhere.
     fn of(kind: SessionType) -> Option<Block> {
-        let (namespace, name) = match kind {
+        let (namespace, local) = match kind {
             SessionType::SimpleClient => (SYNAPSE, "ClientID"),
             SessionType::Soap => (AXIS2, SERVICE_GROUP),
             SessionType::Http => return None,
         };
         let namespaces = Namespaces(vec![("s".to_owned(), namespace.to_owned())]);
-        let finder = Expr::compile(&format!("string($header/s:{name})"), &namespaces);
+        let finder = Expr::compile(&format!("string($header/s:{local})"), &namespaces);
         Some(Block {
-            namespace,
-            name,
+            name: BlockName { namespace, local },
             finder: finder.ok(),
         })
     }
@@ -148,7 +148,7 @@ impl SessionDef {
             algorithm: self.group.algorithm(),
             balance: Balance::link(&def.policy, names, path, def.head.fingerprint),
             properties: def.properties.clone(),
-            builds: children.iter().all(|c| c.kind.builds()),
+            builds: of_all(children.iter().map(|c| c.kind.builds())),
             children,
             name: def.head.name.clone(),
             kind: self.kind,
@@ -173,8 +173,8 @@ struct SessionGroup {
     balance: Option<Box<Balance>>,
     properties: Arc<Vec<EndpointProperty>>,
     children: Vec<Arc<Endpoint>>,
-    /// Whether every child builds the body.
-    builds: bool,
+    /// What every child makes of the body.
+    builds: Builds,
     state: Arc<GroupState>,
     bindings: Bindings,
 }
@@ -322,14 +322,22 @@ async fn header_id(
     cx: &SendContext<'_>,
     message: &mut Message,
     block: &Block,
-    builds: bool,
+    builds: Builds,
 ) -> Result<Option<String>, Fault> {
     if message.rest && !message.is_built() {
         return Ok(None);
     }
     let limits = &cx.services.limits;
-    if builds && !matches!(message.body, Body::Empty) {
-        message.build(limits).await?;
+    if !matches!(message.body, Body::Empty) {
+        match builds {
+            Builds::Nothing => {}
+            Builds::Outline => {
+                message.outline(Some(block.name), limits).await?;
+            }
+            Builds::Tree => {
+                message.build(limits).await?;
+            }
+        }
     }
     let answer = match &block.finder {
         Some(finder) if !message.is_built() => {
@@ -345,18 +353,18 @@ async fn header_id(
         // Anything odd is decided by the real reader, which says what is wrong.
         _ => {
             message.build(limits).await?;
-            from_tree(message, block)
+            message.header_block(block.name).map(Cow::into_owned)
         }
     };
     Ok(text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()))
 }
 
-fn from_tree(message: &Message, block: &Block) -> Option<String> {
-    let envelope = message.envelope()?;
-    let header = envelope.header()?;
-    let document = &envelope.document;
-    let found = document.child_element(header, block.namespace, block.name)?;
-    Some(document.string_value(found).into_owned())
+/// What children make of a body, when each of them reads it.
+fn of_all(children: impl Iterator<Item = Builds> + Clone) -> Builds {
+    match children.clone().min() {
+        None | Some(Builds::Nothing) => Builds::Nothing,
+        Some(_) => children.max().unwrap_or(Builds::Nothing),
+    }
 }
 
 /// Takes the block of an unknown session out of the request: the back-end would not know it.
@@ -459,7 +467,9 @@ impl Kind for SessionGroup {
                     let mut child = attempts.next(&cx, message, pick).await?;
                     let picked = child;
                     // A client's session is bound before there is any response.
-                    if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id) {
+                    if let (SessionType::SimpleClient, Some(id)) = (self.kind, &id)
+                        && !message.is_response()
+                    {
                         child = self.claim(&cx, id, child).await;
                         if !Arc::ptr_eq(child, picked) && !child.kind.is_ready(&cx) {
                             return Err(not_ready(message, id, child));
@@ -499,6 +509,12 @@ impl Kind for SessionGroup {
 
     fn reshapes(&self, cx: &SendContext<'_>) -> bool {
         self.children.iter().any(|c| c.kind.reshapes(cx))
+    }
+
+    fn references(&self, out: &mut Vec<EndpointId>) {
+        for child in &self.children {
+            child.kind.references(out);
+        }
     }
 
     fn checks(&self, out: &mut Vec<Arc<Check>>) {

@@ -9,11 +9,16 @@ use super::{
 };
 use crate::diag::{Diagnostic, Place, Source, codes, nearest};
 use crate::message::fault;
-use crate::message::{Fault, Message};
+use crate::message::{EndpointId, Fault, Message};
 use crate::settings::{Properties, Variables};
 use crate::syntax::{self, Element, Reader};
+use std::collections::HashMap;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Most bytes of text that the endpoints of one file make templates into; each endpoint keeps its own.
+const MAX_TEXT: usize = 64 << 20;
 
 /// Parameters that every template has.
 const IMPLICIT: [&str; 2] = ["name", "uri"];
@@ -75,6 +80,20 @@ impl EndpointTemplate {
                 .find(|(n, _)| n == name)
                 .and_then(|(_, default)| default.as_deref())
         })
+    }
+
+    /// Parameters that it uses and that nobody gives a value.
+    fn missing(&self, supplied: &[(String, String)]) -> Vec<&str> {
+        let names = IMPLICIT.into_iter();
+        let names = names.chain(self.parameters.iter().map(|(name, _)| name.as_str()));
+        let text = self.source.text().get(self.start..).unwrap_or_default();
+        names
+            .filter(|name| self.value(name, supplied).is_none())
+            .filter(|name| {
+                let used = |quote: char| text.contains(&format!("${name}{quote}"));
+                ['"', '\'', '<', ' '].into_iter().any(used)
+            })
+            .collect()
     }
 
     /// Makes the endpoint of an instance, with what is wrong with it. Places are those of the
@@ -147,8 +166,7 @@ fn own_source(
     let (range, start) = (template.range(), endpoint.range().start);
     let text = source.text();
     let before = text.get(..range.start).unwrap_or_default();
-    let lines = before.matches('\n').count();
-    if template.parent_element().is_none() || lines == 0 {
+    if template.parent_element().is_none() {
         return (source.clone(), start);
     }
     let mut out = String::from("<definitions");
@@ -166,14 +184,19 @@ fn own_source(
         out.push('"');
     }
     out.push('>');
-    out.push_str(&"\n".repeat(lines));
+    let lines = before.matches('\n').count();
     let column = before
         .rsplit('\n')
         .next()
         .unwrap_or_default()
         .chars()
         .count();
-    out.push_str(&" ".repeat(column));
+    out.push_str(&"\n".repeat(lines));
+    let used = if lines == 0 { out.chars().count() } else { 0 };
+    let Some(free) = column.checked_sub(used) else {
+        return (source.clone(), start);
+    };
+    out.push_str(&" ".repeat(free));
     let start = out.len() + (start - range.start);
     out.push_str(text.get(range).unwrap_or_default());
     out.push_str("</definitions>");
@@ -221,6 +244,62 @@ fn with_system_properties(text: &str, system: &Properties) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// What a link has made of templates so far. Templates may use each other several times each, so that few
+/// lines stand for more endpoints than fit into memory.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Templates inside each other at this moment.
+    depth: u32,
+    /// Endpoints made for the one that is written outside of every template.
+    count: usize,
+    /// That one needs too much and is not made.
+    failed: bool,
+    /// Bytes of text that the endpoints of a file have become.
+    text: HashMap<PathBuf, usize>,
+    /// The endpoint outside of every template.
+    outer: Option<Place>,
+}
+
+impl Made {
+    /// One more endpoint of a template with a text of so many bytes; gives what is too much about it.
+    fn begin(&mut self, place: &Place, text: usize, most: usize) -> Result<(), String> {
+        if self.depth == 0 {
+            self.count = 0;
+            self.failed = false;
+            self.outer = Some(place.clone());
+        }
+        if self.depth >= MAX_NESTING {
+            return Err(format!(
+                "endpoint templates use each other more than {MAX_NESTING} levels deep"
+            ));
+        }
+        if self.count >= most {
+            return Err(format!(
+                "this endpoint is made of more than {most} endpoints from templates that use each other"
+            ));
+        }
+        let file = self.outer.as_ref().map(|outer| outer.source.path());
+        let file = file.unwrap_or(Path::new("")).to_owned();
+        let sum = self.text.entry(file).or_default();
+        if sum.saturating_add(text) > MAX_TEXT {
+            return Err(format!(
+                "the endpoints of this file make more than {} MiB of text out of templates",
+                MAX_TEXT >> 20
+            ));
+        }
+        *sum += text;
+        self.count += 1;
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Behind [`Made::begin`]: whether the endpoint may be used.
+    fn end(&mut self) -> bool {
+        self.depth = self.depth.saturating_sub(1);
+        !self.failed
+    }
 }
 
 /// `<endpoint template="T" …>` as it is written.
@@ -312,16 +391,27 @@ impl InstanceDef {
                 ));
             }
         }
-        let depth = names.template_depth();
-        if *depth >= MAX_NESTING {
-            names.report(Diagnostic::error(
-                codes::UNDEFINED_TEMPLATE,
-                self.place.clone(),
-                format!("endpoint templates use each other more than {MAX_NESTING} levels deep"),
-            ));
+        // One of those around it has said what is wrong.
+        if names.made().depth > 0 && names.made().failed {
             return None;
         }
-        *depth += 1;
+        let most = names.settings().limits.max_template_endpoints;
+        let text = template.source.text().len();
+        if let Err(problem) = names.made().begin(&self.place, text, most) {
+            let made = names.made();
+            made.failed = true;
+            let outer = made.outer.as_ref().filter(|_| made.depth > 0);
+            let help = match outer {
+                Some(outer) => format!(
+                    "the endpoint at {outer} is not made; let its templates use fewer others, or named endpoints by \"key\""
+                ),
+                None => "divide the file".to_owned(),
+            };
+            names.report(
+                Diagnostic::error(codes::TEMPLATE_LIMIT, self.place.clone(), problem).help(help),
+            );
+            return None;
+        }
         let variables = Arc::new(Variables::of(names.settings()));
         let (real, found) = template.instantiate(&self.values, &variables);
         let broken = found.iter().any(Diagnostic::is_error);
@@ -329,18 +419,28 @@ impl InstanceDef {
             names.report(diagnostic);
         }
         if broken {
-            names.report(Diagnostic::error(
-                codes::UNDEFINED_TEMPLATE,
-                self.place.clone(),
+            let missing = template.missing(&self.values);
+            let help = (!missing.is_empty()).then(|| {
                 format!(
-                    "the template \"{}\" gives no valid endpoint with these parameters",
-                    self.template
-                ),
-            ));
+                    "these parameters have no value here: {}",
+                    missing.join(", ")
+                )
+            });
+            names.report(
+                Diagnostic::error(
+                    codes::UNDEFINED_TEMPLATE,
+                    self.place.clone(),
+                    format!(
+                        "the template \"{}\" gives no valid endpoint with these parameters",
+                        self.template
+                    ),
+                )
+                .maybe_help(help),
+            );
         }
         let real = real.map(|def| def.link(names, &format!("{path}/template")));
-        *names.template_depth() -= 1;
-        real
+        let usable = names.made().end();
+        real.filter(|_| usable)
     }
 }
 
@@ -386,6 +486,12 @@ impl Kind for Instance {
         match (&self.real, cx.deeper()) {
             (Some(real), Ok(cx)) => real.kind.reshapes(&cx),
             _ => false,
+        }
+    }
+
+    fn references(&self, out: &mut Vec<EndpointId>) {
+        if let Some(real) = &self.real {
+            real.kind.references(out);
         }
     }
 
@@ -477,6 +583,48 @@ mod tests {
         let (_, found) = made("nonsense");
         let place = found[0].place.as_ref().unwrap().to_string();
         assert!(place.starts_with("t.xml:4:15"), "{place}");
+    }
+
+    #[test]
+    fn the_text_that_a_file_makes_of_templates_is_bounded() {
+        let place = |file: &str| Place::new(&Source::new(file, "<endpoint/>"), 0..9);
+        let (one, other) = (place("one.xml"), place("other.xml"));
+        let mut made = Made::default();
+        let half = MAX_TEXT / 2;
+        for _ in 0..2 {
+            made.begin(&one, half, 1000).unwrap();
+            assert!(made.end());
+        }
+        let problem = made.begin(&one, 1, 1000).unwrap_err();
+        assert!(problem.contains("more than 64 MiB"), "{problem}");
+        // Another file has its own share, also for templates of the first one.
+        made.begin(&other, 1, 1000).unwrap();
+        made.begin(&one, half, 1000).unwrap();
+        assert!(made.end() && made.end());
+    }
+
+    #[test]
+    fn a_template_on_one_line_with_others_is_cut_out() {
+        let other = "<sequence name=\"s\"/>".repeat(100);
+        let text = format!(
+            "<definitions xmlns=\"{}\">{other}<template name=\"T\"><endpoint><address uri=\"$uri\"/></endpoint></template>{other}</definitions>",
+            syntax::SYNAPSE
+        );
+        let source = Source::new("t.xml", text.clone());
+        let document = syntax::parse(&source).unwrap();
+        let template = document
+            .descendants()
+            .find(|n| n.tag_name().name() == "template")
+            .unwrap();
+        let mut reader = Reader::new(&source);
+        let endpoint = template.first_element_child().unwrap();
+        let template = EndpointTemplate::parse(&mut reader, template, endpoint).unwrap();
+        assert!(template.source.text().trim_end().len() < text.len() - other.len() / 2);
+        let values = [("uri".to_owned(), "nonsense".to_owned())];
+        let (_, found) = template.instantiate(&values, &Arc::default());
+        let column = text.find("$uri").unwrap() + 1;
+        let place = found[0].place.as_ref().unwrap().to_string();
+        assert_eq!(place, format!("t.xml:1:{column}"));
     }
 
     #[test]

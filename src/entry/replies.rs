@@ -46,7 +46,7 @@ async fn read(services: &Services, message: &mut Message) -> Result<Reply, Fault
         _ => Bytes::new(),
     };
     message.build(&services.limits).await?;
-    let fault = message.envelope().is_some_and(|e| e.fault().is_some());
+    let fault = message.is_soap_fault();
     Ok(Reply {
         headers,
         body,

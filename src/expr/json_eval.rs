@@ -116,7 +116,7 @@ impl JsonEval {
     pub(super) fn string(&self, scope: &Scope<'_>) -> Result<String, Fault> {
         let path = self.path(scope)?;
         let Some(source) = &self.source else {
-            return Ok(path.map_or(String::new(), |p| json_string(&p, scope.message)));
+            return path.map_or(Ok(String::new()), |p| json_string(&p, scope.message));
         };
         let failed = |e: String| Fault::mediation(e);
         let text = source

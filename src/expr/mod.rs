@@ -1,5 +1,6 @@
 //! Expressions of artifacts: which language a text is in, and what it gives (spec 05 §1–§2).
 
+mod effort;
 pub mod entries;
 mod json_eval;
 pub mod jsonpath;
@@ -8,6 +9,7 @@ mod scope;
 pub mod synapse;
 pub mod xpath;
 
+pub use effort::Effort;
 pub use look::{Around, Effects};
 pub use scope::{LocalEntries, Scope};
 pub use xpath::{Namespaces, Need, Wanted};
@@ -15,7 +17,7 @@ pub use xpath::{Namespaces, Need, Wanted};
 pub use json_eval::JsonEval;
 
 use crate::message::{Answer, Body, Fault, Message, Value};
-use jsonpath::JsonPath;
+use jsonpath::{EvalError, JsonPath};
 use synapse::{Exception, Expression, Failure, Problem};
 use xpath::XPath;
 
@@ -190,7 +192,7 @@ impl Expr {
                     .string_value_of(scope)
                     .map_err(|e| self.failure(&e.message)),
             },
-            Expr::Json { path, .. } => Ok(Some(json_string(path, scope.message))),
+            Expr::Json { path, .. } => json_string(path, scope.message).map(Some),
             Expr::JsonFrom { eval, .. } => eval.string(scope).map(Some),
             Expr::Synapse { expression, .. } => expression
                 .string(scope)
@@ -229,7 +231,7 @@ impl Expr {
                     .map_err(|e| self.no_boolean(&e.message)),
             },
             Expr::Json { path, .. } => {
-                Ok(json_string(path, scope.message).eq_ignore_ascii_case("true"))
+                Ok(json_string(path, scope.message)?.eq_ignore_ascii_case("true"))
             }
             Expr::JsonFrom { eval, .. } => Ok(eval.string(scope)?.eq_ignore_ascii_case("true")),
             Expr::Synapse { expression, .. } => expression
@@ -319,20 +321,28 @@ fn thrown(text: &str, failure: Failure) -> Fault {
     fault
 }
 
-/// `json-eval` on the body: any failure gives the empty string (spec 05 §2.4, §4.1).
-fn json_string(path: &JsonPath, message: &Message) -> String {
+/// `json-eval` on the body: any failure of the reference's gives the empty string (spec 05 §2.4, §4.1).
+///
+/// # Errors
+/// When the evaluation is given up: it would be too much work, or its result too large.
+fn json_string(path: &JsonPath, message: &Message) -> Result<String, Fault> {
     let Body::Built(built) = &message.body else {
-        return String::new();
+        return Ok(String::new());
     };
     if path.is_whole_body()
         && let Some(raw) = built.json()
     {
-        return String::from_utf8_lossy(raw).into_owned();
+        return Ok(String::from_utf8_lossy(raw).into_owned());
     }
     match built.json_tree() {
-        Ok(Some(root)) if path.is_whole_body() => crate::json::to_text(root),
-        Ok(Some(root)) => path.text(root).unwrap_or_default(),
-        _ => String::new(),
+        Ok(Some(root)) if path.is_whole_body() => Ok(crate::json::to_text(root)),
+        Ok(Some(root)) => match path.text(root) {
+            Err(e @ (EvalError::TooManySteps | EvalError::TooLarge)) => {
+                Err(Fault::mediation(e.to_string()))
+            }
+            text => Ok(text.unwrap_or_default()),
+        },
+        _ => Ok(String::new()),
     }
 }
 

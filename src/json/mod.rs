@@ -4,6 +4,7 @@
 pub mod badgerfish;
 mod classify;
 mod compact;
+mod java;
 mod lenient;
 pub mod number;
 mod parse;

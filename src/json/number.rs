@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+pub use super::java::parse_java_double;
+
 /// A decimal number of any size: Java's `BigDecimal`, as far as messages show it (spec 01 §17.3,
 /// spec 05 §4.3).
 #[derive(Clone, Debug)]

@@ -96,6 +96,7 @@ pub fn parse(input: &[u8], limits: &Limits) -> Result<Value, JsonError> {
         at: if text.starts_with('\u{feff}') { 3 } else { 0 },
         max_depth: limits.max_depth.min(MAX_DEPTH),
         nodes_left: limits.max_nodes,
+        members: 0,
     };
     reader
         .document()
@@ -132,7 +133,12 @@ struct Reader<'t> {
     at: usize,
     max_depth: usize,
     nodes_left: usize,
+    /// How many members the last object had: the next one is often like it.
+    members: usize,
 }
+
+/// Room for at most so many members is made before they come.
+const MOST_EXPECTED: usize = 16;
 
 impl Reader<'_> {
     fn document(&mut self) -> Fallible<Value> {
@@ -177,7 +183,10 @@ impl Reader<'_> {
                                 *key = self.key()?;
                                 break;
                             }
-                            Some(b'}') => value = Value::Object(std::mem::take(members)),
+                            Some(b'}') => {
+                                self.members = members.len();
+                                value = Value::Object(std::mem::take(members));
+                            }
                             _ => return Err(self.unexpected()),
                         }
                     }
@@ -219,7 +228,8 @@ impl Reader<'_> {
                     (b'[', _) => return Ok(Start::Opened(Open::Array(Vec::new()))),
                     _ => {
                         let key = self.key()?;
-                        return Ok(Start::Opened(Open::Object(Vec::new(), key)));
+                        let members = Vec::with_capacity(self.members.min(MOST_EXPECTED));
+                        return Ok(Start::Opened(Open::Object(members, key)));
                     }
                 }
             }

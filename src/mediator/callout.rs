@@ -348,12 +348,9 @@ impl Callout {
                 if let Some((from, payload)) =
                     answer.envelope().and_then(|e| Some((e, e.payload()?)))
                 {
-                    let mut document = Document::new();
-                    let node = document.import(&from.document, payload);
-                    let top = document.document_node();
-                    document.append_child(top, node);
-                    let value = Value::Xml(Arc::new(XmlValue { document, node }));
-                    message.properties.set(name, value);
+                    let most = cx.services.limits.xml.max_bytes;
+                    let value = XmlValue::copy(&from.document, payload, most)?;
+                    message.properties.set(name, Value::Xml(Arc::new(value)));
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::json;
 use crate::message::value::XmlValue;
 use crate::message::{Body, Fault, Message, Value};
 use crate::syntax::{Element, Reader};
-use crate::xml::{Document, NodeId};
+use crate::xml::{Document, NodeId, TooLong};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -127,10 +127,14 @@ pub(super) fn elements(cx: Context<'_>, text: &str) -> Result<(Document, Vec<Nod
 }
 
 /// An element with copies of nodes of other trees in it.
+///
+/// # Errors
+/// When it would be longer as XML than a message may be.
 pub(super) fn enclose<'d>(
+    cx: Context<'_>,
     name: &str,
     parts: impl Iterator<Item = (&'d Document, NodeId)>,
-) -> XmlValue {
+) -> Result<XmlValue, TooLong> {
     let mut document = Document::new();
     let root = document.create_element("", "", name);
     let top = document.document_node();
@@ -139,8 +143,5 @@ pub(super) fn enclose<'d>(
         let copy = document.import(from, node);
         document.append_child(root, copy);
     }
-    XmlValue {
-        document,
-        node: root,
-    }
+    XmlValue::new(document, root, cx.services.limits.xml.max_bytes)
 }

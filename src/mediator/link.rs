@@ -2,6 +2,7 @@
 
 use super::{ListDef, OnError, Sequence, TemplateId};
 use crate::diag::{Diagnostic, Place, codes, nearest};
+use crate::endpoint::template::Made;
 use crate::endpoint::{Endpoint, EndpointDef, EndpointTemplate, Names, Stores};
 use crate::expr::{Dynamic, LocalEntries, entries};
 use crate::message::{EndpointId, SequenceId, Value};
@@ -40,7 +41,7 @@ pub struct Linker<'a> {
     pub diagnostics: Vec<Diagnostic>,
     sequences: Vec<Option<Sequence>>,
     path: String,
-    template_depth: u32,
+    made: Made,
     current: Option<SequenceId>,
     references: Vec<Reference>,
     inline_endpoints: Vec<Arc<Endpoint>>,
@@ -64,7 +65,7 @@ impl<'a> Linker<'a> {
             templates: HashMap::new(),
             sequence_templates: HashMap::new(),
             entries: Arc::default(),
-            template_depth: 0,
+            made: Made::default(),
             diagnostics: Vec::new(),
             sequences,
             path: String::new(),
@@ -290,8 +291,8 @@ impl Names for Linker<'_> {
         self.templates.keys().cloned().collect()
     }
 
-    fn template_depth(&mut self) -> &mut u32 {
-        &mut self.template_depth
+    fn made(&mut self) -> &mut Made {
+        &mut self.made
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {

@@ -285,7 +285,7 @@ impl Log {
                     "Direction: request"
                 });
                 if self.level == Level::Full {
-                    add(&payload(message)?);
+                    add(&payload(message, cx.services.limits.xml.max_bytes)?);
                 }
             }
             Level::Headers => {
@@ -336,7 +336,7 @@ impl Log {
     }
 }
 
-fn payload(message: &Message) -> Result<String, Fault> {
+fn payload(message: &Message, most: usize) -> Result<String, Fault> {
     let Body::Built(built) = &message.body else {
         return Ok("Envelope: ".to_owned());
     };
@@ -351,5 +351,5 @@ fn payload(message: &Message) -> Result<String, Fault> {
         ));
         fault
     })?;
-    Ok(format!("Envelope: {}", envelope.log_text()))
+    Ok(format!("Envelope: {}", envelope.log_text(most)?))
 }

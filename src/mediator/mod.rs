@@ -141,6 +141,7 @@ impl<'a> Context<'a> {
             depth: 0,
             deliver: None,
             waiting: Waiting::Open,
+            copies: None,
         }
     }
 }

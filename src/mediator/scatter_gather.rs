@@ -277,7 +277,7 @@ impl MediateAsync for Scatter {
             let Some((last, pieces)) = self.collect(cx, arrivals, enough).await? else {
                 return Ok(Flow::Stop);
             };
-            self.finish(message, last, pieces, cx);
+            self.finish(message, last, pieces, cx)?;
             // The reference comes back here as it does to a call.
             message.resumed = true;
             Ok(Flow::Continue)
@@ -394,7 +394,13 @@ impl Scatter {
         }
     }
 
-    fn finish(&self, message: &mut Message, last: Message, pieces: Vec<Piece>, cx: Context<'_>) {
+    fn finish(
+        &self,
+        message: &mut Message,
+        last: Message,
+        pieces: Vec<Piece>,
+        cx: Context<'_>,
+    ) -> Result<(), Fault> {
         let value = match &self.rules.form {
             Form::Json => {
                 let items = pieces.into_iter().filter_map(|piece| match piece {
@@ -410,12 +416,12 @@ impl Scatter {
                     }
                     Piece::Json(_) => Vec::new(),
                 });
-                Value::Xml(Arc::new(enclose(root, nodes)))
+                Value::Xml(Arc::new(enclose(cx, root, nodes)?))
             }
         };
         if let Some(name) = &self.rules.variable {
             message.variables.set(name, value);
-            return;
+            return Ok(());
         }
         // What the last branch made of the message goes on.
         *message = last;
@@ -438,5 +444,6 @@ impl Scatter {
             }
             _ => {}
         }
+        Ok(())
     }
 }

@@ -85,6 +85,8 @@ pub(super) fn parse_endpoint(
                 );
             }
             Some("description") => {}
+            // What else the mediator has, it reads itself.
+            Some(name) if part.children.iter().any(|c| c.name == name) => {}
             _ => part.refuse(reader, child),
         }
     }

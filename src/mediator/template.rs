@@ -15,7 +15,6 @@ use crate::message::fault::{Report, codes as fault_codes};
 use crate::message::value::XmlValue;
 use crate::message::{Fault, Message, Parameter, TemplateCall, Value};
 use crate::syntax::{Element, Reader};
-use crate::xml::Document;
 use std::sync::Arc;
 
 /// The table row.
@@ -367,14 +366,9 @@ fn evaluate(cx: Context<'_>, message: &Message, expr: &Expr) -> Result<Parameter
         && let Some(first) = nodes.first()
         && first.is_element()
     {
-        let mut document = Document::new();
-        let node = document.import(first.document, first.node);
-        let top = document.document_node();
-        document.append_child(top, node);
-        return Ok(Parameter::Value(Value::Xml(Arc::new(XmlValue {
-            document,
-            node,
-        }))));
+        let most = cx.services.limits.xml.max_bytes;
+        let value = XmlValue::copy(first.document, first.node, most)?;
+        return Ok(Parameter::Value(Value::Xml(Arc::new(value))));
     }
     Ok(match expr.string(&scope)? {
         Some(text) => Parameter::Value(Value::String(text)),

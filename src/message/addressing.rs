@@ -1,7 +1,7 @@
 //! WS-Addressing headers: read when a SOAP body is built, written when an endpoint asks for them
 //! (spec 01 §19).
 
-use super::{ANONYMOUS, Fault, Message, To};
+use super::{ANONYMOUS, Body, Fault, Message, To};
 use crate::message::envelope::Envelope;
 use crate::xml::NodeId;
 
@@ -9,6 +9,20 @@ use crate::xml::NodeId;
 pub const FINAL: &str = "http://www.w3.org/2005/08/addressing";
 /// The submission namespace.
 pub const SUBMISSION: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing";
+
+/// The prefix that is written.
+pub(super) const PREFIX: &str = "wsa";
+
+/// A header block that is written.
+#[derive(Clone, Debug)]
+pub(super) struct Field {
+    /// Its local name.
+    pub(super) name: &'static str,
+    /// What it says.
+    pub(super) value: String,
+    /// It says so in an `Address` of its own.
+    pub(super) is_reference: bool,
+}
 
 /// Which namespace an endpoint writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +71,7 @@ impl Message {
     /// Takes the addressing fields from the header blocks of a built SOAP message. Fields that an
     /// artifact set before stay as they are.
     pub(super) fn read_addressing(&mut self) {
-        let Some(envelope) = self.envelope() else {
+        let Some(envelope) = self.made_envelope() else {
             return;
         };
         let document = &envelope.document;
@@ -102,10 +116,17 @@ impl Message {
     /// Removes every addressing header block of a built body, unless the message says
     /// `PRESERVE_WS_ADDRESSING`.
     pub fn strip_addressing(&mut self) {
-        if self.properties.is_true("PRESERVE_WS_ADDRESSING") || !self.is_built() {
+        if self.properties.is_true("PRESERVE_WS_ADDRESSING") {
             return;
         }
-        let Some(envelope) = self.envelope() else {
+        let Body::Built(built) = &mut self.body else {
+            return;
+        };
+        if let Some(outline) = built.outline_mut() {
+            outline.strip();
+            return;
+        }
+        let Some(envelope) = self.made_envelope() else {
             return;
         };
         let old = blocks(envelope);
@@ -165,31 +186,57 @@ impl Message {
             ("Action", Some(action), false),
             ("RelatesTo", self.relates_to.clone(), false),
         ];
+        let field = |(name, value, is_reference)| {
+            Some(Field {
+                name,
+                value: value?,
+                is_reference,
+            })
+        };
+        let fields: Vec<Field> = fields.into_iter().filter_map(field).collect();
+        if !preserve
+            && let Body::Built(built) = &mut self.body
+            && let Some(outline) = built.outline_mut()
+        {
+            outline.address(version, fields);
+            return Ok(id);
+        }
         let envelope = self.envelope_mut()?;
         let kept = blocks(envelope);
-        let header = envelope.header_mut();
-        let document = &mut envelope.document;
-        let namespace = version.namespace();
-        document.declare_namespace(header, "wsa", namespace);
-        for (name, value, reference) in fields {
-            let Some(value) = value else { continue };
-            let mut old = kept.iter().filter(|b| document.local_name(**b) == name);
+        let mut news = Vec::with_capacity(fields.len());
+        for field in fields {
+            let document = &mut envelope.document;
+            let mut old = kept
+                .iter()
+                .filter(|b| document.local_name(**b) == field.name);
             if let Some(block) = old.next().copied() {
-                if name != "ReplyTo" || answer_to.is_none() {
+                if field.name != "ReplyTo" || answer_to.is_none() {
                     continue;
                 }
                 document.detach(block);
             }
-            let block = document.create_element("wsa", namespace, name);
-            if reference {
-                let inner = document.create_element("wsa", namespace, "Address");
-                document.set_text(inner, &value);
-                document.append_child(block, inner);
-            } else {
-                document.set_text(block, &value);
-            }
-            document.append_child(header, block);
+            news.push(field);
         }
+        write_blocks(envelope, version, &news);
         Ok(id)
+    }
+}
+
+/// Writes header blocks behind those that there are.
+pub(super) fn write_blocks(envelope: &mut Envelope, version: Version, fields: &[Field]) {
+    let header = envelope.header_mut();
+    let document = &mut envelope.document;
+    let namespace = version.namespace();
+    document.declare_namespace(header, PREFIX, namespace);
+    for field in fields {
+        let block = document.create_element(PREFIX, namespace, field.name);
+        if field.is_reference {
+            let inner = document.create_element(PREFIX, namespace, "Address");
+            document.set_text(inner, &field.value);
+            document.append_child(block, inner);
+        } else {
+            document.set_text(block, &field.value);
+        }
+        document.append_child(header, block);
     }
 }

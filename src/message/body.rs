@@ -9,6 +9,7 @@ use crate::message::fault::Fault;
 use crate::message::form;
 use crate::message::media::{self, Media};
 use crate::message::multipart::{self, Part, Related};
+use crate::message::outline::{BlockName, Outline};
 use crate::message::stream::{BodyStream, StreamError};
 use crate::xml;
 use base64::Engine;
@@ -117,7 +118,7 @@ impl Body {
 
     /// The same body once more. A stream cannot be in two places and is empty in the copy: collect
     /// it first.
-    pub(super) fn copy(&self) -> Body {
+    pub(crate) fn copy(&self) -> Body {
         match self {
             Body::Empty | Body::Stream(_) => Body::Empty,
             Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
@@ -189,6 +190,8 @@ pub struct Built {
     query: Option<Box<str>>,
     parts: Option<Box<Parts>>,
     envelope: OnceLock<Envelope>,
+    /// Stands for the envelope until somebody asks for that.
+    outline: Option<Box<Outline>>,
     replaced: bool,
     /// The server's options for conversions; the default's until they are known.
     conversion: Option<Arc<json::Options>>,
@@ -224,6 +227,16 @@ pub struct Source<'a> {
     pub version: SoapVersion,
 }
 
+/// How much of a body is wanted.
+#[derive(Clone, Copy, Debug)]
+pub enum Depth {
+    /// Whatever can be asked of it.
+    Tree,
+    /// What an endpoint with addressing does to it, and the text of a header block: a SOAP message gets no tree before
+    /// somebody asks for more.
+    Outline(Option<BlockName>),
+}
+
 impl Built {
     fn new(kind: PayloadKind, raw: Option<Bytes>) -> Built {
         Built {
@@ -235,6 +248,7 @@ impl Built {
             query: None,
             parts: None,
             envelope: OnceLock::new(),
+            outline: None,
             replaced: false,
             conversion: None,
             tree: OnceLock::new(),
@@ -321,6 +335,37 @@ impl Built {
         }
     }
 
+    fn outlined(raw: Bytes, outline: Outline) -> Built {
+        Built {
+            outline: Some(Box::new(outline)),
+            ..Built::new(PayloadKind::Soap, Some(raw))
+        }
+    }
+
+    /// The outline, while nobody has asked for the tree.
+    pub(super) fn outline(&self) -> Option<&Outline> {
+        match self.envelope.get() {
+            None => self.outline.as_deref(),
+            Some(_) => None,
+        }
+    }
+
+    /// As [`Built::outline`], to be changed.
+    pub(super) fn outline_mut(&mut self) -> Option<&mut Outline> {
+        match self.envelope.get() {
+            None => self.outline.as_deref_mut(),
+            Some(_) => None,
+        }
+    }
+
+    /// The version of a SOAP body.
+    pub(super) fn soap_version(&self) -> Option<SoapVersion> {
+        match self.outline() {
+            Some(outline) => Some(outline.version()),
+            None => self.envelope.get().map(|envelope| envelope.version),
+        }
+    }
+
     /// Remembers the bytes as they came, with their content coding.
     pub(super) fn set_coded(&mut self, codings: Codings, bytes: Bytes) {
         self.coded = Some((codings, bytes));
@@ -337,6 +382,15 @@ impl Built {
     /// # Errors
     /// 601000 for text that a parser refuses, 0 for what is wrong around it (spec 01 §2.5).
     pub fn parse(source: Source<'_>, limits: &BodyLimits) -> Result<Built, Fault> {
+        Built::parse_to(source, Depth::Tree, limits)
+    }
+
+    /// As [`Built::parse`], as far as is wanted.
+    pub(super) fn parse_to(
+        source: Source<'_>,
+        depth: Depth,
+        limits: &BodyLimits,
+    ) -> Result<Built, Fault> {
         let Source {
             raw,
             content_type,
@@ -350,42 +404,37 @@ impl Built {
         let mut built = match media {
             // Any text/xml document whose root is an envelope is SOAP, with or without a
             // SOAPAction header; others are plain XML.
-            Media::TextXml => {
-                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
-                if likely_envelope(&text) {
+            Media::TextXml => reading(&raw, name, |text| {
+                if let Some(outline) = outline(&text, depth, limits) {
+                    Ok(Built::outlined(raw.clone(), outline))
+                } else if likely_envelope(&text) {
                     match Envelope::parse(text.clone(), &limits.xml) {
-                        Err(NotSoap::OtherRoot(_)) => {
-                            let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
-                            Built::ready(PayloadKind::Xml, raw, envelope)
+                        Err(NotSoap::OtherRoot(_)) => plain(&raw, text, limits),
+                        parsed => {
+                            let envelope = parsed.map_err(not_soap)?;
+                            Ok(Built::ready(PayloadKind::Soap, raw.clone(), envelope))
                         }
-                        parsed => Built::ready(PayloadKind::Soap, raw, parsed.map_err(not_soap)?),
                     }
                 } else if root_is_envelope(&text) {
-                    Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?)
+                    soap(&raw, text, limits)
                 } else {
-                    let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
-                    Built::ready(PayloadKind::Xml, raw, envelope)
+                    plain(&raw, text, limits)
                 }
-            }
+            })?,
             Media::SoapXml => {
-                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
-                let envelope = parse_soap(text, limits)?;
-                if envelope.version != SoapVersion::V12 {
+                let built = reading(&raw, name, |text| match outline(&text, depth, limits) {
+                    Some(outline) => Ok(Built::outlined(raw.clone(), outline)),
+                    None => soap(&raw, text, limits),
+                })?;
+                if built.soap_version() != Some(SoapVersion::V12) {
                     return Err(Fault::mediation(
                         "Transport level information does not match with SOAP Message namespace URI",
                     ));
                 }
-                Built::ready(PayloadKind::Soap, raw, envelope)
+                built
             }
-            Media::Other if !rest => {
-                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
-                Built::ready(PayloadKind::Soap, raw, parse_soap(text, limits)?)
-            }
-            Media::Xml | Media::Other => {
-                let text = xml::decode(raw.clone(), name).map_err(malformed)?;
-                let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
-                Built::ready(PayloadKind::Xml, raw, envelope)
-            }
+            Media::Other if !rest => reading(&raw, name, |text| soap(&raw, text, limits))?,
+            Media::Xml | Media::Other => reading(&raw, name, |text| plain(&raw, text, limits))?,
             Media::Json => return parse_json(raw, charset, limits, version),
             Media::Badgerfish => {
                 let wrong = |e: String| {
@@ -468,7 +517,7 @@ impl Built {
 
     fn convert_to_value(&self, preserve_spaces: bool) -> Result<Option<json::Value>, Fault> {
         let envelope = self.envelope()?;
-        let Some(payload) = envelope.payload() else {
+        let Some(payload) = envelope.convertible()? else {
             return Ok(None);
         };
         let own;
@@ -545,11 +594,16 @@ impl Built {
 
     /// The bytes that came in, while they still say what the tree says.
     pub fn unchanged(&self) -> Option<&Bytes> {
-        let edited = self
-            .envelope
-            .get()
-            .is_some_and(|e| self.replaced || e.document.is_modified());
+        let edited = match self.envelope.get() {
+            Some(envelope) => self.replaced || envelope.document.is_modified(),
+            None => self.outline.as_ref().is_some_and(|o| !o.is_unchanged()),
+        };
         if edited { None } else { self.raw.as_ref() }
+    }
+
+    /// The bytes that came in, whatever became of them.
+    pub(super) fn came(&self) -> Option<&Bytes> {
+        self.raw.as_ref()
     }
 
     /// The JSON text, while the payload is JSON that nobody replaced.
@@ -571,9 +625,16 @@ impl Built {
         Ok(self.envelope.get_or_init(|| made))
     }
 
+    /// The envelope while it is there. One that would only be made to show a body that is not XML has no header blocks,
+    /// and its payload is no fault.
+    pub(super) fn made_envelope(&self) -> Option<&Envelope> {
+        self.envelope.get()
+    }
+
     /// The envelope for editing.
     pub fn envelope_mut(&mut self) -> Result<&mut Envelope, Fault> {
         self.envelope()?;
+        self.outline = None;
         self.tree = OnceLock::new();
         match self.envelope.get_mut() {
             Some(envelope) => Ok(envelope),
@@ -589,6 +650,7 @@ impl Built {
             PayloadKind::Soap
         };
         self.envelope = OnceLock::from(envelope);
+        self.outline = None;
         self.raw = None;
         self.coded = None;
         self.text = None;
@@ -626,6 +688,9 @@ impl Built {
     }
 
     fn make_envelope(&self) -> Result<Envelope, Fault> {
+        if let Some(outline) = &self.outline {
+            return outline.envelope();
+        }
         let mut envelope = Envelope::empty(SoapVersion::V11);
         let body = envelope.body();
         let Some(raw) = &self.raw else {
@@ -688,6 +753,32 @@ pub(super) fn xml_text(text: &str) -> String {
         .collect()
 }
 
+/// Decodes bytes and reads all of their text. Bytes that are not what they are said to be are named as that, whatever
+/// reading them found first.
+fn reading<T>(
+    raw: &Bytes,
+    charset: Option<&str>,
+    read: impl FnOnce(Bytes) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let text = xml::decode_to_read(raw.clone(), charset).map_err(malformed)?;
+    read(text).or_else(|fault| {
+        xml::decode(raw.clone(), charset).map_err(malformed)?;
+        Err(fault)
+    })
+}
+
+/// A SOAP message and its text.
+fn soap(raw: &Bytes, text: Bytes, limits: &BodyLimits) -> Result<Built, Fault> {
+    let envelope = parse_soap(text, limits)?;
+    Ok(Built::ready(PayloadKind::Soap, raw.clone(), envelope))
+}
+
+/// Plain XML and its text.
+fn plain(raw: &Bytes, text: Bytes, limits: &BodyLimits) -> Result<Built, Fault> {
+    let envelope = Envelope::wrap(text, &limits.xml).map_err(malformed)?;
+    Ok(Built::ready(PayloadKind::Xml, raw.clone(), envelope))
+}
+
 /// Whether the beginning says "Envelope": then the tree tells what its root is, and nothing is read
 /// twice.
 fn likely_envelope(text: &Bytes) -> bool {
@@ -747,7 +838,15 @@ fn parse_soap(text: Bytes, limits: &BodyLimits) -> Result<Envelope, Fault> {
     Envelope::parse(text, &limits.xml).map_err(not_soap)
 }
 
-fn not_soap(error: NotSoap) -> Fault {
+/// The outline of a text that has one, if no more is wanted.
+fn outline(text: &Bytes, depth: Depth, limits: &BodyLimits) -> Option<Outline> {
+    match depth {
+        Depth::Outline(block) => Outline::read(text, &limits.xml, block),
+        Depth::Tree => None,
+    }
+}
+
+pub(super) fn not_soap(error: NotSoap) -> Fault {
     match error {
         NotSoap::Malformed(e) => malformed(e),
         // No parser refused these, so that the reference gives no code (spec 01 §2.5).

@@ -35,6 +35,9 @@ impl Charset {
 
     /// The character set of a name.
     pub fn named(name: &str) -> Option<Charset> {
+        if name.eq_ignore_ascii_case("utf-8") {
+            return Some(Charset::UTF_8);
+        }
         let name = name.trim().trim_matches(['"', '\'']).trim();
         let is = |names: &[&str]| names.iter().any(|n| name.eq_ignore_ascii_case(n));
         Some(Charset(if is(&["utf-8", "utf8"]) {

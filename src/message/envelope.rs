@@ -1,7 +1,7 @@
 //! The envelope view: SOAP, plain XML and JSON all look like `Envelope/Header/Body`
 //! (spec 01 §2, §16.2; spec 05 §3.1).
 
-use crate::xml::{self, Document, NodeId};
+use crate::xml::{self, Document, NodeId, TooLong};
 use bytes::Bytes;
 
 /// Namespace of SOAP 1.1 envelopes.
@@ -203,13 +203,41 @@ impl Envelope {
         parts.write(self);
     }
 
-    /// The whole envelope as text with the declaration that logs show (spec 01 §16.4).
-    pub fn log_text(&self) -> String {
-        format!(
-            "<?xml version='1.0' encoding='utf-8'?>{}",
-            self.document.to_xml(self.root)
-        )
+    /// The payload, for a form that is about as long as the tree is as XML.
+    ///
+    /// # Errors
+    /// When that is more than can be sent.
+    pub fn convertible(&self) -> Result<Option<NodeId>, TooLong> {
+        match self.payload() {
+            Some(payload) => {
+                let most = most_bytes(&self.document);
+                match self.document.is_longer_than(payload, most) {
+                    true => Err(TooLong(most)),
+                    false => Ok(Some(payload)),
+                }
+            }
+            None => Ok(None),
+        }
     }
+
+    /// The whole envelope as text with the declaration that logs show (spec 01 §16.4).
+    ///
+    /// # Errors
+    /// When it is longer than `most` bytes.
+    pub fn log_text(&self, most: usize) -> Result<String, TooLong> {
+        let xml = self.document.xml_within(self.root, most)?;
+        Ok(format!("<?xml version='1.0' encoding='utf-8'?>{xml}"))
+    }
+}
+
+/// Most bytes of XML that a small document may become; a larger one, this many times its own.
+const MOST_XML: usize = 256 << 20;
+const MOST_TIMES: usize = 4;
+
+/// Most bytes of XML that a document may become when it is sent.
+pub(in crate::message) fn most_bytes(document: &Document) -> usize {
+    let source = document.source().map_or(0, Bytes::len);
+    MOST_XML.max(source.saturating_mul(MOST_TIMES))
 }
 
 /// Attributes of header blocks that exist in both versions are renamed, others of the SOAP

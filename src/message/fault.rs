@@ -2,6 +2,7 @@
 
 use crate::diag::Place;
 use crate::message::handler::Handler;
+use crate::xml::TooLong;
 use std::fmt;
 
 /// Who caused it.
@@ -39,6 +40,8 @@ pub struct Fault {
     pub origin: Origin,
     /// Whether sending the same message to another endpoint is safe and wanted.
     pub retry: bool,
+    /// The endpoint did not do what it should, which its group remembers also when nobody else is tried.
+    pub blamed: bool,
     /// When the `ERROR_*` properties are written.
     pub report: Report,
     /// Status for the client when no handler answers; 500 when absent.
@@ -61,6 +64,7 @@ impl Fault {
             detail: None,
             origin,
             retry: false,
+            blamed: false,
             report,
             status: None,
             transport: None,
@@ -120,6 +124,14 @@ impl Fault {
     pub fn at(mut self, place: &Place) -> Fault {
         self.place.get_or_insert_with(|| place.clone());
         self
+    }
+}
+
+impl From<TooLong> for Fault {
+    fn from(TooLong(most): TooLong) -> Fault {
+        Fault::mediation(format!(
+            "The content would have more than {most} bytes as XML"
+        ))
     }
 }
 

@@ -2,13 +2,14 @@
 
 use super::body::{Body, BodyLimits, Built, PAYLOAD_NAMESPACE, Parts, PayloadKind};
 use super::charset::{Charset, Escape};
-use super::envelope::FaultParts;
+use super::envelope::{FaultParts, most_bytes};
 use super::media::{self, Media};
 use super::multipart;
-use super::{Fault, Message, SoapVersion, form};
+use super::{Fault, Message, SoapVersion, form, header_text};
 use crate::json;
 use crate::xml::{Document, NodeId};
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ struct Writing {
     /// The bytes that came are sent.
     verbatim: bool,
     charset: Charset,
-    charset_name: String,
+    charset_name: Cow<'static, str>,
     /// `WRITE_XML_DECLARATION`.
     declaration: Option<bool>,
     /// `XML_DECLARATION_STANDALONE`.
@@ -155,6 +156,11 @@ impl Message {
                 _ => text,
             }
         });
+        if set.is_none()
+            && let Some(plain) = self.content_type.as_ref().and_then(media::plain_charset)
+        {
+            return plain;
+        }
         set.or_else(|| media::parameter(self.content_type()?, "charset"))
             .map(|name| name.trim().trim_matches(['"', '\'']))
             .filter(|name| !name.is_empty())
@@ -196,7 +202,11 @@ impl Message {
                 && !(declaration.is_some()
                     && matches!(formatter, Formatter::Xml | Formatter::Soap)),
             charset,
-            charset_name: name.to_owned(),
+            charset_name: match name {
+                "UTF-8" => Cow::Borrowed("UTF-8"),
+                "utf-8" => Cow::Borrowed("utf-8"),
+                other => Cow::Owned(other.to_owned()),
+            },
             declaration,
             standalone,
             preserve_spaces: self.axis2.is_true("PRESERVE_SPACES"),
@@ -259,8 +269,19 @@ impl Message {
         {
             return Ok(());
         }
+        // What goes out as it came says so already.
+        if writing.verbatim
+            && let Some(value) = &self.content_type
+            && media::plain_charset(value).is_some()
+            && !is_multipart(header_text(value))
+        {
+            return Ok(());
+        }
         let xop = self.axis2.is_true("enableMTOM");
-        let action = self.action().map(std::borrow::Cow::into_owned);
+        let action = match writing.formatter {
+            Formatter::Related => self.action().map(Cow::into_owned),
+            _ => None,
+        };
         let version = self.version;
         let own = writing.formatter.content_type(version);
         let text = match (writing.formatter, &mut self.body) {
@@ -282,10 +303,7 @@ impl Message {
             }
             _ => {
                 let old = self.content_type().map(str::trim).unwrap_or_default();
-                let multipart = old
-                    .get(..10)
-                    .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
-                let (text, made) = if old.is_empty() || multipart {
+                let (text, made) = if old.is_empty() || is_multipart(old) {
                     (own, true)
                 } else {
                     (old, false)
@@ -348,6 +366,12 @@ impl Message {
     }
 }
 
+fn is_multipart(content_type: &str) -> bool {
+    content_type
+        .get(..10)
+        .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
+}
+
 /// A content type that was made for the body: without it nobody could read what is sent.
 pub(super) fn content_type_header(text: &str) -> Result<http::HeaderValue, Fault> {
     http::HeaderValue::from_bytes(text.as_bytes())
@@ -390,9 +414,25 @@ fn fits(came: Came<'_>, formatter: Formatter, xop: bool) -> bool {
     }
 }
 
+/// Longest XML declaration that is written, as a rule.
+const DECLARATION: usize = 64;
+
+/// About as many bytes as a body has as XML: those that came, or that its outline writes.
+fn expected_len(built: &Built) -> usize {
+    let len = match (built.outline(), built.came()) {
+        (Some(outline), _) => outline.written_len(),
+        (None, Some(raw)) => raw.len() + raw.len() / 8,
+        (None, None) => 0,
+    };
+    len.max(256) + DECLARATION
+}
+
 fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
     let charset = writing.charset;
-    let mut out = Vec::with_capacity(256);
+    let mut out = match writing.formatter {
+        Formatter::Soap | Formatter::Xml => Vec::with_capacity(expected_len(built)),
+        _ => Vec::with_capacity(256),
+    };
     match writing.formatter {
         Formatter::Soap => write_soap(built, writing, &mut out)?,
         Formatter::Related => {
@@ -430,7 +470,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
             return charset.write(out, Escape::Json);
         }
         Formatter::Badgerfish => {
-            if let Some((document, payload)) = payload(built)? {
+            if let Some((document, payload)) = content(built)? {
                 let value = json::badgerfish::from_xml(document, payload).map_err(|e| {
                     Fault::mediation(format!("the body cannot be BadgerFish JSON: {e}"))
                 })?;
@@ -455,7 +495,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
             return Ok(out);
         }
         Formatter::Form => {
-            if let Some((document, payload)) = payload(built)? {
+            if let Some((document, payload)) = content(built)? {
                 form::write(document, payload, charset, &mut out);
             }
             return Ok(out);
@@ -463,7 +503,7 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
         Formatter::MultipartForm => {
             let envelope = built.envelope()?;
             if let (Some(payload), Some(Parts::Form(parts, boundary))) =
-                (envelope.payload(), built.parts())
+                (envelope.convertible()?, built.parts())
             {
                 let document = &envelope.document;
                 multipart::write_form(document, payload, parts, boundary, charset, &mut out)?;
@@ -474,14 +514,20 @@ fn write(built: &mut Built, writing: &Writing) -> Result<Vec<u8>, Fault> {
     charset.write(out, Escape::Xml)
 }
 
+/// [`payload`] for another form than XML.
+fn content(built: &Built) -> Result<Option<(&Document, NodeId)>, Fault> {
+    let envelope = built.envelope()?;
+    Ok(envelope.convertible()?.map(|p| (&envelope.document, p)))
+}
+
 fn payload(built: &Built) -> Result<Option<(&Document, NodeId)>, Fault> {
     let envelope = built.envelope()?;
     Ok(envelope.payload().map(|p| (&envelope.document, p)))
 }
 
 /// The text of the wrapper element around text or binary content; nothing for other elements.
-fn wrapped<'a>(built: &'a Built, name: &str) -> Result<Option<std::borrow::Cow<'a, str>>, Fault> {
-    Ok(payload(built)?
+fn wrapped<'a>(built: &'a Built, name: &str) -> Result<Option<Cow<'a, str>>, Fault> {
+    Ok(content(built)?
         .filter(|(document, wrapper)| document.is_element(*wrapper, PAYLOAD_NAMESPACE, name))
         .map(|(document, wrapper)| document.string_value(wrapper)))
 }
@@ -489,6 +535,7 @@ fn wrapped<'a>(built: &'a Built, name: &str) -> Result<Option<std::borrow::Cow<'
 /// What a fault in the body says: the reference writes nothing, and the client never learns of it.
 fn fault_text(built: &Built) -> Result<Option<String>, Fault> {
     let envelope = built.envelope()?;
+    envelope.convertible()?;
     if let Some(fault) = envelope.fault() {
         return Ok(Some(FaultParts::read(envelope, fault).rest_text()));
     }
@@ -499,6 +546,20 @@ fn fault_text(built: &Built) -> Result<Option<String>, Fault> {
 }
 
 fn write_soap(built: &mut Built, writing: &Writing, out: &mut Vec<u8>) -> Result<(), Fault> {
+    if writing.declaration != Some(false) {
+        for part in [
+            "<?xml version='1.0' encoding='",
+            &writing.charset_name,
+            "'?>",
+        ] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+    if let Some(outline) = built.outline()
+        && outline.write(out)
+    {
+        return Ok(());
+    }
     let envelope = built.envelope_mut()?;
     // The reference never writes an empty Header.
     if let Some(header) = envelope.header()
@@ -506,21 +567,12 @@ fn write_soap(built: &mut Built, writing: &Writing, out: &mut Vec<u8>) -> Result
     {
         envelope.document.detach(header);
     }
-    if writing.declaration != Some(false) {
-        let name = &writing.charset_name;
-        out.extend_from_slice(format!("<?xml version='1.0' encoding='{name}'?>").as_bytes());
-    }
     write_xml(&envelope.document, envelope.root, out)
 }
 
-/// Most bytes of XML that a small document may become; a larger one, this many times its own.
-const MOST_XML: usize = 256 << 20;
-const MOST_TIMES: usize = 4;
-
 fn write_xml(document: &Document, n: NodeId, out: &mut Vec<u8>) -> Result<(), Fault> {
     writable(document, n)?;
-    let source = document.source().map_or(0, Bytes::len);
-    let most = MOST_XML.max(source.saturating_mul(MOST_TIMES));
+    let most = most_bytes(document);
     match document.write_up_to(n, out, most) {
         true => Ok(()),
         false => Err(Fault::mediation(format!(

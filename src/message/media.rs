@@ -23,6 +23,23 @@ pub fn parameter<'a>(content_type: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
+/// The character set of a `Content-Type` header that has no other parameters, as nearly every message has it: what
+/// [`parameter`] gives, without a look at each character. `None` says nothing.
+pub(super) fn plain_charset(value: &http::HeaderValue) -> Option<&str> {
+    const KEY: &[u8] = b"charset=";
+    let bytes = value.as_bytes();
+    if !bytes.is_ascii() {
+        return None;
+    }
+    let at = bytes.iter().position(|b| *b == b';')?;
+    let parameter = bytes.get(at + 1..)?;
+    let parameter = parameter.strip_prefix(b" ").unwrap_or(parameter);
+    let (key, name) = parameter.split_at_checked(KEY.len())?;
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    (key.eq_ignore_ascii_case(KEY) && !name.is_empty() && name.iter().all(is_plain))
+        .then(|| std::str::from_utf8(name).ok())?
+}
+
 /// The parameters of a `Content-Type` value as they are written. A `;` in quotes is text.
 pub(super) fn parameters(content_type: &str) -> impl Iterator<Item = &str> {
     // Asked for several times per message, so without the general searches for characters.
@@ -289,5 +306,35 @@ mod tests {
             assert_eq!(parameter(text, name), value, "{text} {name}");
         }
         assert_eq!(quoted(r#"a"b\c"#), r#""a\"b\\c""#);
+    }
+
+    #[test]
+    fn a_plain_charset_is_the_parameter() {
+        let plain = [
+            ("text/xml; charset=utf-8", true),
+            ("text/xml;CharSet=UTF-8", true),
+            ("a;charset=iso-8859-1", true),
+            ("text/xml;  charset=utf-8", false),
+            ("text/xml; charset=\"utf-8\"", false),
+            ("text/xml; charset=utf-8; a=b", false),
+            ("text/xml; charset=utf-8 ", false),
+            ("text/xml; charset=", false),
+            ("text/xml; charset", false),
+            ("text/xml; a=b; charset=utf-8", false),
+            ("text/xml; charset =utf-8", false),
+            ("text/xml; charset='utf-8'", false),
+            ("text/xml, charset=utf-8", false),
+            ("text/xml", false),
+            ("", false),
+            ("\u{e9}/xml; charset=utf-8", false),
+        ];
+        for (text, known) in plain {
+            let value = http::HeaderValue::from_bytes(text.as_bytes()).unwrap();
+            let found = plain_charset(&value);
+            assert_eq!(found.is_some(), known, "{text}");
+            if known {
+                assert_eq!(found, parameter(text, "charset"), "{text}");
+            }
+        }
     }
 }

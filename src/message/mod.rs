@@ -18,6 +18,7 @@ pub mod limited;
 pub mod media;
 pub mod multipart;
 pub mod outgoing;
+mod outline;
 pub mod props;
 pub mod request;
 pub mod split;
@@ -31,11 +32,13 @@ pub use envelope::{Envelope, SoapVersion};
 pub use exchange::{ClientFormat, Exchange};
 pub use fault::Fault;
 pub use handler::{EndpointId, Handler, SequenceId};
+pub use outline::BlockName;
 pub use props::Props;
 pub use split::{Split, SplitMark};
 pub use template::{Parameter, TemplateCall};
 pub use value::{Value, ValueType};
 
+use crate::message::body::Depth;
 use crate::message::media::Media;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
@@ -283,6 +286,7 @@ impl Message {
         request.properties = std::mem::take(&mut self.properties);
         request.variables = std::mem::take(&mut self.variables);
         request.fault_stack = std::mem::take(&mut self.fault_stack);
+        request.splits = std::mem::take(&mut self.splits);
         request.last_endpoint = self.last_endpoint;
         request.attempts = self.attempts;
         *self = request;
@@ -468,17 +472,53 @@ impl Message {
     /// # Errors
     /// 601000 for a malformed body, which is dropped then; the message has an empty envelope.
     pub async fn build(&mut self, limits: &BodyLimits) -> Result<&mut Built, Fault> {
+        self.build_to(Depth::Tree, limits).await
+    }
+
+    /// As [`Message::build`], for an endpoint with addressing: a SOAP body whose tree nobody needs for that gets none
+    /// before somebody asks for it. `block` is the header block that is asked for next.
+    ///
+    /// # Errors
+    /// As [`Message::build`].
+    pub async fn outline(
+        &mut self,
+        block: Option<BlockName>,
+        limits: &BodyLimits,
+    ) -> Result<&mut Built, Fault> {
+        self.build_to(Depth::Outline(block), limits).await
+    }
+
+    /// The text of the first header block with this name, of a built body.
+    pub fn header_block(&self, name: BlockName) -> Option<Cow<'_, str>> {
+        if let Body::Built(built) = &self.body
+            && let Some(outline) = built.outline()
+            && let Some(text) = outline.block(name)
+        {
+            return text.map(Cow::Borrowed);
+        }
+        let envelope = self.envelope()?;
+        let document = &envelope.document;
+        let found = document.child_element(envelope.header()?, name.namespace, name.local)?;
+        Some(document.string_value(found))
+    }
+
+    async fn build_to(&mut self, depth: Depth, limits: &BodyLimits) -> Result<&mut Built, Fault> {
         if !self.is_built() {
             let outcome = self.body.collect(limits.max_bytes).await;
             let outcome = match outcome {
-                Ok(()) => self.parse(limits),
+                Ok(()) => self.parse(depth, limits),
                 Err(fault) => Err(fault),
             };
-            match outcome {
-                Ok(built) => self.body = Body::Built(Box::new(built)),
+            let built = match outcome {
+                Ok(built) => built,
                 Err(fault) => return Err(self.without_body(fault)),
+            };
+            // What has an outline has no addressing headers.
+            let outlined = built.outline().is_some();
+            self.body = Body::Built(Box::new(built));
+            if !outlined {
+                self.read_addressing();
             }
-            self.read_addressing();
         }
         match &mut self.body {
             Body::Built(built) => Ok(built),
@@ -509,8 +549,10 @@ impl Message {
         if !coding::Codings::of(&self.headers).ok()?.is_identity() {
             return None;
         }
-        let content_type = self.content_type()?;
-        let utf8 = match media::parameter(content_type, "charset") {
+        let value = self.content_type.as_ref()?;
+        let charset =
+            media::plain_charset(value).or_else(|| media::parameter(header_text(value), "charset"));
+        let utf8 = match charset {
             Some(charset) if charset.eq_ignore_ascii_case("utf-8") => true,
             Some(_) => return None,
             None => false,
@@ -557,7 +599,7 @@ impl Message {
         }
     }
 
-    fn parse(&mut self, limits: &BodyLimits) -> Result<Built, Fault> {
+    fn parse(&mut self, depth: Depth, limits: &BodyLimits) -> Result<Built, Fault> {
         let came = match std::mem::take(&mut self.body) {
             Body::Bytes(bytes) => bytes,
             _ => Bytes::new(),
@@ -612,7 +654,7 @@ impl Message {
             rest: self.rest,
             version: self.version,
         };
-        let mut built = Built::parse(source, limits)?;
+        let mut built = Built::parse_to(source, depth, limits)?;
         built.set_conversion(&limits.conversion);
         built.set_json_limits(limits.json);
         if !codings.is_identity() {
@@ -624,8 +666,8 @@ impl Message {
         match built.kind {
             PayloadKind::Soap => {
                 self.rest = false;
-                if let Ok(envelope) = built.envelope() {
-                    self.version = envelope.version;
+                if let Some(version) = built.soap_version() {
+                    self.version = version;
                 }
             }
             PayloadKind::Xml if media == Media::TextXml => self.rest = true,
@@ -803,6 +845,19 @@ impl Message {
             Body::Built(built) => built.envelope().ok(),
             _ => None,
         }
+    }
+
+    /// See [`Built::made_envelope`].
+    fn made_envelope(&self) -> Option<&Envelope> {
+        match &self.body {
+            Body::Built(built) => built.made_envelope(),
+            _ => None,
+        }
+    }
+
+    /// Whether the body is built, and is a SOAP fault.
+    pub fn is_soap_fault(&self) -> bool {
+        self.made_envelope().is_some_and(|e| e.fault().is_some())
     }
 
     /// The envelope of a built body, for editing.

@@ -39,18 +39,32 @@ const MOST_HEADERS: usize = 64;
 /// One part as it came.
 #[derive(Clone, Debug, Default)]
 pub struct Part {
-    headers: Vec<(String, String)>,
+    headers: Vec<Header>,
+    /// The lines of the headers as they came, with the empty one behind them.
+    head: Bytes,
     /// The bytes, still in their transfer encoding.
     pub body: Bytes,
+}
+
+/// A header of a part. Its bytes need not be UTF-8.
+#[derive(Clone, Debug)]
+struct Header {
+    name: String,
+    /// For reading.
+    value: String,
+    /// The value as it came, unfolded.
+    raw: Vec<u8>,
 }
 
 impl Part {
     /// A header; upper and lower case are the same.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v.as_str())
+        self.find(name).map(|header| header.value.as_str())
+    }
+
+    fn find(&self, name: &str) -> Option<&Header> {
+        let mut headers = self.headers.iter();
+        headers.find(|header| header.name.eq_ignore_ascii_case(name))
     }
 
     /// The content type, as it was written.
@@ -67,6 +81,15 @@ impl Part {
     /// A parameter of `Content-Disposition`.
     fn disposition(&self, name: &str) -> Option<String> {
         disposition_parameter(self.header("content-disposition")?, name)
+    }
+
+    /// The same as the bytes that came, for writing it anew.
+    fn disposition_bytes(&self, name: &str) -> Option<Vec<u8>> {
+        // As Latin-1 every byte is a character, and the characters that matter are themselves.
+        let raw = &self.find("content-disposition")?.raw;
+        let text: String = raw.iter().copied().map(char::from).collect();
+        let value = disposition_parameter(&text, name)?;
+        Some(value.chars().filter_map(|c| u8::try_from(c).ok()).collect())
     }
 
     /// The bytes without their transfer encoding.
@@ -88,19 +111,17 @@ impl Part {
 
     /// Appends headers and bytes, as they came.
     fn write(&self, out: &mut Vec<u8>) {
-        for (name, value) in &self.headers {
-            push_header(name, value, out);
-        }
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.head);
         out.extend_from_slice(&self.body);
     }
 }
 
-fn push_header(name: &str, value: &str, out: &mut Vec<u8>) {
+fn push_header(name: &str, value: impl AsRef<[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     // A line break would start another header.
-    out.extend(value.bytes().filter(|b| !matches!(b, b'\r' | b'\n')));
+    let value = value.as_ref().iter().copied();
+    out.extend(value.filter(|b| !matches!(b, b'\r' | b'\n')));
     out.extend_from_slice(b"\r\n");
 }
 
@@ -197,13 +218,15 @@ impl Iterator for Delimiters<'_> {
 fn read_part(raw: &Bytes, start: usize, end: usize, limits: Limits) -> Result<Part, Fault> {
     // Two delimiters in a row share their line break.
     let content = raw.slice(start.min(end)..end);
-    let mut headers: Vec<(String, String)> = Vec::new();
+    let mut headers: Vec<Header> = Vec::new();
     let mut at = 0;
+    let mut ended = false;
     while let Some(rest) = content.get(at..).filter(|r| !r.is_empty()) {
         let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |n| n + 1);
         let line = rest.get(..length).unwrap_or_default().trim_ascii_end();
         at += length;
         if line.is_empty() {
+            ended = true;
             break;
         }
         if at > limits.max_header_bytes || headers.len() >= MOST_HEADERS {
@@ -211,20 +234,36 @@ fn read_part(raw: &Bytes, start: usize, end: usize, limits: Limits) -> Result<Pa
         }
         let text = String::from_utf8_lossy(line);
         if text.starts_with([' ', '\t']) {
-            if let Some((_, value)) = headers.last_mut() {
-                value.push(' ');
-                value.push_str(text.trim());
+            if let Some(header) = headers.last_mut() {
+                header.value.push(' ');
+                header.value.push_str(text.trim());
+                header.raw.push(b' ');
+                header.raw.extend_from_slice(line.trim_ascii());
             }
             continue;
         }
-        match text.split_once(':') {
-            Some((name, value)) => headers.push((name.trim().to_owned(), value.trim().to_owned())),
-            None => return Err(broken("a part of the multipart body has a broken header")),
+        let colon = memchr::memchr(b':', line).and_then(|colon| line.get(colon + 1..));
+        match (text.split_once(':'), colon) {
+            (Some((name, value)), Some(raw)) => headers.push(Header {
+                name: name.trim().to_owned(),
+                value: value.trim().to_owned(),
+                raw: raw.trim_ascii().to_vec(),
+            }),
+            _ => return Err(broken("a part of the multipart body has a broken header")),
         }
     }
+    let at = at.min(content.len());
+    let head = content.slice(..at);
+    let head = match (ended, head.last()) {
+        (true, _) => head,
+        // A part that is all headers.
+        (false, None | Some(b'\n')) => [&*head, b"\r\n"].concat().into(),
+        (false, Some(_)) => [&*head, b"\r\n\r\n"].concat().into(),
+    };
     Ok(Part {
         headers,
-        body: content.slice(at.min(content.len())..),
+        head,
+        body: content.slice(at..),
     })
 }
 

@@ -238,7 +238,7 @@ impl Message {
         if self.is_other_than_seen() {
             Box::pin(self.build(limits)).await?;
         }
-        let is_fault = self.envelope().is_some_and(|e| e.fault().is_some());
+        let is_fault = self.is_soap_fault();
         if self.client_form(exchange) == ClientFormat::Rest {
             if is_fault {
                 self.fault_to_rest();

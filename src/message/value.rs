@@ -1,8 +1,8 @@
 //! Property values and their types (spec 01 §1.7, §1.9).
 
 use crate::json;
-use crate::json::number::{java_double, java_float};
-use crate::xml::{Document, NodeId};
+use crate::json::number::{java_double, java_float, parse_java_double};
+use crate::xml::{Document, NodeId, TooLong};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -13,6 +13,34 @@ pub struct XmlValue {
     pub document: Document,
     /// The element.
     pub node: NodeId,
+}
+
+impl XmlValue {
+    /// A node of a tree that was made for it.
+    ///
+    /// # Errors
+    /// When it is longer than `most` bytes as XML: the text of a value is bounded.
+    pub fn new(document: Document, node: NodeId, most: usize) -> Result<XmlValue, TooLong> {
+        match document.is_longer_than(node, most) {
+            true => Err(TooLong(most)),
+            false => Ok(XmlValue { document, node }),
+        }
+    }
+
+    /// A copy of a node of another tree.
+    ///
+    /// # Errors
+    /// As [`XmlValue::new`].
+    pub fn copy(from: &Document, node: NodeId, most: usize) -> Result<XmlValue, TooLong> {
+        if from.is_longer_than(node, most) {
+            return Err(TooLong(most));
+        }
+        let mut document = Document::new();
+        let node = document.import(from, node);
+        let top = document.document_node();
+        document.append_child(top, node);
+        Ok(XmlValue { document, node })
+    }
 }
 
 /// The value of a property.
@@ -89,7 +117,7 @@ impl Value {
             if text.contains('.') {
                 // Truncation is what the reference does with XPath numbers.
                 #[allow(clippy::cast_possible_truncation)]
-                text.trim().parse::<f64>().ok().map(|d| d as i64)
+                parse_java_double(text).map(|d| d as i64)
             } else {
                 text.parse().ok()
             }
@@ -104,14 +132,40 @@ impl Value {
             ValueType::Integer => Value::Integer(i32::try_from(whole(text)?).ok()?),
             ValueType::Short => Value::Short(i16::try_from(whole(text)?).ok()?),
             ValueType::Long => Value::Long(text.parse().ok()?),
-            ValueType::Float => Value::Float(text.trim().parse().ok()?),
-            ValueType::Double => Value::Double(text.trim().parse().ok()?),
+            ValueType::Float => {
+                let wide = parse_java_double(text)?;
+                let plain = text.trim().trim_end_matches(['f', 'F', 'd', 'D']);
+                // Hexadecimal has no other way.
+                #[allow(clippy::cast_possible_truncation)]
+                Value::Float(plain.parse().unwrap_or(wide as f32))
+            }
+            ValueType::Double => Value::Double(parse_java_double(text)?),
             ValueType::Om => Value::xml(text, limits)?,
             ValueType::Json => Value::Json(Arc::new(
                 json::parse_lenient(text, &json::Limits::default())
                     .unwrap_or_else(|_| json::Value::String(text.to_owned())),
             )),
         })
+    }
+
+    /// Copies of elements, each as a value of its own.
+    ///
+    /// # Errors
+    /// When all of them together are longer than `most` bytes as XML.
+    pub fn copies<'d>(
+        nodes: impl Iterator<Item = (&'d Document, NodeId)>,
+        most: usize,
+    ) -> Result<Vec<Value>, TooLong> {
+        let mut values = Vec::new();
+        let mut left = most;
+        for (document, node) in nodes {
+            // Small ones are many: a bound on each would be far from what they are together.
+            let text = document.xml_within(node, left).map_err(|_| TooLong(most))?;
+            left = left.saturating_sub(text.len());
+            let value = XmlValue::copy(document, node, most)?;
+            values.push(Value::Xml(Arc::new(value)));
+        }
+        Ok(values)
     }
 
     /// Parses text as one XML element.
@@ -188,6 +242,17 @@ impl From<String> for Value {
 mod tests {
     use super::*;
 
+    /// What is a number is what Java says.
+    #[test]
+    fn what_is_no_number_does_not_fit() {
+        for text in ["inf", "nan", "infinity", "1_0", "0x10", ""] {
+            for kind in [ValueType::Float, ValueType::Double] {
+                let value = Value::convert(kind, text, &crate::xml::Limits::default());
+                assert!(value.is_none(), "{kind:?} {text}");
+            }
+        }
+    }
+
     #[test]
     fn numbers_are_printed_as_java_does() {
         let shown = |kind, text| Value::convert(kind, text, &crate::xml::Limits::default());
@@ -198,6 +263,11 @@ mod tests {
             (ValueType::Double, "1.1", "1.1"),
             (ValueType::Double, "-0", "-0.0"),
             (ValueType::Double, "12345678", "1.2345678E7"),
+            (ValueType::Double, "0x1p3", "8.0"),
+            (ValueType::Double, " 1.5d ", "1.5"),
+            (ValueType::Float, "1.1f", "1.1"),
+            (ValueType::Float, "0x1p-1", "0.5"),
+            (ValueType::Float, "-Infinity", "-Infinity"),
         ] {
             assert_eq!(
                 shown(kind, text).unwrap().text(),

@@ -8,6 +8,7 @@ use crate::artifact::proxy::SequenceRef;
 use crate::artifact::{Artifact, ArtifactKind, Definition, LocalEntryDef, ProxyDef, TemplateDef};
 use crate::diag::{Diagnostic, codes};
 use crate::endpoint::health::Check;
+use crate::endpoint::reach;
 use crate::endpoint::store::Held;
 use crate::endpoint::{Described, Endpoint, Endpoints, Stores};
 use crate::expr::LocalEntries;
@@ -220,10 +221,11 @@ pub fn link(
         .enumerate()
         .map(|(index, (name, _))| ((*name).clone(), TemplateId(id(index))))
         .collect();
-    let list = endpoints
+    let mut list: Vec<_> = endpoints
         .iter()
         .map(|(name, def)| linker.named_endpoint(name, def))
         .collect();
+    diagnostics.extend(reach::bound(&mut list));
     for (index, def) in sequences.iter().enumerate() {
         let sequence = def.link(&mut linker);
         linker.define(SequenceId(id(index)), sequence);

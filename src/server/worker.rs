@@ -8,6 +8,7 @@ use crate::endpoint::bindings::{RedisSessions, SessionStore};
 use crate::endpoint::replies::Replies;
 use crate::engine::Engine;
 use crate::entry::HttpEntry;
+use crate::expr::Effort;
 use crate::message::body::BodyLimits;
 use crate::message::media::MediaTypes;
 use crate::message::multipart;
@@ -68,6 +69,7 @@ pub(super) fn start(plan: WorkerPlan) -> std::io::Result<Worker> {
 
 async fn run(plan: WorkerPlan) {
     let settings = plan.settings;
+    Effort::of(&settings.limits).set();
     let sessions = shared_sessions(&settings, &plan.client_tls);
     let outside = Outside::new(plan.client_tls.clone(), settings.http.connection_timeout);
     let services = Arc::new(Services {

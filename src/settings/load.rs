@@ -842,6 +842,10 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
         r.size(&["myelin.max_attempts_per_request"], 1),
     );
     set(
+        &mut limits.max_template_endpoints,
+        r.size(&["myelin.max_template_endpoints"], 1),
+    );
+    set(
         &mut limits.max_split_parts,
         r.size(&["myelin.max_split_parts"], 1),
     );
@@ -872,6 +876,17 @@ fn limits(r: &Reader<'_>, s: &mut Settings) {
     set(
         &mut limits.max_json_nodes,
         r.size(&["myelin.max_json_nodes"], 1),
+    );
+    let visits = |n: i64| u64::try_from(n).ok();
+    set(
+        &mut limits.max_xpath_visits,
+        r.integer(&["myelin.max_xpath_visits"], 1000..=1_000_000_000_000)
+            .and_then(visits),
+    );
+    set(
+        &mut limits.max_jsonpath_steps,
+        r.integer(&["myelin.max_jsonpath_steps"], 1000..=1_000_000_000_000)
+            .and_then(visits),
     );
     set(
         &mut limits.max_multipart_parts,

@@ -639,6 +639,9 @@ pub struct LimitSettings {
     /// Most attempts at endpoints that one `send` or `call` may make. Default 100.
     /// TOML `myelin.max_attempts_per_request`.
     pub max_attempts_per_request: u32,
+    /// Most endpoints that one written endpoint may make from templates which use each other. Default
+    /// 1000. TOML `myelin.max_template_endpoints`.
+    pub max_template_endpoints: usize,
     /// Most parts a message may be split into by `iterate`, `foreach` or `clone`. Default 100000.
     /// TOML `myelin.max_split_parts`.
     pub max_split_parts: usize,
@@ -673,6 +676,13 @@ pub struct LimitSettings {
     pub max_cache_bytes: u64,
     /// Most values of one JSON text. Default 10000000. TOML `myelin.max_json_nodes`.
     pub max_json_nodes: usize,
+    /// Most nodes that one evaluation of an XPath may visit, 32 bytes of text counting as one; more is a fault.
+    /// Default 20000000, which takes up to 0.2 s, in which the other messages of the worker wait.
+    /// TOML `myelin.max_xpath_visits`.
+    pub max_xpath_visits: u64,
+    /// Most values that one evaluation of a JSON path may visit, filters included. Default 20000000, which takes
+    /// up to 0.2 s. TOML `myelin.max_jsonpath_steps`.
+    pub max_jsonpath_steps: u64,
     /// Most parts of a multipart body. Default 1000. TOML `myelin.max_multipart_parts`.
     pub max_multipart_parts: usize,
     /// Largest header of one part of a multipart body, in bytes. Default 16384.
@@ -690,6 +700,7 @@ impl Default for LimitSettings {
             max_waiting_replies: 10_000,
             max_sequence_depth: 128,
             max_attempts_per_request: 100,
+            max_template_endpoints: 1000,
             max_split_parts: 100_000,
             max_parallel_parts: 100,
             max_aggregate_groups: 100_000,
@@ -703,6 +714,8 @@ impl Default for LimitSettings {
             max_cache_entries: 100_000,
             max_cache_bytes: 64 * 1024 * 1024,
             max_json_nodes: 10_000_000,
+            max_xpath_visits: 20_000_000,
+            max_jsonpath_steps: 20_000_000,
             max_multipart_parts: 1000,
             max_part_header_bytes: 16 * 1024,
         }

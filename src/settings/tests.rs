@@ -130,6 +130,7 @@ fn every_key_reaches_its_field() {
         "[mediation.synapse]\nenable_auto_primitive = false\ndisable_auto_primitive_regex = '^\\d+$'" => |s| (s.json.auto_primitive, s.json.no_primitive_regex), (false, Some("^\\d+$".to_owned()));
         "[myelin]\nmax_body_bytes = 1_000_000\nmax_xml_depth = 64" => |s| (s.limits.max_body_bytes, s.limits.max_xml_depth), (1_000_000, 64);
         "[myelin]\nmax_xml_attributes = 1\nmax_xml_namespaces = 2\nmax_xml_name_bytes = 3\nmax_xml_nodes = 4\nmax_json_depth = 5\nmax_json_nodes = 6" => |s| (s.limits.max_xml_attributes, s.limits.max_xml_namespaces, s.limits.max_xml_name_bytes, s.limits.max_xml_nodes, s.limits.max_json_depth, s.limits.max_json_nodes), (1, 2, 3, 4, 5, 6);
+        "[myelin]\nmax_xpath_visits = 5000\nmax_jsonpath_steps = 6000" => |s| (s.limits.max_xpath_visits, s.limits.max_jsonpath_steps), (5000, 6000);
         "[myelin]\nreload_debounce_ms = 20\nworkers = 3" => |s| (s.deploy.reload_debounce, s.server.workers), (ms(20), 3);
         "[system.parameter]\n'a.b' = 1\nc = 'x'" => |s| s.system_properties.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(), ["a.b=1", "blank=", "c=x", "region=eu"];
     }

@@ -24,6 +24,19 @@ enum Charset {
 /// An unknown encoding and any byte sequence that is malformed in it ([`Problem::Encoding`], with the offset in the
 /// bytes given).
 pub fn decode(input: Bytes, http_charset: Option<&str>) -> Result<Bytes, XmlError> {
+    decoded(input, http_charset, true)
+}
+
+/// As [`decode`], for a text that is read whole afterwards: UTF-8 is not checked, as reading it does that. When reading
+/// fails, `decode` says whether that is why.
+///
+/// # Errors
+/// As [`decode`], but for input in UTF-8.
+pub fn decode_to_read(input: Bytes, http_charset: Option<&str>) -> Result<Bytes, XmlError> {
+    decoded(input, http_charset, false)
+}
+
+fn decoded(input: Bytes, http_charset: Option<&str>, check: bool) -> Result<Bytes, XmlError> {
     let (charset, mark) = match detect(&input, http_charset) {
         Ok(found) => found,
         Err(fault) => return Err(fault.locate(&input)),
@@ -42,6 +55,7 @@ pub fn decode(input: Bytes, http_charset: Option<&str>) -> Result<Bytes, XmlErro
             None => Ok(input.slice(mark..)),
             Some(at) => malformed(at, "US-ASCII"),
         },
+        Charset::Known(encoding) if encoding == UTF_8 && !check => Ok(input.slice(mark..)),
         Charset::Known(encoding) if encoding == UTF_8 => match std::str::from_utf8(body) {
             Ok(_) => Ok(input.slice(mark..)),
             Err(error) => malformed(error.valid_up_to(), "UTF-8"),

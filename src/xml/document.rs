@@ -2,6 +2,7 @@
 
 use super::XML_NAMESPACE;
 use super::names::{EMPTY, ExpandedName, Names};
+use super::numbered::Kept;
 use super::tools::Tools;
 use super::words::same;
 use bytes::Bytes;
@@ -190,6 +191,8 @@ pub struct Document {
     pub(super) loose: usize,
     /// Document order of ids, made on demand when they are not ordered themselves.
     pub(super) order: OnceLock<Box<[u32]>>,
+    /// Elements by name and number, as far as they were asked for.
+    pub(super) numbered: Kept,
 }
 
 impl Default for Document {
@@ -221,6 +224,7 @@ impl Document {
             ordered: true,
             loose: 0,
             order: OnceLock::new(),
+            numbered: Kept::default(),
         }
     }
 
@@ -251,6 +255,7 @@ impl Document {
             + self.owned.capacity() * size_of::<Box<str>>()
             + owned
             + self.order.get().map_or(0, |order| order.len() * 4)
+            + self.numbered.memory()
             + self.source.as_ref().map_or(0, Bytes::len)
     }
 
@@ -350,11 +355,16 @@ impl Document {
         None
     }
 
+    /// Whether the node table is in document order and holds nothing that was removed.
+    pub(super) fn is_table_in_order(&self) -> bool {
+        self.ordered && self.loose == 0
+    }
+
     /// The elements with a name below `n`, in document order; `name` is a [`Document::name_id`]. While the nodes lie in
     /// document order and nothing was removed, this only reads the node table from front to back.
     pub fn elements_named(&self, n: NodeId, name: u32) -> Named<'_> {
         let start = n.0.saturating_add(1) as usize;
-        if self.ordered && self.loose == 0 {
+        if self.is_table_in_order() {
             let end = self.end_of(n);
             Named::Table {
                 document: self,
@@ -373,23 +383,8 @@ impl Document {
         }
     }
 
-    /// Whether no sibling before an element has this name, and how many were looked at to know. `name` is a
-    /// [`Document::name_id`].
-    pub fn is_first_named(&self, n: NodeId, name: u32) -> (bool, u64) {
-        let mut at = n;
-        let mut seen = 0;
-        while let Some(before) = self.prev_sibling(at) {
-            seen += 1;
-            if self.element_name_id(before) == name {
-                return (false, seen);
-            }
-            at = before;
-        }
-        (true, seen)
-    }
-
     /// Where the subtree of a node ends in a table in document order.
-    fn end_of(&self, n: NodeId) -> usize {
+    pub(super) fn end_of(&self, n: NodeId) -> usize {
         let mut at = n;
         while let Some(node) = self.node(at) {
             if node.next != NONE {

@@ -232,10 +232,13 @@ impl Document {
     fn keeps_order(&self, parent: NodeId, child: NodeId) -> bool {
         let mut steps = 0..ORDER_STEPS;
         let mut last = parent;
-        while let Some(below) = self.last_child(last) {
-            last = below;
-            if steps.next().is_none() {
-                return false;
+        // Nothing has a higher id than the newest node.
+        if child.0 as usize + 1 != self.nodes.len() {
+            while let Some(below) = self.last_child(last) {
+                last = below;
+                if steps.next().is_none() {
+                    return false;
+                }
             }
         }
         let mut at = parent;
@@ -251,6 +254,7 @@ impl Document {
     /// Notes an edit in `n`.
     fn touch(&mut self, n: NodeId) {
         self.modified = true;
+        self.numbered.clear();
         let mut at = n;
         while let Some(node) = self.node_mut(at)
             && node.is(Node::CLEAN)

@@ -1,7 +1,7 @@
 //! What a tree may hold that XML text cannot.
 
 use super::chars::{is_name, is_xml_char};
-use super::document::{Document, Node, NodeId, NodeKind};
+use super::document::{Document, NONE, Node, NodeId, NodeKind};
 use super::error::Limits;
 use std::collections::HashSet;
 
@@ -19,20 +19,44 @@ pub enum Flaw {
     Colon(String),
 }
 
+/// How many names of elements are remembered.
+const NAMES: usize = 64;
+
+/// Longest text that is read again to see whether it can be.
+const MOST: usize = 256 << 20;
+
 /// What has been met while looking for flaws.
-#[derive(Default)]
 struct Seen {
     /// A name with a colon in it.
     colons: bool,
     /// Namespaces of elements, by string id.
     namespaces: HashSet<u32>,
+    /// Names of elements that are good, their namespaces included, each where its id says.
+    names: [u32; NAMES],
+}
+
+impl Seen {
+    /// Whether an element's name is one that was found to be good.
+    fn knows(&self, name: u32) -> bool {
+        self.names.get(name as usize % NAMES) == Some(&name) && name != NONE
+    }
+
+    fn keep(&mut self, name: u32) {
+        if let Some(place) = self.names.get_mut(name as usize % NAMES) {
+            *place = name;
+        }
+    }
 }
 
 impl Document {
     /// Why the subtree of `n` cannot be written as well-formed XML. What was read from XML and not changed is not
     /// looked at.
     pub fn flaw(&self, n: NodeId) -> Option<Flaw> {
-        let mut seen = Seen::default();
+        let mut seen = Seen {
+            colons: false,
+            namespaces: HashSet::new(),
+            names: [NONE; NAMES],
+        };
         match self.first_flaw(n, &mut seen) {
             None if seen.colons => self.unreadable(n),
             flaw => flaw,
@@ -50,7 +74,8 @@ impl Document {
             max_nodes: usize::MAX,
             max_bytes: usize::MAX,
         };
-        let text = self.to_xml(n);
+        // What is longer than this is for the writer to refuse.
+        let text = self.xml_within(n, MOST).ok()?;
         let error = Document::parse(text.into(), &limits).err()?;
         Some(Flaw::Colon(error.message))
     }
@@ -62,7 +87,6 @@ impl Document {
             if !known && let Some(flaw) = self.own_flaw(at, seen) {
                 return Some(flaw);
             }
-            seen.colons |= !known && self.has_colons(at);
             if let Some(child) = self.first_child(at).filter(|_| !known) {
                 at = child;
                 continue;
@@ -77,39 +101,40 @@ impl Document {
         }
     }
 
-    fn has_colons(&self, n: NodeId) -> bool {
-        self.local_name(n).contains(':') || self.attributes(n).any(|a| a.local.contains(':'))
-    }
-
     fn own_flaw(&self, n: NodeId, seen: &mut Seen) -> Option<Flaw> {
         match self.kind(n) {
             NodeKind::Document => None,
             NodeKind::Element => {
-                let attributes = || {
-                    self.attributes(n).find_map(|a| {
-                        let value = || forbidden(a.value).map(Flaw::Character);
-                        bad_name(a.prefix, a.local).or_else(value)
-                    })
-                };
-                let declarations = || {
-                    self.namespace_declarations(n).find_map(|(prefix, uri)| {
-                        bad_name(prefix, "a").or_else(|| forbidden(uri).map(Flaw::Character))
-                    })
-                };
-                // Many elements may have one namespace, and it may be long.
-                let namespace = self.expanded_of(n).0;
-                let own_namespace = || {
-                    let new = seen.namespaces.insert(namespace);
-                    let character = new.then(|| forbidden(self.namespace(n))).flatten();
-                    character.map(Flaw::Character)
-                };
-                bad_name(self.prefix(n), self.local_name(n))
-                    .or_else(own_namespace)
-                    .or_else(attributes)
-                    .or_else(declarations)
+                let name = self.node(n)?.name;
+                if !seen.knows(name) {
+                    let (prefix, local) = (self.prefix(n), self.local_name(n));
+                    // Many elements may have one namespace, and it may be long.
+                    let new = seen.namespaces.insert(self.expanded_of(n).0);
+                    let character = || new.then(|| forbidden(self.namespace(n))).flatten();
+                    let flaw = bad_name(prefix, local).or_else(|| character().map(Flaw::Character));
+                    if flaw.is_some() {
+                        return flaw;
+                    }
+                    seen.colons |= local.contains(':');
+                    seen.keep(name);
+                }
+                for a in self.attributes(n) {
+                    let flaw = bad_name(a.prefix, a.local)
+                        .or_else(|| forbidden(a.value).map(Flaw::Character));
+                    if flaw.is_some() {
+                        return flaw;
+                    }
+                    seen.colons |= a.local.contains(':');
+                }
+                self.namespace_declarations(n).find_map(|(prefix, uri)| {
+                    bad_name(prefix, "a").or_else(|| forbidden(uri).map(Flaw::Character))
+                })
             }
-            NodeKind::ProcessingInstruction => bad_name("", self.local_name(n))
-                .or_else(|| forbidden(self.text(n)).map(Flaw::Character)),
+            NodeKind::ProcessingInstruction => {
+                let target = self.local_name(n);
+                seen.colons |= target.contains(':');
+                bad_name("", target).or_else(|| forbidden(self.text(n)).map(Flaw::Character))
+            }
             NodeKind::Text | NodeKind::CData | NodeKind::Comment => {
                 forbidden(self.text(n)).map(Flaw::Character)
             }
@@ -135,8 +160,9 @@ fn bad_name(prefix: &str, local: &str) -> Option<Flaw> {
 }
 
 fn forbidden(text: &str) -> Option<char> {
-    let suspicious = |byte: u8| byte < 0x20 || byte == 0xEF;
-    if !text.bytes().any(suspicious) {
+    // Without a branch for each byte.
+    let suspicious = |found: bool, byte: u8| found | (byte < 0x20) | (byte == 0xEF);
+    if !text.bytes().fold(false, suspicious) {
         return None;
     }
     text.chars().find(|&character| !is_xml_char(character))

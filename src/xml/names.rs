@@ -197,6 +197,12 @@ impl Table {
             .unwrap_or_default()
     }
 
+    /// Bytes of the longest prefix, local name or namespace.
+    pub(super) fn longest(&self) -> usize {
+        let lengths = self.strings.iter().map(|text| text.end - text.start);
+        lengths.max().unwrap_or(0) as usize
+    }
+
     /// The same as bytes, for comparing.
     #[inline]
     fn string_bytes(&self, id: u32) -> &[u8] {

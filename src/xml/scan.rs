@@ -109,6 +109,12 @@ impl<'s> Opened<'s> {
         same(self.name.local().of(self.bytes), local.as_bytes()) && self.in_namespace(namespace)
     }
 
+    /// Whether a prefix is declared here, with any meaning.
+    pub fn knows_prefix(&self, prefix: &str) -> bool {
+        let same = |binding: &Binding| same(binding.prefix.of(self.bytes), prefix.as_bytes());
+        self.bindings.iter().any(same)
+    }
+
     /// Whether the element is in a namespace; the empty one is none.
     pub fn in_namespace(&self, namespace: &str) -> bool {
         lookup(self.bindings, self.bytes, self.name.prefix())
@@ -266,6 +272,10 @@ pub struct Scanner {
     known: Span,
     /// The encoding the XML declaration names does not matter.
     any_encoding: bool,
+    /// What the writer would write otherwise is [`Unreadable`].
+    pub(super) as_written: bool,
+    /// Where the last start tag ended: an end tag there closes an element with nothing in it.
+    pub(super) opened_at: usize,
 }
 
 /// What a scan works with. A thread keeps it from one document to the next: messages of one kind have the same names.
@@ -353,7 +363,27 @@ impl Scanner {
             work,
             known: Span::EMPTY,
             any_encoding: encoding_is_known,
+            as_written: false,
+            opened_at: usize::MAX,
         }
+    }
+
+    /// At the start of a whole document, whose declared encoding does not matter. What is around the root element may
+    /// look as it likes; everything else that the writer would not write just so is [`Unreadable`], but for an element
+    /// with nothing in it after whose start tag the visitor stopped.
+    ///
+    /// # Errors
+    /// When it is not in UTF-8.
+    pub fn of_written(input: &[u8], limits: &Limits) -> Result<Scanner, Unreadable> {
+        let mut scanner = Scanner::new(limits, true);
+        scanner.as_written = true;
+        scanner.check(input, input.len(), true)?;
+        Ok(scanner)
+    }
+
+    /// Where the scan stopped, in bytes from the start.
+    pub fn position(&self) -> usize {
+        self.at
     }
 
     /// Goes on reading. `input` starts as it did the last time, and `complete` says that it ends where the document
@@ -429,6 +459,7 @@ impl Scanner {
     ) -> Result<Scan, Unreadable> {
         let room = self.work.room.take().unwrap_or_else(Room::new);
         let mut tokens = Tokenizer::resume(bytes, self.at, &self.limits, self.unusual, room)?;
+        self.opened_at = usize::MAX;
         let outcome = self.follow(&mut tokens, bytes, last, visitor);
         self.work.room = Some(tokens.room);
         match outcome {
@@ -466,7 +497,15 @@ impl Scanner {
                 return Ok(Scan::Stopped);
             }
             let open = self.work.open.last().map_or(Span::EMPTY, |open| open.name);
-            let stop = match tokens.next(open)? {
+            let before = tokens.position();
+            let token = tokens.next(open)?;
+            if self.as_written && tokens.irregular != 0 {
+                match self.work.open.is_empty() && !matches!(token, Token::Start { .. }) {
+                    true => tokens.irregular = 0,
+                    false => return Err(Stop::Unreadable),
+                }
+            }
+            let stop = match token {
                 Token::Leaf { name, text } => self.leaf(bytes, name, text, visitor)?,
                 Token::Start { name, empty } => {
                     let mark = self.start(tokens, bytes, name)?;
@@ -486,6 +525,7 @@ impl Scanner {
                         self.end();
                         stop | visitor.close()?
                     } else {
+                        self.opened_at = tokens.position();
                         stop
                     }
                 }
@@ -493,6 +533,9 @@ impl Scanner {
                     if self.work.open.is_empty()
                         || (name != open && name.of(bytes) != open.of(bytes))
                     {
+                        return Err(Stop::Unreadable);
+                    }
+                    if self.as_written && before == self.opened_at {
                         return Err(Stop::Unreadable);
                     }
                     self.end();

@@ -95,6 +95,9 @@ impl Scanner {
                     {
                         break;
                     }
+                    if self.as_written && tokens.pos == self.opened_at {
+                        return Err(Stop::Unreadable);
+                    }
                     tokens.pos += len + 3;
                     self.end();
                     visitor.close_unwanted();
@@ -136,6 +139,7 @@ impl Scanner {
                         Seen::Empty => left -= 1,
                         Seen::Start => {
                             left -= 1;
+                            self.opened_at = end;
                             self.work.open.push(Open {
                                 name,
                                 outside: self.work.bindings.len(),

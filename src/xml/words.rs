@@ -66,7 +66,9 @@ pub(super) fn value_before_quote(bytes: &[u8], most: usize) -> Option<usize> {
     let mut at = 0;
     while at < most {
         let word = word(bytes, at)?;
-        let marks = equal(word, b'"') | equal(word, b'<') | equal(word, b'&');
+        // Exact for the first byte below the blank, as in `delimiters`.
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let marks = control | equal(word, b'"') | equal(word, b'<') | equal(word, b'&');
         if marks != 0 {
             at += before(marks);
             return (bytes.get(at) == Some(&b'"')).then_some(at);
@@ -94,11 +96,27 @@ pub(super) fn text_before_markup(bytes: &[u8], most: usize) -> Result<usize, usi
 }
 
 /// A name as one or two words, padded with zeros, which no name contains.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     low: u64,
     high: u64,
+    /// The bits of the words that the name has.
+    low_mask: u64,
+    high_mask: u64,
     len: u32,
+}
+
+impl Default for Key {
+    /// No name: sixteen zeros are at no place where a name is.
+    fn default() -> Key {
+        Key {
+            low: 0,
+            high: 0,
+            low_mask: u64::MAX,
+            high_mask: u64::MAX,
+            len: 0,
+        }
+    }
 }
 
 impl Key {
@@ -113,10 +131,12 @@ impl Key {
             if len == 0 {
                 return None;
             }
-            let low = low & (u64::MAX >> (64 - 8 * len));
+            let low_mask = u64::MAX >> (64 - 8 * len);
             return Some(Key {
-                low,
+                low: low & low_mask,
                 high: 0,
+                low_mask,
+                high_mask: 0,
                 len: len as u32,
             });
         }
@@ -126,14 +146,16 @@ impl Key {
             return None;
         }
         let len = before(marks);
-        let high = if len == 0 {
+        let high_mask = if len == 0 {
             0
         } else {
-            high & (u64::MAX >> (64 - 8 * len))
+            u64::MAX >> (64 - 8 * len)
         };
         Some(Key {
             low,
-            high,
+            high: high & high_mask,
+            low_mask: u64::MAX,
+            high_mask,
             len: 8 + len as u32,
         })
     }
@@ -144,10 +166,9 @@ impl Key {
         let Some(chunk) = bytes.first_chunk::<16>() else {
             return false;
         };
-        let name = u128::from(self.high) << 64 | u128::from(self.low);
-        // What is behind the name falls out on the left. No key has 16 bytes, and an unused one has none.
-        let rest = (128 - 8 * self.len) & 127;
-        self.len != 0 && (u128::from_le_bytes(*chunk) ^ name) << rest == 0
+        let both = u128::from_le_bytes(*chunk);
+        let (low, high) = (both as u64, (both >> 64) as u64);
+        (low ^ self.low) & self.low_mask | (high ^ self.high) & self.high_mask == 0
     }
 
     /// The length of its prefix, when this is a name of nothing but ASCII: letters, digits, `_`, `-`, `.`, and at most

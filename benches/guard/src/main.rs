@@ -29,6 +29,8 @@ pub type Fail = Box<dyn std::error::Error + Send + Sync>;
 const SYNAPSE: &str = "http://ws.apache.org/ns/synapse";
 /// Rounds of a process; a second one does three times as many.
 const ROUNDS: u32 = 300;
+/// Arguments of a payloadFactory.
+const ARGUMENTS: usize = 20;
 /// What is a receive or a send on a socket.
 const SOCKET_CALLS: &str = "recvfrom,recvmsg,readv,sendto,sendmsg,writev";
 
@@ -46,7 +48,18 @@ struct Flow {
     path: &'static str,
     directory: PathBuf,
     body: Bytes,
-    status: u16,
+    expected: Expected,
+}
+
+/// What comes back for a request.
+#[derive(Clone, Copy)]
+pub enum Expected {
+    /// 200 with the body as it was sent.
+    Same,
+    /// 200 with a body that holds this.
+    Holding(&'static str),
+    /// 202.
+    Accepted,
 }
 
 /// Ends its process when it goes.
@@ -209,15 +222,38 @@ fn flows(work: &Path) -> Result<Vec<Flow>, Fail> {
         Ok(directory)
     };
     let direct = proxy("direct", &format!("<target>{}</target>", address(echo)))?;
-    let route = proxy(
-        "route",
-        &format!(
-            "<target><inSequence><filter xmlns:m=\"{}\" xpath=\"//m:symbol = 'IBM'\"><then><send>{}</send></then>\
-             <else><drop/></else></filter></inSequence><outSequence><send/></outSequence></target>",
+    let routed = |symbol: &str, then: &str, otherwise: &str| {
+        format!(
+            "<target><inSequence><filter xmlns:m=\"{}\" xpath=\"//m:symbol = '{symbol}'\"><then>{then}</then>\
+             <else>{otherwise}</else></filter></inSequence><outSequence><send/></outSequence></target>",
+            message::ORDERS
+        )
+    };
+    let send = format!("<send>{}</send>", address(echo));
+    let route = proxy("route", &routed("IBM", &send, "<drop/>"))?;
+    let whole = proxy("whole", &routed("NONE", "<drop/>", &send))?;
+    let made = |order: fn(usize) -> usize| {
+        let all = 1..=ARGUMENTS;
+        let fields: String = all
+            .clone()
+            .map(|n| format!("<m:f{n}>${n}</m:f{n}>"))
+            .collect();
+        let values = all.map(|n| {
+            let n = order(n);
+            format!(
+                "<arg xmlns:m=\"{}\" expression=\"//m:order[{n}]/m:symbol\"/>",
+                message::ORDERS
+            )
+        });
+        format!(
+            "<target><inSequence><payloadFactory media-type=\"xml\"><format><m:made xmlns:m=\"{}\">{fields}</m:made>\
+             </format><args>{}</args></payloadFactory>{send}</inSequence><outSequence><send/></outSequence></target>",
             message::ORDERS,
-            address(echo)
-        ),
-    )?;
+            values.collect::<String>()
+        )
+    };
+    let alike = proxy("alike", &made(|_| 1))?;
+    let different = proxy("different", &made(|n| n))?;
     let sample = work.join("sample");
     std::fs::create_dir(&sample)?;
     let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deployment"));
@@ -237,25 +273,67 @@ fn flows(work: &Path) -> Result<Vec<Flow>, Fail> {
     if moved != 3 {
         return Err("deployment/ is not the sample with three back-ends".into());
     }
-    let flow = |name, directory, path, body, status| Flow {
+    let flow = |name, directory, path, body: &Bytes, expected| Flow {
         name,
         path,
         directory,
-        body,
-        status,
+        body: body.clone(),
+        expected,
     };
     let plain = message::message(500, true, None);
     let with_id = message::message(500, true, Some("client-0001"));
     let larger = message::message(10_000, true, None);
+    let larger_with_id = message::message(10_000, true, Some("client-0001"));
     let balanced = "/services/LoadBalanceProxy";
+    let payload = Expected::Holding("<m:f1>IBM</m:f1>");
     Ok(vec![
-        flow("direct proxy, 500 B", direct, "/services/P", plain, 200),
-        flow("route by body, 10 KB", route, "/services/P", larger, 200),
+        flow(
+            "direct proxy, 500 B",
+            direct,
+            "/services/P",
+            &plain,
+            Expected::Same,
+        ),
+        flow(
+            "route by body, 10 KB",
+            route,
+            "/services/P",
+            &larger,
+            Expected::Same,
+        ),
+        flow(
+            "route by body, whole document, 10 KB",
+            whole,
+            "/services/P",
+            &larger,
+            Expected::Same,
+        ),
+        flow(
+            "payloadFactory, 20 arguments alike, 10 KB",
+            alike,
+            "/services/P",
+            &larger,
+            payload,
+        ),
+        flow(
+            "payloadFactory, 20 different arguments, 10 KB",
+            different,
+            "/services/P",
+            &larger,
+            payload,
+        ),
         flow(
             "sample with ClientID, 500 B",
+            sample.clone(),
+            balanced,
+            &with_id,
+            Expected::Accepted,
+        ),
+        flow(
+            "sample with ClientID, 10 KB",
             sample,
             balanced,
-            with_id,
+            larger_with_id,
             202,
         ),
     ])
@@ -375,6 +453,6 @@ impl Job<'_> {
             }
         }
         let at: SocketAddr = line.trim_start_matches("LISTENS ").trim().parse()?;
-        peers::drive(at, flow.path, &flow.body, flow.status, rounds)
+        peers::drive(at, flow.path, &flow.body, flow.expected, rounds)
     }
 }

@@ -13,7 +13,7 @@ use super::leaf::{Attempt, Destination, Leaf, LeafDef, Renew};
 use super::parse::{EndpointDef, parse_leaf};
 use super::property::EndpointProperty;
 use super::{Boxed, Described, Kind, Names, Parent, SendContext, Sent, own_fault, variable};
-use crate::diag::{Diagnostic, Place, codes};
+use crate::diag::{Diagnostic, Place, codes, nearest};
 use crate::message::fault::Report;
 use crate::message::{Fault, Message, To, Value};
 use crate::syntax::{Element, Reader};
@@ -134,16 +134,23 @@ impl HttpDef {
 
 /// An unknown method means "as it came in", as in the reference, but not in silence.
 fn parse_method(reader: &mut Reader, element: Element<'_, '_>, text: &str) -> Option<Method> {
-    let known = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"];
+    const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"];
     let upper = text.trim().to_ascii_uppercase();
-    if known.contains(&upper.as_str()) {
+    if METHODS.contains(&upper.as_str()) {
         return Method::from_bytes(upper.as_bytes()).ok();
     }
     let place = reader.attribute_place(element, "method");
-    reader.warning(
-        codes::INVALID_VALUE,
-        place,
-        format!("\"{text}\" is not a method; the incoming method is used"),
+    let help = match nearest(&upper, METHODS) {
+        Some(word) => format!("did you mean \"{word}\"?"),
+        None => format!("methods are {}", METHODS.join(", ")),
+    };
+    reader.report(
+        Diagnostic::warning(
+            codes::INVALID_VALUE,
+            place,
+            format!("\"{text}\" is not a method; the incoming method is used"),
+        )
+        .help(help),
     );
     None
 }

@@ -2,12 +2,11 @@
 
 use super::compile::{Compiled, Token};
 use super::{EvalError, Found, Origin, Slot};
+use crate::expr::effort::allowed;
 use crate::json::{Value, number};
 use std::borrow::Cow;
 use std::cell::Cell;
 
-/// Values one evaluation may visit, filters included: several times the largest document.
-const MAX_STEPS: u64 = 32 << 20;
 /// Results one path may have.
 const MAX_HITS: usize = 4 << 20;
 /// Members of an object, or bytes of a text, that are looked at in one step: it takes no longer than a visit.
@@ -23,7 +22,7 @@ const MAX_COPIES: usize = 64 << 20;
 const VALUE_WEIGHT: usize = 32;
 
 pub(super) fn evaluate<'v>(path: &Compiled, root: &'v Value) -> Result<Found<'v>, EvalError> {
-    direct(path, root).unwrap_or_else(|| within(path, root, MAX_STEPS))
+    direct(path, root).unwrap_or_else(|| within(path, root, allowed().jsonpath))
 }
 
 pub(super) fn within<'v>(
@@ -119,7 +118,7 @@ pub(super) fn fill<'v>(
     let found = match direct(path, root) {
         Some(found) => found?,
         None => {
-            let steps = Cell::new(MAX_STEPS);
+            let steps = Cell::new(allowed().jsonpath);
             Context {
                 root,
                 steps: &steps,
@@ -144,7 +143,7 @@ pub(super) fn fill<'v>(
 
 /// The places a path selects, as positions from the root.
 pub(super) fn places(path: &Compiled, root: &Value) -> Result<Vec<Vec<usize>>, EvalError> {
-    let steps = Cell::new(MAX_STEPS);
+    let steps = Cell::new(allowed().jsonpath);
     let mut run = Run::new(
         Context {
             root,

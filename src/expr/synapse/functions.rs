@@ -6,10 +6,11 @@ use super::eval::Evaluator;
 use super::operators::shown;
 use super::path::loose_json;
 use super::program::{Call, Node, Prepared};
-use super::value::{Val, java_parse_double};
+use super::value::Val;
 use super::{Exception, Failure, Outcome, strings, xml};
 use crate::expr::xpath::{Namespaces, java_double, round_half_up};
 use crate::json::Value as Json;
+use crate::json::number::parse_java_double;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -327,7 +328,7 @@ fn float<'a>(ev: Evaluator<'a>, call: &'a Call) -> Outcome<Val<'a>> {
     if value.is_double() {
         return Ok(Val::Double(value.to_double()));
     }
-    java_parse_double(&value.to_text()?)
+    parse_java_double(&value.to_text()?)
         .map(Val::Double)
         .ok_or_else(|| Failure::evaluation("Invalid argument provided for float conversion"))
 }

@@ -233,7 +233,7 @@ impl Expression {
     /// # Errors
     /// As [`Expression::string`].
     pub fn object(&self, scope: &dyn Surroundings) -> Result<Value, Failure> {
-        match self.evaluate(scope, true).map(Val::into_value) {
+        match self.evaluate(scope, true).and_then(Val::into_value) {
             Err(Failure::Evaluation(cause)) => {
                 self.warn(&cause);
                 Ok(Value::from(""))

@@ -2,11 +2,12 @@
 
 use super::{Exception, Failure, Outcome};
 use crate::expr::jsonpath::{Found, Origin};
-use crate::expr::xpath::{self, java_double, java_float};
+use crate::expr::xpath::{self, MAX_RESULT, java_double, java_float};
+use crate::json::number::parse_java_double;
 use crate::json::{self, Value as Json};
 use crate::message::Value;
 use crate::message::value::XmlValue;
-use crate::xml::{Document, NodeId};
+use crate::xml::{Document, NodeId, TooLong};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -53,7 +54,7 @@ impl<'a> Val<'a> {
                 Err(_) => Val::Long(n),
             };
         }
-        match java_parse_double(&text) {
+        match parse_java_double(&text) {
             Some(d) => Val::Double(d),
             None => Val::Text(text),
         }
@@ -235,8 +236,10 @@ impl<'a> Val<'a> {
                 Json::Number(text) => Cow::Borrowed(text),
                 other => Cow::Owned(json::to_text(other)),
             },
-            Val::Xml(document, node) => Cow::Owned(document.to_xml(*node)),
-            Val::Nodes(nodes) => Cow::Owned(list_text(nodes)),
+            Val::Xml(document, node) => {
+                Cow::Owned(document.xml_within(*node, MAX_RESULT).map_err(too_long)?)
+            }
+            Val::Nodes(nodes) => Cow::Owned(list_text(nodes)?),
             Val::List(value) => value.text(),
         })
     }
@@ -255,18 +258,8 @@ impl<'a> Val<'a> {
 
     /// The value as a variable holds it: literals keep their quotes, null is the empty string
     /// (spec 05 §5.9).
-    pub(super) fn into_value(self) -> Value {
-        let copied = |document: &Document, node: NodeId| {
-            let mut copy = Document::new();
-            let root = copy.document_node();
-            let node = copy.import(document, node);
-            copy.append_child(root, node);
-            Value::Xml(Arc::new(XmlValue {
-                document: copy,
-                node,
-            }))
-        };
-        match self {
+    pub(super) fn into_value(self) -> Outcome<Value> {
+        Ok(match self {
             Val::Null => Value::from(""),
             Val::Text(text) => Value::String(text.into_owned()),
             Val::Int(n) => Value::Integer(n),
@@ -274,19 +267,41 @@ impl<'a> Val<'a> {
             Val::Double(d) => Value::Double(d),
             Val::Bool(b) => Value::Boolean(b),
             Val::Json(json, _) => Value::Json(Arc::new(json.into_owned())),
-            Val::Xml(document, node) => copied(document, node),
-            Val::List(value) => value.clone(),
-            Val::Nodes(nodes) => Value::List(Arc::new(
-                nodes
-                    .iter()
-                    .map(|n| match n.is_element() {
-                        true => copied(n.document, n.node),
-                        false => Value::String(n.string_value().into_owned()),
-                    })
-                    .collect(),
+            Val::Xml(document, node) => Value::Xml(Arc::new(
+                XmlValue::copy(document, node, MAX_RESULT).map_err(too_long)?,
             )),
-        }
+            Val::List(value) => value.clone(),
+            Val::Nodes(nodes) => {
+                let elements = nodes.iter().filter(|n| n.is_element());
+                let elements = elements.map(|n| (n.document, n.node));
+                let mut copies = Value::copies(elements, MAX_RESULT)
+                    .map_err(too_long)?
+                    .into_iter();
+                let mut values = Vec::with_capacity(nodes.len());
+                let mut left = MAX_RESULT;
+                for node in &nodes {
+                    if node.is_element() {
+                        values.extend(copies.next());
+                        continue;
+                    }
+                    let text = node.string_value();
+                    left = left
+                        .checked_sub(text.len())
+                        .ok_or_else(|| too_long(TooLong(MAX_RESULT)))?;
+                    values.push(Value::String(text.into_owned()));
+                }
+                Value::List(Arc::new(values))
+            }
+        })
     }
+}
+
+/// A fault: what is this long is no result that could be used.
+fn too_long(TooLong(most): TooLong) -> Failure {
+    Failure::thrown(
+        Exception::Synapse,
+        format!("the result is larger than {most} bytes"),
+    )
 }
 
 /// Strings lose one outer pair of quotes; a lone quote is where Java's `substring` throws.
@@ -307,19 +322,26 @@ pub(super) fn strip(text: &str) -> Outcome<&str> {
     Ok(text)
 }
 
-fn list_text(nodes: &[xpath::Node<'_>]) -> String {
-    let mut out = String::from("[");
+fn list_text(nodes: &[xpath::Node<'_>]) -> Outcome<String> {
+    let mut out = Vec::from(*b"[");
     for (at, node) in nodes.iter().enumerate() {
         if at > 0 {
-            out.push_str(", ");
+            out.extend_from_slice(b", ");
         }
-        match node.is_element() {
-            true => out.push_str(&node.document.to_xml(node.node)),
-            false => out.push_str(&node.string_value()),
+        let left = MAX_RESULT.saturating_sub(out.len());
+        let fits = match node.is_element() {
+            true => node.document.write_up_to(node.node, &mut out, left),
+            false => {
+                out.extend_from_slice(node.string_value().as_bytes());
+                out.len() <= MAX_RESULT
+            }
+        };
+        if !fits {
+            return Err(too_long(TooLong(MAX_RESULT)));
         }
     }
-    out.push(']');
-    out
+    out.push(b']');
+    Ok(String::from_utf8(out).unwrap_or_default())
 }
 
 pub(super) enum NumberKind {
@@ -352,15 +374,6 @@ pub(super) fn java_long(text: &str) -> Option<i64> {
         true => None,
         false => text.parse().ok(),
     }
-}
-
-/// Java `Double.parseDouble`.
-pub(super) fn java_parse_double(text: &str) -> Option<f64> {
-    let number = xpath::parse_number(text);
-    let bare = text
-        .trim_matches(|c: char| c <= ' ')
-        .trim_start_matches(['-', '+']);
-    (!number.is_nan() || bare == "NaN").then_some(number)
 }
 
 /// The text of a property object, as Java's `toString` gives it.

@@ -3,6 +3,7 @@
 
 use super::eval::Val;
 use super::{EvalError, MAX_RESULT, Node, Scope};
+use crate::json::number::parse_java_double;
 use crate::xml::NodeKind;
 use std::borrow::Cow;
 
@@ -92,50 +93,9 @@ pub(super) fn substring(text: &str, start: f64, length: Option<f64>) -> &str {
     text.get(byte(start)..byte(end)).unwrap_or_default()
 }
 
-/// Java `Double.valueOf`, NaN when it would fail: surrounding blanks, an exponent and a type
-/// suffix are accepted.
-pub(in crate::expr) fn parse_number(text: &str) -> f64 {
-    let text = java_trim(text);
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    match unsigned {
-        "NaN" => return f64::NAN,
-        "Infinity" if text.starts_with('-') => return f64::NEG_INFINITY,
-        "Infinity" => return f64::INFINITY,
-        _ => {}
-    }
-    let mantissa_and_exponent = unsigned
-        .strip_suffix(['f', 'F', 'd', 'D'])
-        .unwrap_or(unsigned);
-    let mut digits = 0;
-    let mut dot = false;
-    let mut bytes = mantissa_and_exponent.as_bytes().iter();
-    for byte in bytes.by_ref() {
-        match byte {
-            b'0'..=b'9' => digits += 1,
-            b'.' if !dot => dot = true,
-            b'e' | b'E' if digits > 0 => {
-                let exponent = bytes.as_slice();
-                let exponent = match exponent {
-                    [b'+' | b'-', rest @ ..] => rest,
-                    all => all,
-                };
-                if exponent.is_empty() || !exponent.iter().all(u8::is_ascii_digit) {
-                    return f64::NAN;
-                }
-                break;
-            }
-            _ => return f64::NAN,
-        }
-    }
-    if digits == 0 {
-        return f64::NAN;
-    }
-    let number: f64 = mantissa_and_exponent.parse().unwrap_or(f64::NAN);
-    if text.starts_with('-') {
-        -number
-    } else {
-        number
-    }
+/// Java `Double.valueOf`, NaN when it would fail (spec 05 §3.7).
+pub(super) fn parse_number(text: &str) -> f64 {
+    parse_java_double(text).unwrap_or(f64::NAN)
 }
 
 /// Java `String.trim`.
@@ -254,10 +214,10 @@ pub(super) fn string_value_of(
     };
     let mut out = String::new();
     if let [only] = set.nodes.as_slice() {
-        append_only(*only, expression, scope, &mut out);
+        append_only(*only, expression, scope, &mut out)?;
     } else {
         for node in set.nodes {
-            append(node, true, scope, &mut out);
+            append(node, true, scope, &mut out)?;
             // Elements that contain each other are many times as large as the document.
             if out.len() > MAX_RESULT {
                 return Err(too_large());
@@ -271,7 +231,12 @@ pub(super) fn too_large() -> EvalError {
     EvalError::new(format!("the result is larger than {MAX_RESULT} bytes"))
 }
 
-fn append_only(node: Node<'_>, expression: &str, scope: &dyn Scope, out: &mut String) {
+fn append_only(
+    node: Node<'_>,
+    expression: &str,
+    scope: &dyn Scope,
+    out: &mut String,
+) -> Result<(), EvalError> {
     let as_xml = expression.contains("node()");
     let is_text = node.attribute.is_none()
         && matches!(
@@ -284,7 +249,7 @@ fn append_only(node: Node<'_>, expression: &str, scope: &dyn Scope, out: &mut St
     {
         return append(Node::new(node.document, parent), true, scope, out);
     }
-    append(node, as_xml, scope, out);
+    append(node, as_xml, scope, out)
 }
 
 /// What a single element becomes for the text directly in it; `None` when it becomes XML.
@@ -294,13 +259,18 @@ pub(super) fn element_text(own: &str) -> Option<String> {
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
-fn append(node: Node<'_>, as_xml: bool, scope: &dyn Scope, out: &mut String) {
+fn append(
+    node: Node<'_>,
+    as_xml: bool,
+    scope: &dyn Scope,
+    out: &mut String,
+) -> Result<(), EvalError> {
     let document = node.document;
     if node.attribute.is_some() {
         if !super::axes::is_namespace(node) {
             out.push_str(&super::axes::string_value(node));
         }
-        return;
+        return Ok(());
     }
     match document.kind(node.node) {
         NodeKind::Text | NodeKind::CData => out.push_str(document.text(node.node)),
@@ -309,10 +279,10 @@ fn append(node: Node<'_>, as_xml: bool, scope: &dyn Scope, out: &mut String) {
             let no_break_free = text.replace('\u{A0}', " ");
             let trimmed = java_trim(&no_break_free);
             if trimmed.is_empty() {
-                serialise(node, scope, out);
+                serialise(node, scope, out)?;
             } else if as_xml {
                 let mut xml = String::new();
-                serialise(node, scope, &mut xml);
+                serialise(node, scope, &mut xml)?;
                 out.push_str(&xml.replace(&*text, trimmed));
             } else {
                 out.push_str(trimmed);
@@ -320,19 +290,23 @@ fn append(node: Node<'_>, as_xml: bool, scope: &dyn Scope, out: &mut String) {
         }
         NodeKind::Document => {
             if let Some(root) = document.child_elements(node.node).next() {
-                serialise(Node::new(document, root), scope, out);
+                serialise(Node::new(document, root), scope, out)?;
             }
         }
         NodeKind::Comment | NodeKind::ProcessingInstruction => {}
     }
+    Ok(())
 }
 
-fn serialise(node: Node<'_>, scope: &dyn Scope, out: &mut String) {
+fn serialise(node: Node<'_>, scope: &dyn Scope, out: &mut String) -> Result<(), EvalError> {
     let envelope = scope
         .envelope()
         .map(|(document, node)| Node::new(document, node));
     if envelope == Some(node) {
         out.push_str("<?xml version='1.0' encoding='utf-8'?>");
     }
-    out.push_str(&node.document.to_xml(node.node));
+    let left = MAX_RESULT.saturating_sub(out.len());
+    let xml = node.document.xml_within(node.node, left);
+    out.push_str(&xml.map_err(|_| too_large())?);
+    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use super::eval::{Result, exhausted};
 use super::program::{Axis, Expr, NodeTest, Program, Start};
-use super::{STEP_BUDGET, Scope};
+use super::{Scope, budget};
 use crate::xml::{Document, ExpandedName, Named};
 
 /// Whether an element of this name has, or has not, this string-value.
@@ -61,7 +61,7 @@ impl Direct {
             }
         }
         let elements = document.elements_named(top, name);
-        let mut budget = STEP_BUDGET;
+        let mut budget = budget();
         Some(some_equal(
             document,
             elements,

@@ -5,7 +5,9 @@
 
 use super::axes::{self, Test, View};
 use super::peek::Found;
-use super::program::{Axis, Expr, Operator, Path, Predicate, Program, Start, Step, Variable};
+use super::program::{
+    Axis, Expr, Operator, Path, Place, Predicate, Program, Start, Step, Variable,
+};
 use super::{EvalError, Node, PropertyValue, Scope, convert};
 use crate::xml::{Document, ExpandedName};
 use std::borrow::Cow;
@@ -393,7 +395,7 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
                 break;
             }
             if let ([below, child, after @ ..], [only]) = (rest, set.nodes.as_slice())
-                && let Some(found) = self.first_below(*only, below, child)?
+                && let Some(found) = self.numbered_below(*only, below, child)?
             {
                 set = found;
                 rest = after;
@@ -405,15 +407,15 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         Ok(set)
     }
 
-    /// What `//name[1]` selects from one node, in one pass over the names below it instead of over the children of
-    /// everything; `None` for other steps.
-    fn first_below(
+    /// What `//name[3]` or `//name[last()]` selects from one node, in one pass over the names below it instead of over
+    /// the children of everything; `None` for other steps.
+    fn numbered_below(
         &mut self,
         from: Node<'a>,
         below: &'p Step,
         child: &'p Step,
     ) -> Result<Option<NodeSet<'a>>> {
-        let Some((slot, name, predicates)) = child.first_of_name_after(below) else {
+        let Some(step) = child.numbered_after(below) else {
             return Ok(None);
         };
         if from.attribute.is_some() {
@@ -421,12 +423,17 @@ impl<'p, 'a: 'p> Evaluator<'p, 'a> {
         }
         let document = from.document;
         let mut nodes = Vec::new();
-        if let Some(id) = self.name_id(slot, name, document) {
-            for (n, looked_at) in document.elements_named(from.node, id) {
-                let (first, siblings) = document.is_first_named(n, id);
-                self.spend(looked_at + siblings)?;
-                let node = Node::new(document, n);
-                if first && self.passes(node, predicates)? {
+        if let Some(id) = self.name_id(step.slot, step.name, document) {
+            let below = document.numbered_below(from.node, id);
+            let elements = below.elements();
+            self.spend(below.looked_at + elements.len() as u64)?;
+            let wanted = elements.iter().filter(|e| match step.place {
+                Place::Number(number) => e.number as usize == number,
+                Place::Last => e.last,
+            });
+            for element in wanted {
+                let node = Node::new(document, element.node);
+                if self.passes(node, step.predicates)? {
                     nodes.push(node);
                 }
             }

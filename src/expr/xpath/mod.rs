@@ -42,8 +42,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(in crate::expr) use convert::round as round_half_up;
 pub use convert::{java_double, java_float};
-pub(in crate::expr) use convert::{parse_number, round as round_half_up};
 pub(in crate::expr) use encode::Charset;
 pub use peek::{Form, Kind, Known, Look, Need, Progress, Wanted};
 
@@ -53,8 +53,10 @@ pub const MAX_TEXT: usize = 64 * 1024;
 pub const MAX_NESTING: usize = 128;
 /// Longest text that several nodes together may become, in bytes.
 pub const MAX_RESULT: usize = 64 << 20;
-/// Node visits one evaluation may make before it is given up.
-pub const STEP_BUDGET: u64 = 50_000_000;
+/// Node visits one evaluation on this thread may make before it is given up.
+fn budget() -> u64 {
+    crate::expr::effort::allowed().xpath
+}
 
 /// Prefix bindings of the artifact element that owns the expression (spec 05 §3.2). The first
 /// binding of a prefix counts; an empty prefix is never used.
@@ -358,7 +360,7 @@ impl XPath {
 
     /// Evaluates the expression with the Envelope as context node (spec 05 §3.1).
     pub fn evaluate<'a>(&self, scope: &'a dyn Scope) -> Result<Value<'a>, EvalError> {
-        let value = self.value(scope, STEP_BUDGET)?;
+        let value = self.value(scope, budget())?;
         Ok(match value {
             Val::Nodes(set) => Value::Nodes(set.nodes),
             Val::Str(s) => Value::String(Cow::Owned(s.into_owned())),
@@ -373,7 +375,7 @@ impl XPath {
 
     /// The string a mediator sees (spec 05 §3.6); `None` is Java `null`.
     pub fn string_value_of(&self, scope: &dyn Scope) -> Result<Option<String>, EvalError> {
-        let value = self.value(scope, STEP_BUDGET)?;
+        let value = self.value(scope, budget())?;
         convert::string_value_of(value, &self.text, scope)
     }
 
@@ -382,13 +384,13 @@ impl XPath {
         let direct = self.direct.as_ref().and_then(|asked| asked.answer(scope));
         match direct {
             Some(answer) => answer,
-            None => Evaluator::new(&self.program, scope, STEP_BUDGET).run_boolean(),
+            None => Evaluator::new(&self.program, scope, budget()).run_boolean(),
         }
     }
 
     /// The selected nodes in document order; empty when the result is not a node-set.
     pub fn nodes<'a>(&self, scope: &'a dyn Scope) -> Result<Vec<Node<'a>>, EvalError> {
-        Ok(match self.value(scope, STEP_BUDGET)? {
+        Ok(match self.value(scope, budget())? {
             Val::Nodes(set) => set.nodes,
             _ => Vec::new(),
         })

@@ -166,6 +166,25 @@ pub(super) enum Predicate {
     Positional(Expr),
 }
 
+/// Which of the children with a name a predicate takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `[3]`; the first is 1.
+    Number(usize),
+    /// `[last()]`.
+    Last,
+}
+
+/// See [`Step::numbered_after`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbered<'p> {
+    pub(super) slot: usize,
+    pub(super) name: &'p ExpandedName,
+    pub(super) place: Place,
+    /// Those after the first one.
+    pub(super) predicates: &'p [Predicate],
+}
+
 impl Predicate {
     pub(super) fn new(expr: Expr) -> Predicate {
         match expr {
@@ -314,30 +333,34 @@ impl Path {
         let (last, before) = self.steps.split_last()?;
         let together = before
             .last()
-            .is_some_and(|below| last.first_of_name_after(below).is_some());
+            .is_some_and(|below| last.numbered_after(below).is_some());
         (!self.overlap && !together).then_some((last, before))
     }
 }
 
 impl Step {
-    /// Slot, name and further predicates of `name[1]` behind `//`, when `below` is what is left of
-    /// that.
-    pub(super) fn first_of_name_after(
-        &self,
-        below: &Step,
-    ) -> Option<(usize, &ExpandedName, &[Predicate])> {
-        let [Predicate::Index(1), rest @ ..] = self.predicates.as_slice() else {
-            return None;
+    /// This step when it is `name[3]` or `name[last()]` behind `//`, and `below` is what is left of that.
+    pub(super) fn numbered_after(&self, below: &Step) -> Option<Numbered<'_>> {
+        let (first, predicates) = self.predicates.split_first()?;
+        let place = match first {
+            Predicate::Index(number) => Place::Number(*number),
+            Predicate::Positional(Expr::Call(Function::Last, _)) => Place::Last,
+            _ => return None,
         };
         let NodeTest::Name { slot, name } = &self.test else {
             return None;
         };
         let fits = self.axis == Axis::Child
-            && rest.iter().all(Predicate::is_filter)
+            && predicates.iter().all(Predicate::is_filter)
             && below.axis == Axis::DescendantOrSelf
             && matches!(below.test, NodeTest::Container)
             && below.predicates.is_empty();
-        fits.then_some((*slot, name, rest))
+        fits.then_some(Numbered {
+            slot: *slot,
+            name,
+            place,
+            predicates,
+        })
     }
 
     /// The middle of `a//b`.

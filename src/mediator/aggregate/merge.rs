@@ -9,7 +9,7 @@ use crate::mediator::content::{Selected, json_of, select, set_envelope, set_valu
 use crate::message::media::Media;
 use crate::message::{Body, Fault, Message, PayloadKind, Value};
 use crate::syntax::{Element, Reader};
-use crate::xml::{Document, NodeId, NodeKind};
+use crate::xml::{Document, NodeId, NodeKind, TooLong};
 use std::collections::HashMap;
 
 /// How the results are merged.
@@ -232,7 +232,11 @@ impl Merge {
             }
             envelope.document.append_child(body, around);
         }
-        Ok(())
+        let most = cx.services.limits.xml.max_bytes;
+        match first.envelope() {
+            Some(all) if all.document.is_longer_than(all.root, most) => Err(TooLong(most).into()),
+            _ => Ok(()),
+        }
     }
 
     /// Lifts what the first message gives into the body when it lies deeper; what was around the

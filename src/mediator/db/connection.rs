@@ -89,7 +89,8 @@ pub(super) struct Options {
     pub max_wait: Option<Duration>,
     /// Whether a connection is tested before it is used.
     pub test_on_borrow: bool,
-    identity: String,
+    /// What tells it from other settings.
+    pub identity: String,
 }
 
 /// The kind of a database.

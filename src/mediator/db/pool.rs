@@ -412,6 +412,51 @@ pub(super) fn number_placeholders(sql: &str) -> String {
 mod tests {
     use super::*;
 
+    /// What an artifact that goes leaves behind: nothing.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn connections_close_with_the_pool() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.db");
+        let is_open = || {
+            std::fs::read_dir("/proc/self/fd")
+                .unwrap()
+                .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+                .any(|target| target == file)
+        };
+        let connect = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(&file)
+            .create_if_missing(true);
+        let options = Options {
+            kind: Kind::Sqlite(Box::new(connect), false),
+            auto_commit: true,
+            isolation: None,
+            max_active: 4,
+            min_idle: 1,
+            max_wait: None,
+            test_on_borrow: false,
+            identity: String::new(),
+        };
+        let pool = Arc::new(Pool::default());
+        pool.configure(options, Arc::default());
+        let limit = Duration::from_secs(60);
+        let used = pool.clone();
+        let work = async move {
+            let mut session = used.begin(false, limit, 4).await?;
+            session.execute("create table t (a)", Vec::new()).await?;
+            session.commit().await
+        };
+        pool.run(limit, work).await.unwrap();
+        assert!(is_open());
+        drop(pool);
+        let closed = async {
+            while is_open() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(limit, closed).await.unwrap();
+    }
+
     #[test]
     fn placeholders() {
         for (sql, expected) in [

@@ -7,6 +7,7 @@ use crate::json::{self, MAX_DEPTH, Value as Json};
 use crate::mediator::Context;
 use crate::message::{Body, Built, Fault, Message, Value};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 const LOG: &str = "EnrichMediator";
 
@@ -172,6 +173,10 @@ impl Enrich {
             },
             Target::Property(name) => {
                 self.insert_property(cx, message, name, value);
+                Ok(())
+            }
+            Target::Variable(name) => {
+                message.variables.set(name, Value::Json(Arc::new(value)));
                 Ok(())
             }
             Target::Key(path) => {

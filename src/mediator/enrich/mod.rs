@@ -143,6 +143,8 @@ enum Target {
     Envelope,
     Body,
     Property(String),
+    /// For [`Transfer`] only.
+    Variable(String),
     /// The member whose name changes.
     Key(JsonPath),
 }
@@ -499,14 +501,72 @@ fn scoped_property(text: &str) -> Option<(PropertyScope, String)> {
     }
 }
 
+/// Something of a message that another mediator copies within it, as `<enrich>` would.
+#[derive(Debug)]
+pub(in crate::mediator) struct Transfer(Enrich);
+
+impl Transfer {
+    fn new(source: Source, target: Target) -> Transfer {
+        Transfer(Enrich {
+            source,
+            clone: true,
+            target,
+            action: Action::Replace,
+        })
+    }
+
+    /// The value of a property replaces the body.
+    pub(in crate::mediator) fn property_to_body(name: String) -> Transfer {
+        Transfer::new(Source::Property(name), Target::Body)
+    }
+
+    /// What an expression selects replaces the body.
+    pub(in crate::mediator) fn expression_to_body(expr: Expr) -> Transfer {
+        Transfer::new(Source::Custom(expr), Target::Body)
+    }
+
+    /// What is written in an element, or its `key` names, replaces the body. Wrong content is reported.
+    pub(in crate::mediator) fn inline_to_body(
+        reader: &mut Reader,
+        element: Element<'_, '_>,
+    ) -> Option<Transfer> {
+        parse_inline(reader, element).map(|source| Transfer::new(source, Target::Body))
+    }
+
+    /// The body goes into a property.
+    pub(in crate::mediator) fn body_to_property(name: String) -> Transfer {
+        Transfer::new(Source::Body, Target::Property(name))
+    }
+
+    /// The body goes into a variable.
+    pub(in crate::mediator) fn body_to_variable(name: String) -> Transfer {
+        Transfer::new(Source::Body, Target::Variable(name))
+    }
+
+    /// Checks the entry that is referred to.
+    pub(in crate::mediator) fn link(&self, linker: &mut Linker<'_>) {
+        self.0.link(linker);
+    }
+
+    /// Copies. The body must have been built.
+    ///
+    /// # Errors
+    /// As `<enrich>`.
+    pub(in crate::mediator) fn run(
+        &self,
+        cx: &Context<'_>,
+        message: &mut Message,
+    ) -> Result<(), Fault> {
+        self.0.run(cx, message)
+    }
+}
+
 #[derive(Debug)]
 struct EnrichDef(Arc<Enrich>);
 
 impl Definition for EnrichDef {
     fn link(&self, linker: &mut Linker<'_>) -> Run {
-        if let Source::Entry(key, place) = &self.0.source {
-            linker.entry(key, place);
-        }
+        self.0.link(linker);
         Run::Now(Box::new(EnrichDef(self.0.clone())))
     }
 }
@@ -517,25 +577,7 @@ impl Mediate for EnrichDef {
     }
 
     fn mediate(&self, cx: &Context<'_>, message: &mut Message) -> Result<Flow, Fault> {
-        let enrich = &*self.0;
-        let is_json = matches!(&message.body, Body::Built(b) if b.json().is_some());
-        let value = if is_json && enrich.allows_json() {
-            match enrich.move_text(cx, message) {
-                true => JsonSource::Moved,
-                false => enrich.json_source(cx, message)?,
-            }
-        } else {
-            JsonSource::Xml
-        };
-        match value {
-            JsonSource::Json(value) => enrich.insert_json(cx, message, value)?,
-            JsonSource::Removal => enrich.remove_json(cx, message)?,
-            JsonSource::Xml => enrich.enrich_xml(cx, message)?,
-            JsonSource::Moved => {}
-        }
-        if matches!(enrich.target, Target::Body | Target::Envelope) {
-            message.axis2.remove("NO_ENTITY_BODY");
-        }
+        self.0.run(cx, message)?;
         Ok(Flow::Continue)
     }
 }
@@ -552,6 +594,34 @@ enum JsonSource {
 }
 
 impl Enrich {
+    fn link(&self, linker: &mut Linker<'_>) {
+        if let Source::Entry(key, place) = &self.source {
+            linker.entry(key, place);
+        }
+    }
+
+    fn run(&self, cx: &Context<'_>, message: &mut Message) -> Result<(), Fault> {
+        let is_json = matches!(&message.body, Body::Built(b) if b.json().is_some());
+        let value = if is_json && self.allows_json() {
+            match self.move_text(cx, message) {
+                true => JsonSource::Moved,
+                false => self.json_source(cx, message)?,
+            }
+        } else {
+            JsonSource::Xml
+        };
+        match value {
+            JsonSource::Json(value) => self.insert_json(cx, message, value)?,
+            JsonSource::Removal => self.remove_json(cx, message)?,
+            JsonSource::Xml => self.enrich_xml(cx, message)?,
+            JsonSource::Moved => {}
+        }
+        if matches!(self.target, Target::Body | Target::Envelope) {
+            message.axis2.remove("NO_ENTITY_BODY");
+        }
+        Ok(())
+    }
+
     /// Whether both sides can be JSON.
     fn allows_json(&self) -> bool {
         let source = match &self.source {

@@ -635,6 +635,41 @@ fn elements_that_contain_each_other() {
     }
 }
 
+/// A tree whose copies share a long text is small in memory and may be huge as text: it never comes about.
+#[test]
+fn copies_are_bounded_as_text() {
+    let long = "x".repeat(10_000);
+    for body in [
+        format!("<r><a>{long}</a><t/></r>"),
+        format!("<r xmlns:p='{long}'><p:a/><t/></r>"),
+    ] {
+        for target in [
+            "<target action='child' xpath='//t'/>",
+            "<target action='sibling' xpath='//t'/>",
+        ] {
+            let mut bench = Bench::xml(&body);
+            bench.limits.xml.max_bytes = 100_000;
+            let twice = mediator("<source xpath=\"//*[local-name()='a']\"/>", target);
+            let given = bench.give(&twice.repeat(8));
+            let expected = "! The content would have more than 100000 bytes as XML";
+            assert_eq!(given, expected, "{target}");
+        }
+        let mut bench = Bench::xml(&body);
+        bench.limits.xml.max_bytes = 100_000;
+        let source = "<source xpath=\"//*[local-name()='a']\"/>";
+        let into = mediator(source, "<target action='child' xpath='//t'/>");
+        let kept = mediator(source, "<target type='property' property='p'/>");
+        // Each of them fits, all of them do not.
+        let given = bench.give(&format!("{}{kept}", into.repeat(2)));
+        assert!(!given.starts_with('!'), "{given}");
+        bench.limits.xml.max_bytes = 35_000;
+        assert_eq!(
+            bench.give(&kept),
+            "! The content would have more than 35000 bytes as XML"
+        );
+    }
+}
+
 /// A child of a property whose value is a text: a target `property` reads it as an element, and keeps only its text; a
 /// path `get-property` replaces it.
 #[test]

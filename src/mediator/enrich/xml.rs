@@ -6,7 +6,7 @@ use crate::json;
 use crate::mediator::{Context, content};
 use crate::message::value::XmlValue;
 use crate::message::{Body, Built, Envelope, Fault, Message, Value};
-use crate::xml::{Document, NodeId, NodeKind};
+use crate::xml::{Document, NodeId, NodeKind, TooLong};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -64,6 +64,10 @@ impl Enrich {
                 let value = self.property(cx, message, PropertyScope::Default, name, items)?;
                 message.properties.set(name, value);
             }
+            Target::Variable(name) => {
+                let value = self.property(cx, message, PropertyScope::Default, name, items)?;
+                message.variables.set(name, value);
+            }
             Target::Body => self.insert_in_body(cx, message, items)?,
             Target::Envelope => set_envelope(cx, message, items)?,
             Target::Key(_) => {
@@ -71,7 +75,10 @@ impl Enrich {
             }
         }
         match message.envelope() {
-            Some(envelope) => within(cx, &envelope.document),
+            Some(envelope) => {
+                within(cx, &envelope.document)?;
+                short(cx, &envelope.document, envelope.root)
+            }
             None => Ok(()),
         }
     }
@@ -82,7 +89,10 @@ impl Enrich {
                 let scope = cx.scope(message);
                 match path.evaluate(&scope).map_err(|e| failed(&e))? {
                     xpath::Value::Nodes(nodes) => {
-                        nodes.iter().filter_map(|n| node_item(message, n)).collect()
+                        let items = nodes.iter().map(|n| node_item(cx, message, n));
+                        items
+                            .filter_map(Result::transpose)
+                            .collect::<Result<_, _>>()?
                     }
                     xpath::Value::String(text) => vec![Item::Text(text.into_owned())],
                     _ => Vec::new(),
@@ -294,6 +304,7 @@ impl Enrich {
                     within(cx, &document)?;
                 }
                 let node = element.node;
+                short(cx, &document, node)?;
                 return Ok(match xml {
                     true => Value::Xml(Arc::new(XmlValue { document, node })),
                     // The reference keeps a text a text: that of the element.
@@ -302,6 +313,8 @@ impl Enrich {
             }
         }
         let most = cx.services.limits.xml.max_nodes;
+        let mut left = cx.services.limits.xml.max_bytes;
+        let several = items.len() > 1;
         let mut copied = 0;
         let mut values = Vec::with_capacity(items.len());
         for item in items {
@@ -312,7 +325,12 @@ impl Enrich {
                     let Some(envelope) = message.envelope() else {
                         continue;
                     };
-                    let value = detached(&envelope.document, node);
+                    let bytes = cx.services.limits.xml.max_bytes;
+                    if several {
+                        let text = envelope.document.xml_within(node, left);
+                        left -= text.map_err(|_| TooLong(bytes))?.len().min(left);
+                    }
+                    let value = XmlValue::copy(&envelope.document, node, bytes)?;
                     copied += value.document.node_count();
                     if copied > most {
                         return Err(too_many(most));
@@ -344,13 +362,13 @@ fn within(cx: &Context<'_>, document: &Document) -> Result<(), Fault> {
     }
 }
 
-/// A copy of an element as a value of its own.
-fn detached(from: &Document, node: NodeId) -> XmlValue {
-    let mut document = Document::new();
-    let node = document.import(from, node);
-    let top = document.document_node();
-    document.append_child(top, node);
-    XmlValue { document, node }
+/// Fails when a tree is longer as XML than a message may be: copies share long texts and names.
+fn short(cx: &Context<'_>, document: &Document, node: NodeId) -> Result<(), Fault> {
+    let most = cx.services.limits.xml.max_bytes;
+    match document.is_longer_than(node, most) {
+        true => Err(TooLong(most).into()),
+        false => Ok(()),
+    }
 }
 
 fn is_own(message: &Message, document: &Document) -> bool {
@@ -359,21 +377,26 @@ fn is_own(message: &Message, document: &Document) -> bool {
         .is_some_and(|e| std::ptr::eq(&e.document, document))
 }
 
-fn node_item(message: &Message, node: &xpath::Node<'_>) -> Option<Item> {
+fn node_item(
+    cx: &Context<'_>,
+    message: &Message,
+    node: &xpath::Node<'_>,
+) -> Result<Option<Item>, Fault> {
     if node.attribute.is_some() {
-        return None;
+        return Ok(None);
     }
-    match node.document.kind(node.node) {
+    Ok(match node.document.kind(node.node) {
         NodeKind::Element if is_own(message, node.document) => Some(Item::Own(node.node)),
         NodeKind::Element => {
-            let value = detached(node.document, node.node);
+            let most = cx.services.limits.xml.max_bytes;
+            let value = XmlValue::copy(node.document, node.node, most)?;
             Some(Item::Other(Arc::new(value)))
         }
         NodeKind::Text | NodeKind::CData => {
             Some(Item::Text(node.document.text(node.node).to_owned()))
         }
         _ => None,
-    }
+    })
 }
 
 fn value_items(value: &Value) -> Vec<Item> {
@@ -409,7 +432,9 @@ fn set_envelope(cx: &Context<'_>, message: &mut Message, items: Vec<Item>) -> Re
     let expected = || Fault::mediation("A SOAPEnvelope is expected");
     let limits = &cx.services.limits;
     let text = match items.into_iter().next() {
-        Some(Item::Other(value)) => value.document.to_xml(value.node),
+        Some(Item::Other(value)) => value
+            .document
+            .xml_within(value.node, limits.xml.max_bytes)?,
         _ => return Err(expected()),
     };
     let envelope = Envelope::parse(Bytes::from(text), &limits.xml).map_err(|_| expected())?;

@@ -12,7 +12,7 @@ use crate::mediator::{Boxed, Context, Definition, Flow, Linker, MediateAsync, Ru
 use crate::message::value::XmlValue;
 use crate::message::{Fault, Message, Value};
 use crate::syntax::{Element, Reader};
-use crate::xml::{Document, NodeId};
+use crate::xml::{Document, NodeId, TooLong};
 use std::sync::Arc;
 
 /// Mediators that send, which a loop on one message cannot hold.
@@ -178,7 +178,7 @@ impl Foreach {
             return Ok(());
         }
         check_count(cx, items.len())?;
-        self.remember(message);
+        self.remember(cx, message)?;
         let limits = &cx.services.limits;
         let mut results = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
@@ -227,7 +227,7 @@ impl Foreach {
         let mut base = rest.clone();
         base.clear_body();
         let base = base.compact();
-        self.remember(message);
+        self.remember(cx, message)?;
         for (index, node) in nodes.into_iter().enumerate() {
             let mut envelope = base.clone();
             let item = envelope.document.import(&items, node);
@@ -244,21 +244,24 @@ impl Foreach {
                 break;
             }
         }
+        let most = cx.services.limits.xml.max_bytes;
+        if rest.document.is_longer_than(rest.root, most) {
+            return Err(TooLong(most).into());
+        }
         set_envelope(message, rest);
         Ok(())
     }
 
     /// Keeps what the message was.
-    fn remember(&self, message: &mut Message) {
-        let original = message.envelope().map(|envelope| XmlValue {
-            document: envelope.document.clone(),
-            node: envelope.root,
-        });
-        if let Some(original) = original {
+    fn remember(&self, cx: Context<'_>, message: &mut Message) -> Result<(), Fault> {
+        if let Some(envelope) = message.envelope() {
+            let most = cx.services.limits.xml.max_bytes;
+            let original = XmlValue::new(envelope.document.clone(), envelope.root, most)?;
             message
                 .properties
                 .set(&self.rules.original, Value::Xml(Arc::new(original)));
         }
+        Ok(())
     }
 
     /// One round; whether it ended well.

@@ -14,10 +14,9 @@ use crate::mediator::{
     settle,
 };
 use crate::message::media::Media;
-use crate::message::value::XmlValue;
 use crate::message::{Envelope, Fault, Message, SequenceId, Value};
 use crate::syntax::{Element, Reader};
-use crate::xml::{Document, NodeId};
+use crate::xml::{Document, NodeId, TooLong};
 use futures_util::StreamExt;
 use futures_util::stream;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -498,7 +497,7 @@ fn put(
             message.variables.set(name, Value::Json(Arc::new(array)));
         }
         Goal::Variable(name, Form::Xml(root)) => {
-            let value = enclose(root, parts(&results));
+            let value = enclose(cx, root, parts(&results))?;
             message.variables.set(name, Value::Xml(Arc::new(value)));
         }
         Goal::Update(Origin::Payload(path)) => {
@@ -515,20 +514,10 @@ fn put(
                         .map_err(|e| Fault::mediation(e.to_string()))?;
                     Value::Json(Arc::new(root))
                 }
-                (_, Some(Value::List(_))) => Value::List(Arc::new(
-                    parts(&results)
-                        .map(|(document, node)| {
-                            let mut copy = Document::new();
-                            let node = copy.import(document, node);
-                            let top = copy.document_node();
-                            copy.append_child(top, node);
-                            Value::Xml(Arc::new(XmlValue {
-                                document: copy,
-                                node,
-                            }))
-                        })
-                        .collect(),
-                )),
+                (_, Some(Value::List(_))) => {
+                    let most = cx.services.limits.xml.max_bytes;
+                    Value::List(Arc::new(Value::copies(parts(&results), most)?))
+                }
                 _ => Value::Json(Arc::new(as_array(results))),
             };
             message.variables.set(name, updated);
@@ -554,6 +543,10 @@ fn put(
             for (from, node) in parts(&results) {
                 let copy = document.import(from, node);
                 document.append_child(parent, copy);
+            }
+            let most = cx.services.limits.xml.max_bytes;
+            if document.is_longer_than(envelope.root, most) {
+                return Err(TooLong(most).into());
             }
         }
     }

@@ -198,7 +198,7 @@ impl Template {
         let template = self
             .compiled()
             .map_err(|e| Fault::mediation(format!("Error compiling FreeMarking template : {e}")))?;
-        let model = self.model(scope, arguments)?;
+        let model = self.model(scope, arguments, limits)?;
         let mut output = Output {
             bytes: Vec::with_capacity(self.text.len()),
             limit: limits.max_bytes,
@@ -219,11 +219,16 @@ impl Template {
         })
     }
 
-    fn model(&self, scope: &Scope<'_>, arguments: &Arguments) -> Result<TModel, Fault> {
+    fn model(
+        &self,
+        scope: &Scope<'_>,
+        arguments: &Arguments,
+        limits: &BodyLimits,
+    ) -> Result<TModel, Fault> {
         let mut root = Vec::new();
         let mut add = |name: &str, value: TModel| root.push((name.to_owned(), value));
         if self.uses.payload {
-            add("payload", payload(scope.message)?);
+            add("payload", payload(scope.message, limits)?);
         }
         if self.uses.args {
             let mut values = Vec::new();
@@ -324,7 +329,7 @@ fn is_large(message: &Message) -> bool {
     }
 }
 
-fn payload(message: &Message) -> Result<TModel, Fault> {
+fn payload(message: &Message, limits: &BodyLimits) -> Result<TModel, Fault> {
     let Body::Built(built) = &message.body else {
         return Ok(text(""));
     };
@@ -342,7 +347,8 @@ fn payload(message: &Message) -> Result<TModel, Fault> {
     {
         return Ok(text(&document.string_value(payload)));
     }
-    TModel::from_xml_str(&document.to_xml(payload)).map_err(|e| failure(&e))
+    let xml = document.xml_within(payload, limits.xml.max_bytes)?;
+    TModel::from_xml_str(&xml).map_err(|e| failure(&e))
 }
 
 /// JSON as FreeMarker sees it: numbers are doubles, null is missing. Values nest at most

@@ -4,7 +4,7 @@
 use super::freemarker::{STACK, Template as FreeMarker};
 use super::{Factory, PayloadFactory, Template};
 use crate::endpoint::Services;
-use crate::expr::Scope;
+use crate::expr::{Effort, Scope};
 use crate::mediator::list::build;
 use crate::mediator::threads::{Size, Threads};
 use crate::mediator::{Boxed, Context, Flow, Library, MediateAsync};
@@ -25,6 +25,7 @@ pub(super) struct Job {
 
 impl Job {
     fn run(self) {
+        Effort::of(&self.services.settings.limits).set();
         let scope = Scope {
             deferred: 0,
             message: &self.message,

@@ -285,13 +285,19 @@ impl Host {
         }
     }
 
+    fn xml(&self, document: &Document, node: NodeId) -> Result<String, String> {
+        let most = self.services.limits.xml.max_bytes;
+        let text = document.xml_within(node, most);
+        text.map_err(|long| said(&Fault::from(long)))
+    }
+
     fn payload_xml(&self) -> Result<Option<String>, String> {
         let Some(built) = self.built() else {
             return Ok(None);
         };
         let envelope = built.envelope().map_err(|f| said(&f))?;
         let payload = envelope.payload();
-        Ok(payload.map(|p| envelope.document.to_xml(p)))
+        payload.map(|p| self.xml(&envelope.document, p)).transpose()
     }
 
     fn set_payload_xml(&mut self, source: &str) -> Result<Answer, String> {
@@ -336,19 +342,20 @@ impl Host {
         }
         let envelope = built.envelope().map_err(|f| said(&f))?;
         let document = &envelope.document;
-        Ok(envelope.payload().map(|payload| {
+        let text = envelope.payload().map(|payload| {
             if document.is_element(payload, message::body::PAYLOAD_NAMESPACE, "text") {
-                document.string_value(payload).into_owned()
+                Ok(document.string_value(payload).into_owned())
             } else {
-                document.to_xml(payload)
+                self.xml(document, payload)
             }
-        }))
+        });
+        text.transpose()
     }
 
     fn envelope(&self) -> Result<String, String> {
         let built = self.built().ok_or("there is no body")?;
         let envelope = built.envelope().map_err(|f| said(&f))?;
-        Ok(envelope.document.to_xml(envelope.root))
+        self.xml(&envelope.document, envelope.root)
     }
 
     fn set_envelope(&mut self, source: &str) -> Result<Answer, String> {

@@ -3,6 +3,7 @@
 use super::engine::{Engine, Limits};
 use super::host::Host;
 use super::program::{Outcome, Program};
+use crate::expr::Effort;
 use crate::mediator::threads::{Size, Threads};
 use crate::settings::ScriptSettings;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub(super) fn submit(
     threads.submit(job, "script", size, move || {
         let mut engine = Engine::new(limits);
         move |job: Job| {
+            Effort::of(&job.host.services.settings.limits).set();
             let (host, outcome) = engine.run(&job.program, &job.arguments, job.host);
             // The flow waits for it, whatever became of its client.
             let _ = job.reply.send((host, outcome));

@@ -86,19 +86,21 @@ pub(in crate::message) fn write_form(
             let name = attribute("name").map_or_else(|| field_name(local), Into::into);
             let content_type = file_type(attribute("content-type"), attribute("charset"));
             let file = attribute("filename").unwrap_or("file");
-            write_head(&name, Some(file), Some(&content_type), out);
+            let content_type = Some(content_type.as_bytes());
+            write_head(name.as_bytes(), Some(file.as_bytes()), content_type, out);
             write_file(document, element, out)?;
         } else if let Some(part) = part.filter(|p| p.disposition("filename").is_some()) {
-            let name = part.disposition("name").unwrap_or_default();
-            let file = part.disposition("filename").unwrap_or_default();
-            write_head(&name, Some(&file), part.content_type(), out);
+            let name = part.disposition_bytes("name").unwrap_or_default();
+            let file = part.disposition_bytes("filename").unwrap_or_default();
+            let content_type = part.find("content-type").map(|header| &*header.raw);
+            write_head(&name, Some(&file), content_type, out);
             write_file(document, element, out)?;
         } else if let Some(inner) = document.child_elements(element).next() {
-            write_head(&field_name(local), None, Some("text/xml"), out);
+            write_head(field_name(local).as_bytes(), None, Some(b"text/xml"), out);
             document.write(inner, out);
         } else {
-            let name = part.and_then(|p| p.disposition("name"));
-            let name = name.map_or_else(|| field_name(local), Into::into);
+            let name = part.and_then(|p| p.disposition_bytes("name"));
+            let name = name.unwrap_or_else(|| field_name(local).as_bytes().to_vec());
             write_head(&name, None, None, out);
             out.extend_from_slice(&charset.write_lossy(&document.string_value(element)));
         }
@@ -116,13 +118,23 @@ fn file_type(content_type: Option<&str>, charset: Option<&str>) -> String {
     }
 }
 
-fn write_head(name: &str, file: Option<&str>, content_type: Option<&str>, out: &mut Vec<u8>) {
-    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-    let mut value = format!("form-data; name=\"{}\"", quoted(name));
+fn write_head(name: &[u8], file: Option<&[u8]>, content_type: Option<&[u8]>, out: &mut Vec<u8>) {
+    let quoted = |text: &[u8], value: &mut Vec<u8>| {
+        for &byte in text {
+            if matches!(byte, b'"' | b'\\') {
+                value.push(b'\\');
+            }
+            value.push(byte);
+        }
+        value.push(b'"');
+    };
+    let mut value = b"form-data; name=\"".to_vec();
+    quoted(name, &mut value);
     if let Some(file) = file {
-        value.push_str(&format!("; filename=\"{}\"", quoted(file)));
+        value.extend_from_slice(b"; filename=\"");
+        quoted(file, &mut value);
     }
-    push_header("Content-Disposition", &value, out);
+    push_header("Content-Disposition", value, out);
     if let Some(content_type) = content_type {
         push_header("Content-Type", content_type, out);
     }

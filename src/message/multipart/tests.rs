@@ -1,4 +1,6 @@
 use super::*;
+use crate::message::charset::Charset;
+use crate::xml::Document;
 
 fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.replace('\n', "\r\n").as_bytes())
@@ -39,6 +41,55 @@ fn parts_have_their_headers_and_exact_bytes() {
     assert_eq!(parts[0].body, "x");
 }
 
+/// Headers of parts may hold any bytes, names of files above all: they go on as they came.
+#[test]
+fn bytes_of_headers_are_kept() {
+    let head = b"Content-Type: application/pdf\r\nContent-Disposition: attachment;\r\n filename=\"M\xFCll\\\"er.pdf\"\r\nX-Note:\xE9\r\n\r\n";
+    let raw = [b"--b\r\n".as_slice(), head, b"body\r\n--b--"].concat();
+    let parts = parse(
+        &raw.into(),
+        "multipart/related; boundary=b",
+        Limits::default(),
+    )
+    .unwrap();
+    let mut out = Vec::new();
+    parts[0].write(&mut out);
+    assert_eq!(out, [head.as_slice(), b"body"].concat());
+    assert_eq!(
+        parts[0].disposition_bytes("filename").as_deref(),
+        Some(b"M\xFCll\"er.pdf".as_slice())
+    );
+    assert_eq!(
+        parts[0].disposition("filename").as_deref(),
+        Some("M\u{FFFD}ll\"er.pdf")
+    );
+    // A part that is all headers stays one that is closed.
+    let raw = Bytes::from_static(b"--b\r\nA: 1\r\n--b--");
+    let parts = parse(&raw, "multipart/related; boundary=b", Limits::default()).unwrap();
+    let mut out = Vec::new();
+    parts[0].write(&mut out);
+    assert_eq!(out, b"A: 1\r\n\r\n");
+}
+
+#[test]
+fn a_file_of_a_form_keeps_the_bytes_of_its_name() {
+    let raw = b"--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"\xFC.txt\"\r\nContent-Type: text/x; n=\xE9\r\n\r\nx\r\n--b--".to_vec();
+    let parts = parse(
+        &raw.into(),
+        "multipart/form-data; boundary=b",
+        Limits::default(),
+    )
+    .unwrap();
+    let mut document = Document::new();
+    let top = document.document_node();
+    append_form(&mut document, top, &parts, Charset::UTF_8).unwrap();
+    let root = document.root_element().unwrap();
+    let mut out = Vec::new();
+    write_form(&document, root, &parts, "n", Charset::UTF_8, &mut out).unwrap();
+    let expected = b"--n\r\nContent-Disposition: form-data; name=\"f\"; filename=\"\xFC.txt\"\r\nContent-Type: text/x; n=\xE9\r\n\r\nx\r\n--n--\r\n";
+    assert_eq!(out, expected);
+}
+
 #[test]
 fn broken_and_oversized_bodies_are_faults() {
     let small = Limits {
@@ -71,7 +122,12 @@ fn broken_and_oversized_bodies_are_faults() {
 #[test]
 fn transfer_encodings_are_undone() {
     let part = |encoding: &str, body: &'static str| Part {
-        headers: vec![("Content-Transfer-Encoding".to_owned(), encoding.to_owned())],
+        headers: vec![Header {
+            name: "Content-Transfer-Encoding".to_owned(),
+            value: encoding.to_owned(),
+            raw: encoding.as_bytes().to_vec(),
+        }],
+        head: Bytes::new(),
         body: Bytes::from_static(body.as_bytes()),
     };
     assert_eq!(part("base64", "aGVs\r\nbG8=").decoded().unwrap(), "hello");

@@ -417,3 +417,17 @@ fn parameters_of_a_content_type() {
         );
     }
 }
+
+#[tokio::test]
+async fn json_that_nobody_asks_for_as_xml_becomes_none() {
+    let mut message = built(post("application/json", r#"{"Fault": {"a": 1}}"#)).await;
+    message.strip_addressing();
+    assert!(!message.is_soap_fault());
+    let Body::Built(body) = &message.body else {
+        panic!("the body is built");
+    };
+    assert!(body.json_tree().unwrap().is_some());
+    assert!(body.made_envelope().is_none(), "only for who asks for it");
+    assert!(message.envelope().is_some());
+    assert!(!message.is_soap_fault());
+}

@@ -506,6 +506,30 @@ fn writing_gives_up_in_time() {
     assert_eq!(out, tree.to_xml(top).into_bytes());
 }
 
+/// What is not in the text of a small tree may be in that of its copies: texts, names and namespaces are shared.
+#[test]
+fn copies_that_share_are_measured() {
+    let long = "u".repeat(10_000);
+    for (text, most) in [
+        (format!("<a><b>{long}</b></a>"), 5_000_000),
+        (format!("<a xmlns:p='{long}'><p:b/></a>"), 5_000_000),
+        (format!("<a><b c='{long}'/></a>"), 5_000_000),
+    ] {
+        let mut tree = document(&text);
+        let (top, b) = (root(&tree), find(&tree, "b"));
+        assert!(!tree.is_longer_than(top, most));
+        let memory = tree.memory();
+        for _ in 0..1000 {
+            let copy = tree.duplicate(b);
+            tree.append_child(top, copy);
+        }
+        assert!(tree.memory() < memory + 300_000, "they share");
+        assert!(tree.is_longer_than(top, most));
+        assert_eq!(tree.xml_within(top, most), Err(TooLong(most)));
+        assert!(!tree.is_longer_than(top, 20_000_000));
+    }
+}
+
 /// A namespace is looked at once, however many elements have it.
 #[test]
 fn looking_for_flaws_is_linear() {

@@ -262,6 +262,12 @@ proptest! {
             prop_assert_eq!(&slow(&tree).to_xml(n), &written);
             let again = parse(&written).map_err(|error| TestCaseError::fail(format!("{written}: {error}")))?;
             prop_assert_eq!(comparable(shape(&tree, n)), comparable(shape(&again, root(&again))), "{}", written);
+            // The bound that needs no writing is one, and what is above it is measured.
+            for most in [0, 1, written.len() / 2, written.len() - 1, written.len(), written.len() + 1, 10_000] {
+                prop_assert_eq!(tree.is_longer_than(n, most), written.len() > most, "{} {}", most, written);
+                let within = tree.xml_within(n, most);
+                prop_assert_eq!(within.as_deref().ok(), (written.len() <= most).then_some(&*written));
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use super::compare::Bounds;
 use super::eval::{Context, Evaluator, Val};
 use super::functions::Function;
 use super::program::{Expr, Program, Relation, Variable};
-use super::{EvalError, STEP_BUDGET, Scope, XPath, convert};
+use super::{EvalError, Scope, XPath, budget, convert};
 use crate::message::Answer;
 use crate::xml::{self, ExpandedName, Scan, Scanner};
 use run::Machine;
@@ -310,7 +310,7 @@ impl Look<'_> {
                     Against::Equal(Cow::Borrowed(text), *equal)
                 }
                 _ => {
-                    let mut evaluator = Evaluator::new(&self.plan.program, scope, STEP_BUDGET);
+                    let mut evaluator = Evaluator::new(&self.plan.program, scope, budget());
                     against(*relate, evaluator.eval(with, NOWHERE).ok()?)?
                 }
             };
@@ -333,7 +333,7 @@ impl Look<'_> {
         if !is_known(root, found) {
             return Ok(None);
         }
-        let mut evaluator = Evaluator::after_look(&self.plan.program, scope, STEP_BUDGET, found);
+        let mut evaluator = Evaluator::after_look(&self.plan.program, scope, budget(), found);
         let value = evaluator.run()?;
         let text = convert::string_value_of(value, self.text, scope)?;
         Ok(Some(Answer::Text(text)))
@@ -488,7 +488,7 @@ impl Truth<'_, '_> {
             return Ok(None);
         }
         let program = &self.look.plan.program;
-        let mut evaluator = Evaluator::after_look(program, scope, STEP_BUDGET, self.found);
+        let mut evaluator = Evaluator::after_look(program, scope, budget(), self.found);
         evaluator.eval_bool(expr, NOWHERE).map(Some)
     }
 }
