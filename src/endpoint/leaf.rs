@@ -324,11 +324,10 @@ impl Leaf {
 
     /// What each attempt makes of the body, as [`Leaf::prepare`] decides.
     pub fn builds(&self) -> Builds {
-        let addressing = self.def.addressing.is_some();
         match self.def.format {
             _ if self.def.optimize.is_some() => Builds::Tree,
-            Some(format) if addressing || format != Format::Rest => Builds::Tree,
-            None if addressing => Builds::Outline,
+            Some(f) if f != Format::Rest || self.def.addressing.is_some() => Builds::Tree,
+            None if self.def.addressing.is_some() => Builds::Outline,
             _ => Builds::Nothing,
         }
     }
@@ -506,8 +505,7 @@ impl Leaf {
             || message.looked.is_some() && (format.is_some() || !services.rules.content_type);
         if message.is_built() {
             return Ok(());
-        }
-        if addressing && !tree && format.is_none() {
+        } else if addressing && !tree && format.is_none() {
             Box::pin(message.outline(None, &services.limits)).await?;
         } else if tree || rewritten {
             Box::pin(message.build(&services.limits)).await?;

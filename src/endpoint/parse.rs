@@ -494,13 +494,10 @@ pub fn parse_leaf(
             }
             Some("enableRM") => {
                 let place = reader.place(child);
-                reader.report(
-                    Diagnostic::warning(
-                        codes::UNKNOWN_ELEMENT,
-                        place,
-                        "<enableRM> has no effect, as in the reference: messages are not sent reliably",
-                    )
-                    .help("remove it; a <failover> endpoint repeats what failed"),
+                reader.unsupported(
+                    place,
+                    "<enableRM> (WS-ReliableMessaging) is not supported",
+                    Some("remove it, since the reference has no effect for it either; a <failover> endpoint repeats what failed"),
                 );
             }
             Some("timeout") => parse_timeout(reader, child, &mut def),

@@ -252,6 +252,10 @@ impl Payload {
         kept: &Kept,
     ) -> Result<(), Fault> {
         let outcome = self.take(cx, message).await;
+        if outcome.is_err() {
+            // A fault has a status of its own.
+            message.status = None;
+        }
         kept.restore(message);
         outcome
     }
