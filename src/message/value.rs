@@ -32,14 +32,12 @@ impl XmlValue {
     /// # Errors
     /// As [`XmlValue::new`].
     pub fn copy(from: &Document, node: NodeId, most: usize) -> Result<XmlValue, TooLong> {
-        if from.is_longer_than(node, most) {
-            return Err(TooLong(most));
-        }
         let mut document = Document::new();
         let node = document.import(from, node);
         let top = document.document_node();
         document.append_child(top, node);
-        Ok(XmlValue { document, node })
+        // Looking at the copy costs no more than making it did: the other tree may be much larger.
+        XmlValue::new(document, node, most)
     }
 }
 
@@ -157,13 +155,28 @@ impl Value {
         most: usize,
     ) -> Result<Vec<Value>, TooLong> {
         let mut values = Vec::new();
-        let mut left = most;
+        // What they are at most, and once that is too much, what they are.
+        let mut bound = 0_usize;
+        let mut written = None;
         for (document, node) in nodes {
-            // Small ones are many: a bound on each would be far from what they are together.
-            let text = document.xml_within(node, left).map_err(|_| TooLong(most))?;
-            left = left.saturating_sub(text.len());
             let value = XmlValue::copy(document, node, most)?;
+            bound = bound.saturating_add(value.document.longest_text());
             values.push(Value::Xml(Arc::new(value)));
+            if bound > most {
+                let from = match written {
+                    None => 0,
+                    Some(_) => values.len() - 1,
+                };
+                let mut sum: usize = written.unwrap_or(0);
+                for value in values.iter().skip(from) {
+                    if let Value::Xml(xml) = value {
+                        let left = most.saturating_sub(sum);
+                        let text = xml.document.xml_within(xml.node, left);
+                        sum += text.map_err(|_| TooLong(most))?.len();
+                    }
+                }
+                written = Some(sum);
+            }
         }
         Ok(values)
     }

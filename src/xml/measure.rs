@@ -26,14 +26,14 @@ impl Document {
 
     /// Whether [`Document::xml_within`] would fail. Nearly always this is known without writing anything.
     pub fn is_longer_than(&self, n: NodeId, most: usize) -> bool {
-        if self.bound() <= most {
+        if self.longest_text() <= most {
             return false;
         }
         !self.write_up_to(n, &mut Vec::new(), most)
     }
 
-    /// No tree of this document is longer.
-    fn bound(&self) -> usize {
+    /// No tree of this document is longer as XML, in bytes.
+    pub fn longest_text(&self) -> usize {
         let values = |store: Store, start: u32, len: u32| match store {
             // Written as it came.
             Store::Source => len as usize + ESCAPED,

@@ -333,8 +333,8 @@ fn flows(work: &Path) -> Result<Vec<Flow>, Fail> {
             "sample with ClientID, 10 KB",
             sample,
             balanced,
-            larger_with_id,
-            202,
+            &larger_with_id,
+            Expected::Accepted,
         ),
     ])
 }

@@ -182,7 +182,7 @@ pub(in crate::message) fn write_related(
     push_header("Content-Type", &content_type, out);
     let encoding = if charset.is_utf8() { "8bit" } else { "binary" };
     push_header("Content-Transfer-Encoding", encoding, out);
-    push_header("Content-ID", &format!("<{}>", related.root), out);
+    push_header("Content-ID", format!("<{}>", related.root), out);
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(soap);
     out.extend_from_slice(b"\r\n");
