@@ -9,7 +9,7 @@ pub use management::pages as management;
 
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::message::stream::BodyStream;
+use crate::message::stream::{BodyStream, Incoming};
 use crate::server::Status;
 use crate::transport::http::{self as transport, Handler, ListenerSettings, Peer, Shutdown};
 use axum::Json;
@@ -19,7 +19,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::Request;
-use hyper::body::Incoming;
 use serde_json::json;
 use std::future::Future;
 use std::sync::Arc;

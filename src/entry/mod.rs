@@ -12,7 +12,7 @@ use crate::engine::{self, Engine};
 use crate::message::limited::limited;
 use crate::message::media::Media;
 use crate::message::outgoing::{PRODUCT, new_message_id, uuid_header};
-use crate::message::stream::BodyStream;
+use crate::message::stream::{BodyStream, Incoming};
 use crate::message::{
     ACTIVITY_ID, Body, ClientFormat, Exchange, Message, SoapVersion, header_text,
 };
@@ -21,7 +21,6 @@ use crate::plan::{Plan, Proxy};
 use crate::transport::http::{Handler, Peer, uncancelled};
 use http::header::{CONTENT_LENGTH, Entry, HOST, IF_NONE_MATCH, SERVER, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;

@@ -6,7 +6,6 @@
 //! several times (load balancing, failover) without collecting it first.
 
 use std::any::Any;
-use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -17,7 +16,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -74,29 +72,6 @@ impl StreamError {
             Self::Broken(text)
         }
     }
-
-    fn from_hyper(error: hyper::Error) -> Self {
-        let mut text = error.to_string();
-        let mut closed = error.is_incomplete_message() || error.is_closed();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            if let Some(io) = inner.downcast_ref::<io::Error>() {
-                closed |= is_closed(io);
-            } else if let Some(hyper) = inner.downcast_ref::<hyper::Error>() {
-                closed |= hyper.is_incomplete_message();
-            }
-            cause = inner.source();
-        }
-        // hyper reports a connection that failed under a body only by this text.
-        closed |= text.contains("connection error");
-        if closed {
-            Self::Closed(text.into())
-        } else {
-            Self::Broken(text.into())
-        }
-    }
 }
 
 /// The peer is gone.
@@ -125,6 +100,110 @@ pub trait Held: Send {
 
     /// Called once, at the clean end of the body; dropped otherwise.
     fn ended(self: Box<Self>);
+}
+
+/// A frame and whether it is the last; `None` at the end.
+pub type Piece = Option<Result<(Frame<Bytes>, bool), StreamError>>;
+
+/// Where the body of a request comes from: its connection.
+pub trait Origin: Send + Sync {
+    /// The next frame of the body.
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Piece>;
+
+    /// Called when nobody will ask for more although the end was not reached.
+    fn let_go(&self);
+}
+
+/// The body of a request as its connection hands it out; read from the socket when it is polled.
+pub struct Incoming {
+    /// `None` at the end.
+    source: Option<Arc<dyn Origin>>,
+    /// What is still to come, [`UNKNOWN`] when no length was announced.
+    left: u64,
+}
+
+impl Incoming {
+    /// No body.
+    pub fn empty() -> Self {
+        Self {
+            source: None,
+            left: 0,
+        }
+    }
+
+    /// A body of `length` bytes, when that is known.
+    pub fn new(source: Arc<dyn Origin>, length: Option<u64>) -> Self {
+        Self {
+            source: Some(source),
+            left: length.unwrap_or(UNKNOWN),
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
+        let Some(source) = &self.source else {
+            return Poll::Ready(None);
+        };
+        let polled = source.poll_next(cx);
+        match &polled {
+            Poll::Ready(Some(Ok((frame, last)))) => {
+                if let (true, Some(data)) = (self.left != UNKNOWN, frame.data_ref()) {
+                    self.left = self.left.saturating_sub(data.len() as u64);
+                }
+                if *last {
+                    self.source = None;
+                }
+            }
+            Poll::Ready(None) => self.source = None,
+            Poll::Ready(Some(Err(_))) => self.let_go(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn let_go(&mut self) {
+        if let Some(source) = self.source.take() {
+            source.let_go();
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let polled = self.get_mut().poll_next(cx);
+        polled.map(|next| next.map(|frame| frame.map(|(frame, _)| frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.left {
+            UNKNOWN => SizeHint::default(),
+            left => SizeHint::with_exact(left),
+        }
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("left", &self.left)
+            .field("ended", &self.source.is_none())
+            .finish()
+    }
 }
 
 /// Told when a body reached its end without an error; dropped untold otherwise.
@@ -491,16 +570,7 @@ impl BodyStream {
                 self.finish(true);
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            Inner::Incoming(body) => match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    Poll::Ready(Some(Ok((frame, body.is_end_stream()))))
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    Poll::Ready(Some(Err(StreamError::from_hyper(error))))
-                }
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            },
+            Inner::Incoming(body) => body.poll_next(cx),
             Inner::Held(held) => match held.poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok((frame, held.is_over())))),
                 Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),

@@ -6,6 +6,7 @@ mod client;
 mod flows;
 mod secure;
 mod server;
+mod serving;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -14,14 +15,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::http::server::{bind, serve};
 use super::http::{Client, ClientSettings, Handler, ListenerSettings, Peer, Shutdown, Target};
 use super::tls::{ClientTls, client_config};
-use crate::message::stream::BodyStream;
+use crate::message::stream::{BodyStream, Incoming};
 
 /// Fails a test that hangs; no test waits for this long.
 const FOREVER: Duration = Duration::from_secs(60);

@@ -1,11 +1,10 @@
 //! Time limits of a listener's connections without a timer per request.
 //!
-//! hyper asks its timer for a new sleep before every request head, which costs about 1,100
-//! instructions with tokio's timer. Limits of seconds need no such precision: each worker keeps one
+//! A new sleep before every request head would cost about 1,100 instructions with tokio's timer.
+//! Limits of seconds need no such precision: each worker keeps one
 //! coarse clock, connections note deadlines in it, and one task per listener and worker looks at
 //! them a few times within the shortest limit and wakes those that are due.
 
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -13,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hyper::rt::{Sleep, Timer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -208,7 +206,8 @@ impl Watch {
         self.cut.load(Relaxed)
     }
 
-    fn expect_head(&self) {
+    /// A head is awaited from now on.
+    pub(super) fn expect_head(&self) {
         let limits = &self.clock.limits;
         let first = self.head.load(Relaxed) == 0 && self.head_begun.load(Relaxed);
         let limit = if first { limits.head } else { limits.idle };
@@ -217,9 +216,22 @@ impl Watch {
         self.head.store(deadline, Relaxed);
     }
 
-    fn head_over(&self) {
+    /// What was awaited has come.
+    pub(super) fn head_over(&self) {
         self.head.store(0, Relaxed);
         self.head_begun.store(false, Relaxed);
+    }
+
+    /// What is left of a body must come within `limit`, until [`Watch::head_over`].
+    pub(super) fn expect_rest(&self, limit: Duration) {
+        let deadline = self.clock.now().saturating_add(millis(limit).max(1));
+        self.head_begun.store(true, Relaxed);
+        self.head.store(deadline, Relaxed);
+    }
+
+    /// Whether what is awaited took too long.
+    pub(super) fn is_late(&self) -> bool {
+        self.head_due(self.clock.now())
     }
 
     fn head_due(&self, now: u64) -> bool {
@@ -259,59 +271,6 @@ impl Watch {
             return true;
         }
         self.head_due(now)
-    }
-}
-
-/// hyper's timer, which it only uses for the time of a request head. It ignores the times that
-/// hyper asks for: the limits are the clock's.
-pub(super) struct HeadTimer(pub Arc<Watch>);
-
-impl HeadTimer {
-    fn head_sleep(&self) -> Pin<Box<dyn Sleep>> {
-        self.0.expect_head();
-        Box::pin(HeadSleep(Arc::clone(&self.0)))
-    }
-}
-
-impl Timer for HeadTimer {
-    fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
-        self.head_sleep()
-    }
-
-    fn sleep_until(&self, _: std::time::Instant) -> Pin<Box<dyn Sleep>> {
-        self.head_sleep()
-    }
-
-    fn now(&self) -> std::time::Instant {
-        // Spares a look at the clock per request.
-        self.0.clock.base.into_std()
-    }
-
-    fn reset(&self, _: &mut Pin<Box<dyn Sleep>>, _: std::time::Instant) {
-        self.0.expect_head();
-    }
-}
-
-struct HeadSleep(Arc<Watch>);
-
-impl Sleep for HeadSleep {}
-
-impl Future for HeadSleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        // The connection's task is woken through its registration.
-        if self.0.head_due(self.0.clock.now()) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
-impl Drop for HeadSleep {
-    fn drop(&mut self) {
-        self.0.head_over();
     }
 }
 

@@ -1,5 +1,4 @@
-//! HTTP/1.1 on both sides of the gateway: hyper's connections towards clients, our own towards back
-//! ends.
+//! HTTP/1.1 on both sides of the gateway.
 
 pub mod client;
 mod clock;

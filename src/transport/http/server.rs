@@ -1,7 +1,6 @@
 //! HTTP/1.1 listeners.
 
-use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,19 +12,16 @@ use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::client::{DEFAULT_HEADERS, LEAST_BUFFER};
-use super::clock::{Clock, HeadTimer, ServerIo, TimeLimits};
+use super::clock::{Clock, ServerIo, TimeLimits, Watch};
+use super::h1::{self, Broken, Line, Next, ServeLimits};
+use super::shutdown::Counted;
 pub use super::shutdown::{Shutdown, uncancelled};
-use crate::message::stream::BodyStream;
+use crate::message::stream::{BodyStream, Incoming};
 use crate::transport::tcp::Stream;
 pub use crate::transport::tcp::{bind, bind_shared};
 
@@ -148,7 +144,7 @@ struct Worker<H> {
     settings: Arc<ListenerSettings>,
     handler: H,
     shutdown: Shutdown,
-    builder: Builder,
+    limits: ServeLimits,
     clock: Arc<Clock>,
 }
 
@@ -164,17 +160,6 @@ pub async fn serve<H: Handler>(
     handler: H,
     shutdown: Shutdown,
 ) {
-    let mut builder = Builder::new();
-    builder
-        .half_close(true)
-        .keep_alive(true)
-        .max_buf_size(settings.max_buf.max(LEAST_BUFFER));
-    if settings.max_headers != DEFAULT_HEADERS {
-        builder.max_headers(settings.max_headers);
-    }
-    if let Some(max_head) = settings.max_head {
-        builder.max_header_size(max_head);
-    }
     let clock = Clock::new(TimeLimits {
         head: settings.header_read_timeout,
         idle: settings.idle_timeout,
@@ -182,11 +167,16 @@ pub async fn serve<H: Handler>(
     });
     let _close = CloseOnDrop(Arc::clone(&clock));
     tokio::spawn(Arc::clone(&clock).run(shutdown.clone()));
+    let limits = ServeLimits {
+        max_buf: settings.max_buf.max(LEAST_BUFFER),
+        max_headers: settings.max_headers,
+        max_head: settings.max_head.unwrap_or(usize::MAX),
+    };
     let worker = Arc::new(Worker {
         settings,
         handler,
         shutdown,
-        builder,
+        limits,
         clock,
     });
 
@@ -345,68 +335,150 @@ async fn exchanges<H: Handler>(
         watch: Arc::clone(&watch),
         over: false,
     };
-    let shared = Arc::clone(&worker);
-    let service = service_fn(move |request| respond(Arc::clone(&shared), request, peer));
-    let mut connection = worker
-        .builder
-        .clone()
-        .timer(HeadTimer(Arc::clone(&watch)))
-        .header_read_timeout(worker.settings.header_read_timeout)
-        .serve_connection(TokioIo::new(io), service);
-
+    let mut line = Line::new(io, worker.limits);
     let mut registered = None;
     let mut told = false;
-    let ended = std::future::poll_fn(|cx| {
-        if registered.is_none() {
-            registered = Some(worker.clock.register(&watch, cx.waker().clone()));
-        }
-        if watch.is_cut() || worker.shutdown.is_cutting() {
-            return Poll::Ready(None);
-        }
-        if !told && worker.shutdown.is_stopping() {
-            told = true;
-            Pin::new(&mut connection).graceful_shutdown();
-            watch.hurry(LAST_HEAD);
-        }
-        Pin::new(&mut connection).poll(cx).map(Some)
-    })
-    .await;
-    drop(registered);
-    match ended {
-        // Cut: nothing is flushed.
-        None => None,
-        Some(Err(error)) if error.is_timeout() => None,
-        Some(result) => {
-            if let Err(error) = result {
-                tracing::debug!(target: "myelin::server", "connection of {}: {error}", peer.remote);
+    let ended = {
+        let mut served = pin!(requests(&worker, &mut line, &watch, peer));
+        poll_fn(|cx| {
+            if registered.is_none() {
+                registered = Some(worker.clock.register(&watch, cx.waker().clone()));
             }
-            let io = connection.into_parts().io.into_inner();
-            (!io.over).then_some(io)
+            if watch.is_cut() || worker.shutdown.is_cutting() {
+                return Poll::Ready(End::Cut);
+            }
+            if !told && worker.shutdown.is_stopping() {
+                told = true;
+                watch.hurry(LAST_HEAD);
+            }
+            served.as_mut().poll(cx)
+        })
+        .await
+    };
+    drop(registered);
+    let io = line.take_io()?;
+    match ended {
+        End::Cut => None,
+        End::Reset => {
+            let socket = socket2::SockRef::from(io.stream.tcp());
+            let _ = socket.set_linger(Some(Duration::ZERO));
+            None
+        }
+        End::Shut => (!io.over).then_some(io),
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// After an answer that was written whole, or without any.
+    Shut,
+    /// At once; nothing is flushed.
+    Cut,
+    /// At once, and so that the client can tell it from the end of an answer.
+    Reset,
+}
+
+async fn requests<H: Handler>(
+    worker: &Worker<H>,
+    line: &mut Line<ServerIo>,
+    watch: &Watch,
+    peer: Peer,
+) -> End {
+    let stopping = || worker.shutdown.is_stopping();
+    loop {
+        watch.expect_head();
+        let next = poll_fn(|cx| match line.poll_request(cx) {
+            Poll::Ready(next) => Poll::Ready(Ok(next)),
+            Poll::Pending if watch.is_late() => Poll::Ready(Err(End::Cut)),
+            // Nobody has asked for anything.
+            Poll::Pending if stopping() && line.is_idle() => Poll::Ready(Err(End::Shut)),
+            Poll::Pending => Poll::Pending,
+        });
+        // No await in here: a connection that waits has no room for a request.
+        let flow = match next.await {
+            Ok(Next::Request(request)) => Ok(respond(worker, request, peer)),
+            Ok(Next::Refused(status)) => Err(status),
+            Ok(Next::Gone) | Err(End::Shut) => break,
+            Err(end) => return end,
+        };
+        watch.head_over();
+        let mut answer = match flow {
+            Ok(flow) => Some(Ok(flow.await)),
+            Err(status) => Some(Err(status)),
+        };
+        poll_fn(|cx| {
+            match answer.take() {
+                Some(Ok(response)) => line.begin_answer(cx, response, stopping()),
+                Some(Err(status)) => line.refuse(cx, status),
+                None => {}
+            }
+            Poll::Ready(())
+        })
+        .await;
+        match poll_fn(|cx| line.poll_answer(cx)).await {
+            Ok(()) => {}
+            Err(Broken::Io(error)) => {
+                tracing::debug!(target: "myelin::server", "connection of {}: {error}", peer.remote);
+                return End::Cut;
+            }
+            Err(Broken::Body { to_end, error }) => {
+                tracing::debug!(target: "myelin::server", "answer to {}: {error}", peer.remote);
+                return if to_end { End::Reset } else { End::Cut };
+            }
+        }
+        let mut drains = false;
+        let keep = poll_fn(|cx| {
+            let polled = line.poll_rest(cx);
+            if polled.is_pending() && line.is_draining() {
+                if !drains {
+                    drains = true;
+                    watch.expect_rest(worker.settings.linger);
+                } else if watch.is_late() {
+                    return Poll::Ready(false);
+                }
+            }
+            polled
+        })
+        .await;
+        if drains {
+            watch.head_over();
+        }
+        if !keep || stopping() {
+            break;
         }
     }
+    let _ = poll_fn(|cx| line.poll_shutdown(cx)).await;
+    End::Shut
 }
 
 /// Reads what the client still sends, so that closing does not reset the connection under an answer
 /// that it has not read yet.
 async fn linger(mut stream: Stream) {
-    let mut buffer = vec![0; 16 * 1024];
     let mut left = LINGER_BYTES;
     while left > 0 {
-        match stream.read(&mut buffer).await {
+        match poll_fn(|cx| h1::poll_read(&mut stream, cx, left, <[u8]>::len)).await {
             Ok(0) | Err(_) => return,
             Ok(count) => left = left.saturating_sub(count),
         }
     }
 }
 
-async fn respond<H: Handler>(
-    worker: Arc<Worker<H>>,
+/// The flow of a request has a box of its own, which idle connections need not have.
+fn respond<H: Handler>(
+    worker: &Worker<H>,
     request: Request<Incoming>,
     peer: Peer,
-) -> Result<Response<BodyStream>, Infallible> {
-    let _counted = worker.shutdown.request();
-    let mut flow = pin!(worker.handler.handle(request, peer));
-    let answer = std::future::poll_fn(|cx| {
+) -> impl Future<Output = Response<BodyStream>> {
+    let counted = worker.shutdown.request();
+    let flow = Box::pin(worker.handler.handle(request, peer));
+    outcome(counted, flow, peer)
+}
+
+async fn outcome<F>(_counted: Counted, mut flow: Pin<Box<F>>, peer: Peer) -> Response<BodyStream>
+where
+    F: Future<Output = Response<BodyStream>>,
+{
+    let answer = poll_fn(|cx| {
         // The worker must outlive a handler that panics; its state is dropped with the future.
         match catch_unwind(AssertUnwindSafe(|| flow.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
@@ -415,12 +487,12 @@ async fn respond<H: Handler>(
         }
     })
     .await;
-    Ok(answer.unwrap_or_else(|| {
+    answer.unwrap_or_else(|| {
         tracing::error!(target: "myelin::server", "a request of {} panicked", peer.remote);
         let mut response = Response::new(BodyStream::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
         response
-    }))
+    })
 }

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use http::Request;
-use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncReadExt;
 
 use super::{By, Client, Listener, answer, get, post, raw, rest, settings, text, until, within};
+use crate::message::stream::Incoming;
 use crate::transport::http::{ClientSettings, SendErrorKind, Target};
 use crate::transport::tls::{
     ClientCertificates, ClientTls, HostNames, Identity, TlsError, client_config, server_config,

@@ -2,12 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
 use super::{By, Listener, answer, echo, raw, read_to, rest, until, within};
-use crate::message::stream::BodyStream;
+use crate::message::stream::{BodyStream, Incoming};
 use crate::transport::http::server::{bind, bind_shared};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -1,4 +1,4 @@
-//! The body of a response, taken out of the bytes that follow its head (RFC 9112 §6, §7).
+//! The body of a message, taken out of the bytes that follow its head (RFC 9112 §6, §7).
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue};

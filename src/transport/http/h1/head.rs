@@ -1,4 +1,4 @@
-//! The first lines: of a request as they are written, of a response as they are read
+//! The client's first lines: of a request as they are written, of a response as they are read
 //! (RFC 9112 §3–§6).
 
 use std::mem::MaybeUninit;
@@ -19,12 +19,14 @@ const USUAL_HEADERS: usize = 100;
 /// The longest body; greater numbers have other meanings elsewhere.
 const LONGEST: u64 = u64::MAX - 2;
 
-/// How the body of a request is sent.
+/// How a body is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
     /// So many bytes are still to be sent.
     Length(u64),
     Chunked,
+    /// The end of the connection is its end.
+    ToEnd,
     /// There is no body, or it was handed over whole.
     Done,
 }
@@ -199,9 +201,9 @@ pub(super) fn read_head(
     })
 }
 
-type Lines<'a> = [MaybeUninit<httparse::Header<'a>>];
+pub(super) type Lines<'a> = [MaybeUninit<httparse::Header<'a>>];
 
-fn with_headers<'a, T>(most: usize, run: impl FnOnce(&mut Lines<'a>) -> T) -> T {
+pub(super) fn with_headers<'a, T>(most: usize, run: impl FnOnce(&mut Lines<'a>) -> T) -> T {
     if most == USUAL_HEADERS {
         run(&mut [const { MaybeUninit::uninit() }; USUAL_HEADERS])
     } else {
@@ -299,14 +301,14 @@ impl Fields {
     }
 }
 
-fn lists(value: &HeaderValue, token: &str) -> bool {
+pub(super) fn lists(value: &HeaderValue, token: &str) -> bool {
     value
         .as_bytes()
         .split(|byte| *byte == b',')
         .any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

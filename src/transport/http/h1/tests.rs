@@ -1,5 +1,8 @@
 //! The codec against byte sequences, split everywhere, and against hyper's client.
 
+mod answering;
+mod serving;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;

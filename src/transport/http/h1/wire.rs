@@ -1,7 +1,7 @@
 //! A connection, with what was read ahead and what is still to be written.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -12,17 +12,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::body::{Decoder, Step};
 use super::head::{self, Framing, Names, NoHead};
+use super::output::Output;
 use crate::message::request::{Meaning, WireRequest};
 use crate::message::stream::{BodyStream, StreamError};
 use crate::transport::http::outcome::Progress;
 
 /// The first read of a connection asks for so many bytes; larger ones follow while they are filled.
 const LEAST_READ: usize = 8 * 1024;
-/// Frames up to this size are copied behind what is already to be written; larger ones are written
-/// from where they are.
-const SMALL_FRAME: usize = 256;
-/// No more frames are asked for once so many bytes are to be written.
-const ENOUGH_TO_WRITE: usize = 8 * 1024;
 /// Interim responses to one request.
 const MOST_INTERIM: u32 = 100;
 /// Buffers above this size are not kept for the next request.
@@ -72,11 +68,7 @@ pub(in crate::transport::http) struct Wire<S> {
     /// What the peer's responses had before.
     names: Names,
 
-    /// To be written: `out` from `written` on, then `big`, then `tail`.
-    out: Vec<u8>,
-    written: usize,
-    big: Bytes,
-    tail: &'static [u8],
+    output: Output,
     /// The body of the request, until all of it is handed over.
     body: BodyStream,
     framing: Framing,
@@ -113,10 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             asked: Meaning::Other,
             interim: 0,
             names: Names::default(),
-            out: Vec::new(),
-            written: 0,
-            big: Bytes::new(),
-            tail: b"",
+            output: Output::default(),
             body: BodyStream::empty(),
             framing: Framing::Done,
             sending: false,
@@ -144,8 +133,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.asked = head.meaning();
         self.close |= head.closes();
         let old = head.is_old();
-        self.out = head.into_text();
-        self.framing = head::end_head(&mut self.out, &body, self.asked, old);
+        self.output.begin(head.into_text());
+        self.framing = head::end_head(self.output.text(), &body, self.asked, old);
         self.body = match self.framing {
             Framing::Done => BodyStream::empty(),
             _ => body,
@@ -325,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Gives up memory that an idle connection need not have.
     pub(in crate::transport::http) fn rest(&mut self) {
         self.ahead = Bytes::new();
-        self.out = Vec::new();
+        self.output.begin(Vec::new());
         if self.buf.capacity() > KEPT_BUFFER {
             self.buf = BytesMut::new();
         }
@@ -338,7 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// How far the exchange came.
     pub(in crate::transport::http) fn progress(&self) -> Progress {
-        let handed_over = self.framing == Framing::Done && !self.has_output();
+        let handed_over = self.framing == Framing::Done && self.output.is_empty();
         Progress {
             wrote: self.wrote,
             body_started: self.body_started,
@@ -421,11 +410,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Takes frames of the request's body; whether the next one is not there yet.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<bool, Trouble> {
-        while self.framing != Framing::Done
-            && !self.write_failed
-            && self.big.is_empty()
-            && self.out.len() < ENOUGH_TO_WRITE
-        {
+        while self.framing != Framing::Done && !self.write_failed && self.output.takes_more() {
             self.body_started = true;
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return Ok(true),
@@ -445,97 +430,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(false)
     }
 
-    fn put(&mut self, mut data: Bytes) {
-        if data.is_empty() {
-            return;
-        }
-        let tail: &'static [u8] = match &mut self.framing {
-            Framing::Chunked => {
-                head::write_number(&mut self.out, data.len() as u64, 16);
-                self.out.extend_from_slice(b"\r\n");
-                b"\r\n"
-            }
-            Framing::Length(left) => {
-                // What goes beyond the announced length would be taken for the next request.
-                if *left < data.len() as u64 {
-                    data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                }
-                *left -= data.len() as u64;
-                if *left == 0 {
-                    self.framing = Framing::Done;
-                    self.body = BodyStream::empty();
-                }
-                b""
-            }
-            Framing::Done => return,
-        };
-        if data.len() <= SMALL_FRAME {
-            self.out.extend_from_slice(&data);
-            self.out.extend_from_slice(tail);
-        } else {
-            self.big = data;
-            self.tail = tail;
+    fn put(&mut self, data: Bytes) {
+        self.output.put(&mut self.framing, data);
+        if self.framing == Framing::Done {
+            self.body = BodyStream::empty();
         }
     }
 
     fn end_body(&mut self) -> Result<(), Trouble> {
-        match self.framing {
-            Framing::Chunked if self.big.is_empty() => self.out.extend_from_slice(b"0\r\n\r\n"),
-            Framing::Chunked => self.tail = b"\r\n0\r\n\r\n",
-            Framing::Length(_) => {
-                let text = "the body of the request ended before its length";
-                return Err(Trouble::Body(StreamError::broken(text)));
-            }
-            Framing::Done => {}
+        if !self.output.end(&mut self.framing) {
+            let text = "the body of the request ended before its length";
+            return Err(Trouble::Body(StreamError::broken(text)));
         }
-        self.framing = Framing::Done;
         self.body = BodyStream::empty();
         Ok(())
     }
 
-    fn has_output(&self) -> bool {
-        self.written < self.out.len() || !self.big.is_empty() || !self.tail.is_empty()
-    }
-
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.write_failed && self.has_output() {
-            let out = self.out.get(self.written..).unwrap_or_default();
-            let io = Pin::new(&mut self.io);
-            let polled = if self.big.is_empty() && self.tail.is_empty() {
-                io.poll_write(cx, out)
-            } else if io.is_write_vectored() {
-                let parts = [out, &self.big, self.tail].map(IoSlice::new);
-                io.poll_write_vectored(cx, &parts)
-            } else {
-                let parts = [out, &self.big, self.tail];
-                let first = parts.into_iter().find(|part| !part.is_empty());
-                io.poll_write(cx, first.unwrap_or_default())
-            };
-            match ready!(polled) {
-                Ok(0) => self.write_failure(io::ErrorKind::WriteZero.into())?,
-                Ok(count) => {
+        while !self.write_failed && !self.output.is_empty() {
+            match ready!(self.output.poll_write(&mut self.io, cx)) {
+                Ok(_) => {
                     self.wrote = true;
                     self.moved = true;
-                    self.wrote(count);
                 }
                 Err(error) => self.write_failure(error)?,
             }
         }
-        if !self.write_failed {
-            self.written = 0;
-            self.out.clear();
-        }
         Poll::Ready(Ok(()))
-    }
-
-    fn wrote(&mut self, mut count: usize) {
-        let part = count.min(self.out.len() - self.written);
-        self.written += part;
-        count -= part;
-        let part = count.min(self.big.len());
-        self.big.advance(part);
-        count -= part;
-        self.tail = self.tail.get(count..).unwrap_or_default();
     }
 
     /// A write that failed because the peer is gone is no error yet: the peer may have answered
