@@ -407,7 +407,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
             let (buf, ahead) = (&mut self.buf, &mut self.ahead);
             let read = input::poll_read(io, cx, room, |came| {
                 if buf.is_empty() {
-                    *ahead = input::keep(came);
+                    *ahead = input::keep(came).freeze();
                 } else {
                     buf.extend_from_slice(came);
                 }
@@ -486,7 +486,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         };
         let ahead = &mut self.ahead;
         let polled = input::poll_read(io, cx, self.limits.max_buf, |came| {
-            *ahead = input::keep(came);
+            *ahead = input::keep(came).freeze();
             came.len()
         });
         match polled {
@@ -552,7 +552,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
                     };
                     let ahead = &mut self.ahead;
                     let read = input::poll_read(io, cx, self.limits.max_buf, |came| {
-                        *ahead = input::keep(came);
+                        *ahead = input::keep(came).freeze();
                         came.len()
                     });
                     match ready!(read) {

@@ -1,17 +1,17 @@
 //! A connection, with what was read ahead and what is still to be written.
 
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::{Decoder, Step};
 use super::head::{self, Framing, Names, NoHead};
+use super::input;
 use super::output::Output;
 use crate::message::request::{Meaning, WireRequest};
 use crate::message::stream::{BodyStream, StreamError};
@@ -21,8 +21,6 @@ use crate::transport::http::outcome::Progress;
 const LEAST_READ: usize = 8 * 1024;
 /// Interim responses to one request.
 const MOST_INTERIM: u32 = 100;
-/// Buffers above this size are not kept for the next request.
-const KEPT_BUFFER: usize = 16 * 1024;
 
 /// Limits of what a peer may send.
 #[derive(Debug, Clone, Copy)]
@@ -315,9 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(in crate::transport::http) fn rest(&mut self) {
         self.ahead = Bytes::new();
         self.output.begin(Vec::new());
-        if self.buf.capacity() > KEPT_BUFFER {
-            self.buf = BytesMut::new();
-        }
+        self.buf = BytesMut::new();
     }
 
     /// Whether bytes went either way since this was asked the last time.
@@ -338,8 +334,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let room = self.limits.max_buf.saturating_sub(self.buf.len());
-        self.buf.reserve(self.next_read.min(room).max(1));
-        let polled = pin!(self.io.read_buf(&mut self.buf)).poll(cx);
+        let (most, buf) = (self.next_read.min(room).max(1), &mut self.buf);
+        let polled = input::poll_read(&mut self.io, cx, most, |came| {
+            match buf.is_empty() {
+                true => *buf = input::keep(came),
+                false => buf.extend_from_slice(came),
+            }
+            came.len()
+        });
         match &polled {
             Poll::Ready(Ok(0)) => self.eof = true,
             Poll::Ready(Ok(count)) => {
