@@ -1,6 +1,5 @@
 //! What becomes of bodies that are read late or not at all, and how answers are written.
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -13,6 +12,7 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::{Broken, Line, Next, ServeLimits};
+use super::Pieces;
 use super::serving::{CONTINUE, LIMITS, Peer, answer, next, now, request, rest};
 use crate::message::stream::{BodyStream, Incoming, StreamError};
 
@@ -246,38 +246,6 @@ async fn the_body_of_the_request_may_be_that_of_the_answer() {
         "{}",
         peer.written()
     );
-}
-
-/// A body in pieces, some of which are not there at once.
-struct Pieces {
-    pieces: VecDeque<Option<Result<Bytes, StreamError>>>,
-    length: Option<u64>,
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = StreamError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        match self.pieces.pop_front() {
-            None => Poll::Ready(None),
-            Some(None) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Some(Some(piece)) => Poll::Ready(Some(piece.map(Frame::data))),
-        }
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.length.map_or_else(
-            http_body::SizeHint::default,
-            http_body::SizeHint::with_exact,
-        )
-    }
 }
 
 fn piecemeal(parts: &[Option<&str>], length: Option<u64>) -> BodyStream {
